@@ -89,7 +89,7 @@ def _row(question: _Question, answer: _Answers) -> dict[str, Any]:
     requests = sum(map(awaited, answer.statuses))
     per_call = requests / len(taken_ns)
     lines = [status.receipt["metadata"] for status in answer.statuses]
-    receipt_us = merged_p50_ns([line.achieved_histogram for line in lines]) / 1_000
+    receipt_us = merged_p50_ns([line.observed_histogram for line in lines]) / 1_000
     figures = per_request(taken_ns, per_call)
     return {
         "asked_us": question.asked_ns / 1_000,
@@ -108,7 +108,7 @@ def _row(question: _Question, answer: _Answers) -> dict[str, Any]:
         "calibrations": [
             {
                 "floor_ns": status.calibration.floor_ns,
-                "outside_ns": status.calibration.outside_ns,
+                "client_overhead_ns": status.calibration.client_overhead_ns,
                 "wake_ns": status.calibration.wake_ns,
             }
             for status in answer.statuses

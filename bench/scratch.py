@@ -17,7 +17,7 @@ from pathlib import Path
 from osxfs_sim import Share
 from osxfs_sim.model.operations import UNAWAITED
 from osxfs_sim.model.status import ShareStatus
-from osxfs_sim.mount.loop.pm_qos import ProcessorsAwake
+from osxfs_sim.mount.loop.pm_qos import PmQosRequest
 from osxfs_sim.mount.mounts.mountpoints import mount_at
 
 CLIENTS_AT_MOST = 8
@@ -65,7 +65,7 @@ def scratch() -> Iterator[Scratch]:
 @contextlib.contextmanager
 def processors_awake() -> Iterator[None]:
     """PM QoS held by us: the same conditions for servers that do not ask for it."""
-    awake = ProcessorsAwake()
+    awake = PmQosRequest()
     awake.hold()
     try:
         yield

@@ -75,8 +75,8 @@ def _throttled(quick: bool) -> dict[str, Any]:
         "throttled": held.throttled,
         "most_changes_at_risk": held.most_changes_at_risk,
         "limit_changes": held.limit_changes,
-        "crossing_asked_us": receipt.asked_p50_ns / 1_000,
-        "crossing_achieved_us": receipt.achieved_p50_ns / 1_000,
-        "crossing_achieved_p90_us": receipt.achieved_p90_ns / 1_000,
-        "achieved_to_asked": round(receipt.achieved_p50_ns / receipt.asked_p50_ns, 4),
+        "crossing_asked_us": receipt.target_p50_ns / 1_000,
+        "crossing_achieved_us": receipt.observed_p50_ns / 1_000,
+        "crossing_achieved_p90_us": receipt.observed_p90_ns / 1_000,
+        "achieved_to_asked": round(receipt.observed_p50_ns / receipt.target_p50_ns, 4),
     }

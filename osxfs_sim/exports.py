@@ -129,7 +129,7 @@ def load_exports(
         )
     except (UserError, ValueError, OverflowError) as error:
         raise ProfileError(f"share file {path}: {error}") from error
-    hub = ShareSettings(
+    root = ShareSettings(
         source="",
         mountpoint=mountpoint,
         profile="none",
@@ -137,7 +137,7 @@ def load_exports(
         calibrate=False,
         **{each.name: given[each.name] for each in _FOR_ALL if each.name in given},
     )
-    return Exports(hub, _strengthened(shares))
+    return Exports(root, _strengthened(shares))
 
 
 def _strengthened(shares: tuple[ShareSettings, ...]) -> tuple[ShareSettings, ...]:

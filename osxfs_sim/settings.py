@@ -724,5 +724,5 @@ OPTIONS = options_of(ShareSettings)
 class Exports:
     """*hub* is what is mounted at the mount point itself, *shares* what is mounted in it."""
 
-    hub: ShareSettings
+    root: ShareSettings
     shares: tuple[ShareSettings, ...]

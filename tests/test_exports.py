@@ -106,8 +106,8 @@ def test_each_export_is_a_share_with_options_of_its_own(share_file, tmp_path: Pa
             ),
         ),
     )
-    assert exports.hub.exports == ("project", "home", "build")
-    assert exports.hub.mountpoint == "/mnt/share"
+    assert exports.root.exports == ("project", "home", "build")
+    assert exports.root.mountpoint == "/mnt/share"
 
 
 def test_an_export_can_be_a_copy(share_file, tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ def test_what_is_given_on_the_command_line_holds_for_all(share_file) -> None:
     exports = load_exports(share_file(EVERYTHING), "/mnt", given)
     for share in exports.shares:
         assert (share.bandwidth, share.user, share.allow_other) == ("1MB/s", "somebody", False)
-    assert (exports.hub.user, exports.hub.allow_other) == ("somebody", False)
-    assert exports.hub.bandwidth is None
+    assert (exports.root.user, exports.root.allow_other) == ("somebody", False)
+    assert exports.root.bandwidth is None
 
 
 def test_a_profile_of_ones_own_lies_beside_the_share_file(share_file, tmp_path: Path) -> None:

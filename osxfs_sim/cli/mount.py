@@ -111,7 +111,7 @@ def _mount_exports(exports: Exports, foreground: bool) -> None:
     try:
         for each in (share, *share.exports):
             _say_ready(each.first_status)
-        _say_alone(exports.hub)
+        _say_alone(exports.root)
         if foreground:
             share.wait()
     except (KeyboardInterrupt, SystemExit):

@@ -13,7 +13,7 @@ from osxfs_sim.cli.saying import say_json
 from osxfs_sim.mount.mounts.control import ask, ask_status, understanding
 from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.report.console import console
-from osxfs_sim.report.top import pulse_view
+from osxfs_sim.report.top import live_counters_view
 
 _SHORTEST_NS = 100_000_000
 _LONGEST_NS = 5_000_000_000
@@ -42,27 +42,27 @@ def top(mountpoint: str, interval_ns: int, count: int | None, top: int, as_json:
             f"{mountpoint} shows several exports: name one of them, such as "
             f"{mountpoint}/{exports[0]}"
         )
-    ask(mountpoint, "pulse", top=top)  # from now on it counts
+    ask(mountpoint, "live-counters", top=top)  # from now on it counts
     out = console()
     looks = itertools.count() if count is None else range(count)
     if as_json or not out.is_terminal:
         for _ in looks:
-            pulse = _next(mountpoint, interval_ns, top)
+            counters = _next(mountpoint, interval_ns, top)
             if as_json:
-                say_json(pulse)
+                say_json(counters)
             else:
-                out.print(_view(pulse, mountpoint))
+                out.print(_view(counters, mountpoint))
         return
     with Live(console=out, auto_refresh=False, screen=count is None) as live:
         for _ in looks:
             live.update(_view(_next(mountpoint, interval_ns, top), mountpoint), refresh=True)
 
 
-def _view(pulse: dict[str, Any], mountpoint: str) -> RenderableType:
+def _view(counters: dict[str, Any], mountpoint: str) -> RenderableType:
     with understanding(mountpoint):
-        return pulse_view(pulse, mountpoint)
+        return live_counters_view(counters, mountpoint)
 
 
 def _next(mountpoint: str, interval_ns: int, top: int) -> dict[str, Any]:
     time.sleep(interval_ns / 1e9)
-    return ask(mountpoint, "pulse", top=top)
+    return ask(mountpoint, "live-counters", top=top)

@@ -34,9 +34,9 @@ Receipt = Mapping[str, Mapping[str, Any]]
 
 def waited_ns(line: Mapping[str, Any]) -> int:
     """How long the answers of a receipt's line took together."""
-    total = line.get("achieved_total_ns")
+    total = line.get("observed_total_ns")
     # Older results do not say so.
-    return int(line["count"] * line["achieved_p50_ns"] if total is None else total)
+    return int(line["count"] * line["observed_p50_ns"] if total is None else total)
 
 
 def dominant(receipt: Receipt) -> str | None:
@@ -113,7 +113,7 @@ def explained_s(run: Observed) -> float | None:
     """
     if run.native_s is None or not run.receipt:
         return None
-    if any("achieved_total_ns" not in line for line in run.receipt.values()):
+    if any("observed_total_ns" not in line for line in run.receipt.values()):
         return None
     answers = sum(int(line["count"]) for line in run.receipt.values())
     waited_s = sum(map(waited_ns, run.receipt.values())) / 1e9

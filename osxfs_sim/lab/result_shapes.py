@@ -24,18 +24,18 @@ _NOTHING: dict[str, Shape] = {}
 LINE = RecordShape(
     {
         "count": COUNT,
-        "asked_p50_ns": COUNT,
-        "achieved_p50_ns": COUNT,
+        "target_p50_ns": COUNT,
+        "observed_p50_ns": COUNT,
         "late": COUNT,
         "within_tolerance": maybe(TRUTH),
     },
     {
-        "achieved_p90_ns": COUNT,
-        "achieved_p99_ns": COUNT,
-        "asked_total_ns": COUNT,
-        "achieved_total_ns": COUNT,
-        "asked_histogram": TEXT,
-        "achieved_histogram": TEXT,
+        "observed_p90_ns": COUNT,
+        "observed_p99_ns": COUNT,
+        "target_total_ns": COUNT,
+        "observed_total_ns": COUNT,
+        "target_histogram": TEXT,
+        "observed_histogram": TEXT,
     },
 )
 _HELD_COUNTS = (
@@ -52,7 +52,7 @@ _EVENTS = RecordShape(
         "watcher": TEXT,
         "raised": table_of(COUNT),
         "ended": table_of(COUNT),
-        "name_sets": _NAME_SETS,
+        "complete_directories": _NAME_SETS,
     },
 )
 STATUS = RecordShape(

@@ -17,7 +17,7 @@ from typing import Any
 
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_text
-from osxfs_sim.lab.older_results import OLDER
+from osxfs_sim.lab.older_results import OLDER, with_current_names
 from osxfs_sim.lab.result_shapes import COMPARISON
 from osxfs_sim.lab.shapes import mismatch, shown
 from osxfs_sim.model.user_error import UserError
@@ -148,6 +148,7 @@ def comparison_from(document: Mapping[str, Any], where: str) -> Comparison:
         raise ResultError(f"{where} is no result: save one with `osxfs-sim run --json FILE`")
     if type(schema) is not int or schema not in (*OLDER, SCHEMA):
         raise ResultError(f"{where} has schema {shown(schema)}, this version reads up to {SCHEMA}")
+    document = with_current_names(document)
     try:
         while schema in OLDER:
             older = OLDER[schema]

@@ -60,8 +60,8 @@ class ArmSummary:
     verdict             one of the constants above
     server_processor_s  of the share's server, the median over the runs
     judged_class        the class of operations whose answers were waited for longest
-    asked_p50_ns        latency asked for in that class, the median over the runs
-    achieved_p50_ns     latency achieved in that class, the median over the runs
+    target_p50_ns        latency asked for in that class, the median over the runs
+    observed_p50_ns     latency achieved in that class, the median over the runs
     late_share          of all answers in all runs, from 0 to 1
     within_tolerance    False if a run was out of it; None where nothing can be judged (native; no
                         latency asked for)
@@ -81,8 +81,8 @@ class ArmSummary:
     verdict: str
     server_processor_s: float | None
     judged_class: str | None
-    asked_p50_ns: int | None
-    achieved_p50_ns: int | None
+    target_p50_ns: int | None
+    observed_p50_ns: int | None
     late_share: float | None
     within_tolerance: bool | None
     drain_s: float | None
@@ -181,8 +181,8 @@ def _summary(
         verdict=verdict,
         server_processor_s=_median([share["server_processor_s"] for share in shares]),
         judged_class=judged_class,
-        asked_p50_ns=_whole_median([line["asked_p50_ns"] for line in lines]),
-        achieved_p50_ns=_whole_median([line["achieved_p50_ns"] for line in lines]),
+        target_p50_ns=_whole_median([line["target_p50_ns"] for line in lines]),
+        observed_p50_ns=_whole_median([line["observed_p50_ns"] for line in lines]),
         late_share=late_share(share["receipt"] for share in shares),
         within_tolerance=_within_tolerance(shares),
         drain_s=_median(drain_s),
@@ -304,7 +304,7 @@ def _warnings_of_shares(shares: Sequence[dict[str, Any]]) -> list[str]:
             found.setdefault(label, []).append(line)
     return [
         f"out of tolerance in {len(lines)} of {_runs(len(shares))}: {label}, asked for "
-        f"{_typical(lines, 'asked_p50_ns')}, achieved {_typical(lines, 'achieved_p50_ns')}, "
+        f"{_typical(lines, 'target_p50_ns')}, achieved {_typical(lines, 'observed_p50_ns')}, "
         f"{100 * sum(line['late'] for line in lines) / sum(line['count'] for line in lines):.1f}% "
         "late"
         for label, lines in found.items()

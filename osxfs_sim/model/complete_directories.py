@@ -40,7 +40,7 @@ class CompleteDirectories(Generic[D]):
     def __len__(self) -> int:
         return len(self._sets)
 
-    def lacks(self, directory: D, key: bytes) -> bool:
+    def known_absent(self, directory: D, key: bytes) -> bool:
         """Whether *directory* is known to have no such name."""
         names = self._sets.get(directory)
         if names is None or key in names:
@@ -48,7 +48,7 @@ class CompleteDirectories(Generic[D]):
         self._sets.move_to_end(directory)
         return True
 
-    def wants(self, directory: D) -> bool:
+    def should_read(self, directory: D) -> bool:
         """Whether the names of *directory* should be read."""
         return directory not in self._sets and directory not in self._readings
 

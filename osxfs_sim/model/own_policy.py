@@ -192,7 +192,7 @@ class OwnPolicy(CachePolicy):
             self._note("describe", error)
             return self.name
 
-    def start_counting_anew(self) -> None:
+    def reset_counts(self) -> None:
         self.errors = 0
 
     def report(self) -> OwnPolicyStatus:

@@ -65,7 +65,7 @@ class NamesStatus:
     """where names fold: the first such directory and its names, or empty"""
     names_indexed: int | None = field(default=None, metadata=ABSENT_IF_NONE)
     """where names fold: names that are kept in memory by what they fold to"""
-    names_can_be_ended: bool | None = field(default=None, metadata=ABSENT_IF_NONE)
+    names_can_be_invalidated: bool | None = field(default=None, metadata=ABSENT_IF_NONE)
     """where names fold: whether the kernel can end all cached names at once (Linux 6.16)"""
 
 
@@ -91,7 +91,7 @@ class CalibrationStatus:
     """whether it was measured when the share was mounted"""
     floor_ns: int
     """a request when nothing is asked for, in nanoseconds"""
-    outside_ns: Mapping[str, int]
+    client_overhead_ns: Mapping[str, int]
     """per latency asked for: the part that lies outside the server, which is subtracted"""
     wake_ns: Mapping[str, int]
     """per state of the reactor: what waking up takes, in nanoseconds"""
@@ -103,25 +103,25 @@ class ReceiptLine:
 
     count: int
     """answers since mount or reset"""
-    asked_p50_ns: int
+    target_p50_ns: int
     """median asked for, in nanoseconds"""
-    achieved_p50_ns: int
+    observed_p50_ns: int
     """median achieved, in nanoseconds"""
-    achieved_p90_ns: int
+    observed_p90_ns: int
     """90th percentile achieved, in nanoseconds"""
-    achieved_p99_ns: int
+    observed_p99_ns: int
     """99th percentile achieved, in nanoseconds"""
-    asked_total_ns: int = 0
+    target_total_ns: int = 0
     """asked for by all answers together, in nanoseconds"""
-    achieved_total_ns: int = 0
+    observed_total_ns: int = 0
     """taken by all answers together, in nanoseconds"""
     late: int
     """answers later than asked for by more than 20 us or 5 %, whichever is more"""
     within_tolerance: bool | None
     """whether achieved is what was asked for; null where nothing was, or of below 50 answers"""
-    asked_histogram: str
+    target_histogram: str
     """all that were asked for, in HdrHistogram's encoding"""
-    achieved_histogram: str
+    observed_histogram: str
     """all that were achieved, in HdrHistogram's encoding"""
 
 
@@ -136,7 +136,7 @@ class InternalErrorsStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndedStatus:
+class InvalidatedStatus:
     """Cached answers that host events have ended."""
 
     entries: int
@@ -148,7 +148,7 @@ class EndedStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NameSetsStatus:
+class CompleteDirectoriesStatus:
     """Complete negative caching: directories of which all names are known."""
 
     directories: int
@@ -183,13 +183,13 @@ class HostEventsStatus:
     """overflows of the kernel's queue"""
     waiting: int
     """changes and notices on their way; Share.settle() waits for them"""
-    ended: EndedStatus
+    invalidated: InvalidatedStatus
     """cached answers that were ended"""
     raised: Mapping[str, int]
     """events raised in the guest, per kind: `delete`, `create`, `modify`, `attrib`"""
     not_raised: int = 0
     """events that could not be raised"""
-    name_sets: NameSetsStatus
+    complete_directories: CompleteDirectoriesStatus
     """directories of which all names are known"""
 
 

@@ -318,9 +318,9 @@ class PendingChanges(Generic[T]):
         """How many further names of files the host has yet to make."""
         # Changes by which other objects got or lost a name in a directory.
         self._inside: dict[T, int] = {}
-        self.start_counting_anew()
+        self.reset_counts()
 
-    def start_counting_anew(self) -> None:
+    def reset_counts(self) -> None:
         """Counts from now on. What is pending counts as made."""
         self.made = len(self)
         self.crossed = self.cancelled = self.merged = self.written_back_bytes = 0

@@ -99,7 +99,7 @@ def end_by_force(entry: MountEntry, budget: Budget | None = None) -> MountError 
             f"the share at {entry.mountpoint} belongs to user {entry.user_id}: "
             "unmount it as that user or root"
         )
-    exports = [*reversed(shares_in(entry.mountpoint))] if entry.is_hub else []
+    exports = [*reversed(shares_in(entry.mountpoint))] if entry.is_exports_root else []
     shares: list[_Share | _LocalShare] = [
         _LocalShare(each, budget) if each.is_local else _Share(each, budget, reading)
         for each in (*exports, entry)

@@ -311,7 +311,7 @@ def launch_exports(
 
     Raises MountError or ProfileError where one cannot be mounted; none is then.
     """
-    if os.geteuid() != 0 and not exports.hub.allow_other:
+    if os.geteuid() != 0 and not exports.root.allow_other:
         raise MountError(
             "a share file needs root, or --allow-other with user_allow_other in /etc/fuse.conf: "
             "fusermount3 cannot enter a mount that only you may enter"
@@ -319,19 +319,19 @@ def launch_exports(
     for settings in exports.shares:
         settings.system()
         try:
-            check_source(settings.source, exports.hub.mountpoint)
+            check_source(settings.source, exports.root.mountpoint)
         except MountError as error:
             name = os.path.basename(settings.mountpoint)
             raise MountError(f"export {name}: {error}") from error
-    hub = launch(exports.hub, ends_with_us=ends_with_us)
+    root = launch(exports.root, ends_with_us=ends_with_us)
     try:
         for settings in exports.shares:
-            hub.exports += (launch(settings, on_wait, ends_with_us=ends_with_us),)
+            root.exports += (launch(settings, on_wait, ends_with_us=ends_with_us),)
     except BaseException:
         with contextlib.suppress(MountError):
-            hub.end()
+            root.end()
         raise
-    return hub
+    return root
 
 
 def _new_log(name: str, uid: int) -> BinaryIO:
@@ -421,7 +421,7 @@ def unmount_and_wait(
                 "; ".join([*([str(left_by_force)] if left_by_force else []), *left_before])
             )
         return ""
-    if entry.is_hub:
+    if entry.is_exports_root:
         for export in reversed(shares_in(target)):
             unmount_and_wait(export.mountpoint)
     # Of another user's share root learns what the user wants it to: what it does then, and where
@@ -564,7 +564,7 @@ def killed_at(mountpoint: str) -> Iterator[tuple[int, Record]]:
 
 def _left_by_killed_exports(entry: MountEntry, budget: Budget | None = None) -> list[str]:
     """What exports of the hub *entry* have left whose servers were killed, and are not mounted."""
-    if not entry.is_hub:
+    if not entry.is_exports_root:
         return []
     above, users = f"{entry.mountpoint}/", (os.geteuid(), entry.user_id)
     left = []

@@ -104,14 +104,14 @@ def _shortened(label: str, most: int = 12) -> str:
 
 
 def _cells(summary: ArmSummary) -> list[str]:
-    achieved = _latency(summary.achieved_p50_ns)
+    achieved = _latency(summary.observed_p50_ns)
     return [
         f"{summary.runs}" + (f" ({summary.failed} failed)" if summary.failed else ""),
         time_with_interval(summary.median_s, summary.interval_s),
         _ratio(summary),
         "" if summary.p is None else p_value(summary.p),
         "" if summary.server_processor_s is None else f"{summary.server_processor_s:.2f} s",
-        named(summary.judged_class, _latency(summary.asked_p50_ns)),
+        named(summary.judged_class, _latency(summary.target_p50_ns)),
         achieved + ("!" if summary.within_tolerance is False else ""),
         "" if summary.late_share is None else f"{100 * summary.late_share:.1f}%",
     ]

@@ -282,7 +282,7 @@ def _most_of(receipt: Mapping[str, Any]) -> str:
     line = receipt[label]
     return (
         f"; of {line['count']:,} answers of the class {label} the median took "
-        f"{_duration(line['achieved_p50_ns'])}, {_duration(line['asked_p50_ns'])} was asked for"
+        f"{_duration(line['observed_p50_ns'])}, {_duration(line['target_p50_ns'])} was asked for"
     )
 
 
@@ -310,8 +310,8 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
             else "",
             _p(each),
             _seconds(each.server_processor_s),
-            named(each.judged_class, _duration(each.asked_p50_ns)),
-            _duration(each.achieved_p50_ns) + (" !" if each.within_tolerance is False else ""),
+            named(each.judged_class, _duration(each.target_p50_ns)),
+            _duration(each.observed_p50_ns) + (" !" if each.within_tolerance is False else ""),
             "" if each.late_share is None else f"{100 * each.late_share:.1f}%",
             _seconds(each.drain_s),
         )
@@ -386,7 +386,7 @@ def _receipts(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
                     label,
                     "" if within is None else "ok" if within else "out of tolerance",
                     f"{line['count']:,}",
-                    _duration(line["asked_p50_ns"]),
+                    _duration(line["target_p50_ns"]),
                     *(_duration(line[f"achieved_p{number}_ns"]) for number in (50, 90, 99)),
                     f"{line['late']:,}",
                 )
@@ -459,8 +459,8 @@ def _samples(comparison: Comparison) -> Table:
                 f"{each.workload_processor_s:.3f} s",
                 f"{share['server_processor_s']:.3f} s" if "server_processor_s" in share else "",
                 "" if requests is None else f"{sum(requests.values()):,}",
-                named(judged, _duration(line.get("asked_p50_ns"))),
-                _duration(line.get("achieved_p50_ns")),
+                named(judged, _duration(line.get("target_p50_ns"))),
+                _duration(line.get("observed_p50_ns")),
                 "" if each.drain_s is None else f"{each.drain_s:.3f} s",
                 f"{each.load_average:.2f}" if each.load_average else "",
                 each.last_line,

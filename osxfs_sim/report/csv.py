@@ -13,8 +13,8 @@ COLUMNS = (
     *("server_processor_s", "drain_s", "load_average", "requests", "missing_lookups"),
     *(
         "judged_class",
-        "asked_p50_ns",
-        "achieved_p50_ns",
+        "target_p50_ns",
+        "observed_p50_ns",
         "late",
         "within_tolerance",
         "last_line",
@@ -74,8 +74,8 @@ def _of_the_share(share: Mapping[str, Any]) -> dict[str, Any]:
         "requests": None if requests is None else sum(requests.values()),
         "missing_lookups": share.get("missing_lookups"),
         "judged_class": judged,
-        "asked_p50_ns": line.get("asked_p50_ns"),
-        "achieved_p50_ns": line.get("achieved_p50_ns"),
+        "target_p50_ns": line.get("target_p50_ns"),
+        "observed_p50_ns": line.get("observed_p50_ns"),
         "late": sum(one["late"] for one in receipt.values()) if receipt else None,
         "within_tolerance": line.get("within_tolerance"),
     }

@@ -49,8 +49,8 @@ def latencies_of(comparison: Comparison) -> dict[str, list[Latencies]]:
         receipts = [each.share.get("receipt") or {} for each in comparison.of(arm) if each.share]
         for label in dict.fromkeys(label for receipt in receipts for label in receipt):
             lines = [receipt[label] for receipt in receipts if label in receipt]
-            asked = _merged(lines, "asked_histogram")
-            achieved = _merged(lines, "achieved_histogram")
+            asked = _merged(lines, "target_histogram")
+            achieved = _merged(lines, "observed_histogram")
             if not achieved.get_total_count():
                 continue
             # The smallest value a histogram can hold is 1, and stands for 0: nothing was asked.

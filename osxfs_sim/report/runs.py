@@ -85,8 +85,8 @@ def _times_row(comparison: Comparison, sample: Sample) -> list[str | Cell]:
     mark = "!" if out_of_tolerance(receipt) else ""
     return [
         *row,
-        named(judged, format_duration(line["asked_p50_ns"])),
-        format_duration(line["achieved_p50_ns"]) + mark,
+        named(judged, format_duration(line["target_p50_ns"])),
+        format_duration(line["observed_p50_ns"]) + mark,
         f"{100 * (late_share([receipt]) or 0.0):.1f}%",
     ]
 
@@ -135,8 +135,8 @@ def _caveats(comparison: Comparison) -> list[str]:
 
 def _out_of_tolerance(name: str, receipt: Mapping[str, Any]) -> list[str]:
     return [
-        f"[red]{name}: {label}: asked for {format_duration(line['asked_p50_ns'])}, achieved "
-        f"{format_duration(line['achieved_p50_ns'])} (median), {line['late']} of "
+        f"[red]{name}: {label}: asked for {format_duration(line['target_p50_ns'])}, achieved "
+        f"{format_duration(line['observed_p50_ns'])} (median), {line['late']} of "
         f"{line['count']} late: out of tolerance[/red]"
         for label, line in out_of_tolerance(receipt).items()
     ]

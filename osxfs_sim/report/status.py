@@ -15,9 +15,9 @@ def _events_report(events: HostEventsStatus | None) -> None:
         return
     raised = ", ".join(f"{count} {kind}" for kind, count in events.raised.items() if count)
     ended_of_each = {
-        "entries": events.ended.entries,
-        "attributes": events.ended.attributes,
-        "pages": events.ended.pages,
+        "entries": events.invalidated.entries,
+        "attributes": events.invalidated.attributes,
+        "pages": events.invalidated.pages,
     }
     ended = ", ".join(f"{count} {kind}" for kind, count in ended_of_each.items() if count)
     lost = f"; {events.dropped} lost, {events.rescans} scans" if events.rescans else ""
@@ -27,7 +27,7 @@ def _events_report(events: HostEventsStatus | None) -> None:
     )
     if ended or raised:
         out.print(f"            ended: {ended or 'nothing'}; raised: {raised or 'nothing'}")
-    names = events.name_sets
+    names = events.complete_directories
     if names.directories:
         out.print(
             f"            names of {names.directories} directories known: "
@@ -179,10 +179,10 @@ def status_report(status: ShareStatus) -> None:
             receipt.add_row(
                 label,
                 f"{line.count}",
-                format_duration(line.asked_p50_ns),
-                format_duration(line.achieved_p50_ns),
-                format_duration(line.achieved_p90_ns),
-                format_duration(line.achieved_p99_ns),
+                format_duration(line.target_p50_ns),
+                format_duration(line.observed_p50_ns),
+                format_duration(line.observed_p90_ns),
+                format_duration(line.observed_p99_ns),
                 f"{line.late}",
                 "" if within is None else "ok" if within else "out of tolerance",
             )

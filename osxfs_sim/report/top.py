@@ -12,21 +12,22 @@ from osxfs_sim.report.console import escape, escape_all, table
 _MOST_OPERATIONS = 12
 
 
-def pulse_view(pulse: Mapping[str, Any], mountpoint: str) -> RenderableType:
+def live_counters_view(counters: Mapping[str, Any], mountpoint: str) -> RenderableType:
     """One interval: rates per operation, who answered, latency, what is held, where."""
-    mountpoint, pulse = escape(mountpoint), escape_all(pulse)
-    interval_s = pulse["interval_s"]
-    requests = pulse["requests"]
+    mountpoint, counters = escape(mountpoint), escape_all(counters)
+    interval_s = counters["interval_s"]
+    requests = counters["requests"]
     total = sum(requests.values())
     lines = [
-        f"[bold]{mountpoint}[/bold]  {pulse['profile']} of {pulse['source']}",
-        f"requests  {rate(total, interval_s)}; {pulse['in_flight']} on their way; "
-        f"missing names {rate(pulse['missing_lookups'], interval_s)}",
-        f"answered  {_answered(pulse['answered_by'])}",
-        f"latency   {_latency(pulse)}",
-        f"known     {pulse['inodes']} inodes, {pulse['open_handles']} open files and directories",
+        f"[bold]{mountpoint}[/bold]  {counters['profile']} of {counters['source']}",
+        f"requests  {rate(total, interval_s)}; {counters['in_flight']} on their way; "
+        f"missing names {rate(counters['missing_lookups'], interval_s)}",
+        f"answered  {_answered(counters['answered_by'])}",
+        f"latency   {_latency(counters)}",
+        f"known     {counters['inodes']} inodes, "
+        f"{counters['open_handles']} open files and directories",
     ]
-    held = pulse["write_back"]
+    held = counters["write_back"]
     if held is not None:
         lines.append(
             f"held      {held['pending_changes']} changes ({format_size(held['pending_bytes'])}), "
@@ -36,7 +37,7 @@ def pulse_view(pulse: Mapping[str, Any], mountpoint: str) -> RenderableType:
     for name, count in sorted(requests.items(), key=lambda each: -each[1])[:_MOST_OPERATIONS]:
         operations.add_row(name, rate(count, interval_s), f"{100 * count / total:.0f}%")
     directories = table("directory", ">per second", ">share")
-    for path, count in pulse["directories"]:
+    for path, count in counters["directories"]:
         # Of something that the kernel has forgotten, or that has no name any more.
         shown = path if path is not None else "(unknown)"
         directories.add_row(shown, rate(count, interval_s), f"{100 * count / total:.0f}%")
@@ -70,11 +71,11 @@ _SAID = {
 }
 
 
-def _latency(pulse: Mapping[str, Any]) -> str:
-    if pulse["achieved_p50_ns"] is None:
+def _latency(counters: Mapping[str, Any]) -> str:
+    if counters["observed_p50_ns"] is None:
         return "nothing crossed"
     return (
-        f"asked {format_duration(pulse['asked_p50_ns'])}, "
-        f"achieved {format_duration(pulse['achieved_p50_ns'])} in the median, "
-        f"{format_duration(pulse['achieved_p99_ns'])} at p99"
+        f"asked {format_duration(counters['target_p50_ns'])}, "
+        f"achieved {format_duration(counters['observed_p50_ns'])} in the median, "
+        f"{format_duration(counters['observed_p99_ns'])} at p99"
     )

@@ -107,7 +107,7 @@ def native_of(recording: Recording) -> int | None:
     runs = recording.header.notes.get("native_wall_ns")
     if not isinstance(runs, list) or not runs or not all(type(run) is int for run in runs):
         return None
-    return round(statistics.median(runs))
+    return round(float(statistics.median(runs)))
 
 
 def _think_scale(recording: Recording, graph: Order, native_ns: int, tick_ns: int) -> float:

@@ -8,7 +8,7 @@ policy has to answer a part of them, which the rules of the guest's kernel decid
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from osxfs_sim.model.caching import CachePolicy, Consistent
 from osxfs_sim.model.operations import Operation
@@ -202,18 +202,23 @@ def check(header: Header, path: str | Path) -> None:
 _UNCACHED = {policy.describe() for policy in (CachePolicy(), Consistent())}
 
 
-def _question(row: dict[str, object]) -> Question:
+def _status_of(row: dict[str, Any]) -> Status:
+    mode = row["mode"]
+    return Status(mode, row["object_bytes"], row["mtime_ns"], row["links"]) if mode else UNKNOWN
+
+
+def _question(row: dict[str, Any]) -> Question:
     name = row["name"]
     return Question(
-        Operation[str(row["operation"])],
-        int(row["process"]),  # type: ignore[call-overload]
-        int(row["inode"]),  # type: ignore[call-overload]
-        b"" if name is None else str(name).encode("utf-8", "surrogateescape"),
-        int(row["found"]),  # type: ignore[call-overload]
-        str(row["error"] or ""),
-        int(row["offset_bytes"]),  # type: ignore[call-overload]
-        int(row["size_bytes"]),  # type: ignore[call-overload]
-        UNKNOWN,
-        int(row["arrival_ns"]),  # type: ignore[call-overload]
-        int(row["took_ns"]),  # type: ignore[call-overload]
+        Operation[row["operation"]],
+        row["process"],
+        row["inode"],
+        b"" if name is None else name.encode("utf-8", "surrogateescape"),
+        row["found"],
+        row["error"] or "",
+        row["offset_bytes"],
+        row["size_bytes"],
+        _status_of(row),
+        row["arrival_ns"],
+        row["took_ns"],
     )

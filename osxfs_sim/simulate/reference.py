@@ -129,7 +129,7 @@ class Reference:
             return now_ns
         size_bytes = 0
         if question.error == "ENOENT":
-            if self._share.lacks(parent, name):
+            if self._share.known_absent(parent, name):
                 self._result.names += 1
                 self._keep_missing(question, now_ns)
                 return now_ns

@@ -70,22 +70,22 @@ class Share:
 
     # Complete directories
 
-    def lacks(self, directory: int, name: bytes) -> bool:
+    def known_absent(self, directory: int, name: bytes) -> bool:
         """Whether it is known without a crossing that *directory* has no such name."""
-        return self._complete is not None and self._complete.lacks(directory, name)
+        return self._complete is not None and self._complete.known_absent(directory, name)
 
     def learn_names(self, directory: int, index: int) -> int:
         """A missing name of *directory* was asked for: its names come along, if they are wanted.
 
         Returns the bytes that cross with them.
         """
-        if self._complete is None or not self._complete.wants(directory):
+        if self._complete is None or not self._complete.should_read(directory):
             return 0
         return self._read_names(self._complete, directory, index)
 
     def listed(self, directory: int, index: int) -> None:
         """The guest has listed *directory* to its end: its names are known."""
-        if self._complete is not None and self._complete.wants(directory):
+        if self._complete is not None and self._complete.should_read(directory):
             self._read_names(self._complete, directory, index)
 
     def _read_names(self, complete: CompleteDirectories[int], directory: int, index: int) -> int:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 from osxfs_sim.trace.errors import TraceError
-from osxfs_sim.trace.schema import METADATA_KEY, SCHEMA, WORD, Header, header_of, metadata_of
+from osxfs_sim.trace.schema import ADDED, METADATA_KEY, SCHEMA, WORD, Header, header_of, metadata_of
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 """What a zstd frame begins with."""
@@ -28,6 +28,8 @@ _LONGEST_PIECE = 1 << 26
 
 PLAIN = pa.schema([each.with_type(pa.string()) if each.type == WORD else each for each in SCHEMA])
 """SCHEMA with its words written out."""
+_BEFORE = pa.schema([each for each in PLAIN if each.name not in ADDED])
+"""What earlier versions recorded."""
 
 # What reading a damaged file may raise.
 DAMAGES = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, EOFError, MemoryError)
@@ -140,7 +142,7 @@ class StreamReader:
         except DAMAGES as error:
             raise TraceError(f"{path} is not a trace: its beginning is damaged") from error
         self.header = header_of(path, schema.metadata or {})
-        if not schema.equals(PLAIN):
+        if not schema.equals(PLAIN) and not schema.equals(_BEFORE):
             raise TraceError(f"{path} is not a trace: it has other columns")
 
     def batches(self) -> Iterator[pa.RecordBatch]:

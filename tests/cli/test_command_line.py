@@ -234,7 +234,7 @@ def test_a_share_from_mount_to_umount(
         status = json.loads(cli("status", "--json", mountpoint).stdout)
         assert (status["profile"], status["seed"]) == ("osxfs-cached", 7)
         assert status["requests"]["READ"] == 1
-        assert status["receipt"]["metadata"]["asked_p50_ns"] in range(129_900, 130_100)
+        assert status["receipt"]["metadata"]["target_p50_ns"] in range(129_900, 130_100)
         table = cli("status", mountpoint)
         assert table.returncode == 0
         assert "osxfs with the consistency flag" in table.stdout

@@ -292,7 +292,7 @@ def test_a_share_of_such_directories_is_shown_as_text(share, field, capfd):
     hot.mkdir()
     live.share.flush()
     place = str(guest)
-    ask(place, "pulse")
+    ask(place, "live-counters")
     for _ in range(50):
         assert not os.path.exists(hot / "nosuch")
     asked = [

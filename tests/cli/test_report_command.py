@@ -107,7 +107,7 @@ def test_the_page_template_is_part_of_the_package():
         (["rake.json", "--plots", "rake.json"], "rake.json"),
         (
             ["bad-receipt.json"],
-            "bad-receipt.json is damaged: a receipt's asked_histogram cannot be",
+            "bad-receipt.json is damaged: a receipt's target_histogram cannot be",
         ),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_mistake_is_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys,
     (tmp_path / "foreign.json").write_text('{"name": "app", "dependencies": {}}')
     (tmp_path / "broken.json").write_text("{")
     bad = reporting.comparison(1)
-    bad.samples[1].share["receipt"]["metadata"]["asked_histogram"] = "no histogram"
+    bad.samples[1].share["receipt"]["metadata"]["target_histogram"] = "no histogram"
     save_result(bad, tmp_path / "bad-receipt.json")
     before = sorted(os.listdir(tmp_path))
     monkeypatch.chdir(tmp_path)

@@ -12,7 +12,7 @@ from support.guests import eventually
 
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount.mounts.control import ask
-from osxfs_sim.mount.requests.live_counters import LOOKED_AT_NS, Pulse
+from osxfs_sim.mount.requests.live_counters import LOOKED_AT_NS, LiveCounters
 from osxfs_sim.report.top import rate
 from osxfs_sim.trace.answers import AnsweredBy
 
@@ -51,8 +51,8 @@ def test_each_look_tells_rates_latency_and_the_hottest_directory(top, busy) -> N
         assert look["requests"]["LOOKUP"] >= look["missing_lookups"]
         assert look["answered_by"]["host"] == sum(look["requests"].values())
         assert dict(look["directories"]).keys() == {"/", "/lib"}
-        assert look["asked_p50_ns"] == 1_000
-        assert look["achieved_p50_ns"] > 0
+        assert look["target_p50_ns"] == 1_000
+        assert look["observed_p50_ns"] > 0
     table = top(busy.guest, *SHORTLY, "--count", "1")
     assert "LOOKUP" in table.stdout
     assert "/lib" in table.stdout
@@ -61,29 +61,29 @@ def test_each_look_tells_rates_latency_and_the_hottest_directory(top, busy) -> N
 
 def test_a_share_counts_only_while_somebody_looks(share) -> None:
     live = share()
-    ask(str(live.guest), "pulse")
+    ask(str(live.guest), "live-counters")
     os.path.exists(live.guest / "missing")
-    assert ask(str(live.guest), "pulse")["missing_lookups"] == 1
-    assert ask(str(live.guest), "pulse")["missing_lookups"] == 0
+    assert ask(str(live.guest), "live-counters")["missing_lookups"] == 1
+    assert ask(str(live.guest), "live-counters")["missing_lookups"] == 0
     # A trace may begin and end meanwhile.
     live.share.start_trace(str(live.source / "trace.parquet"))
     os.path.exists(live.guest / "missing")
     assert live.share.stop_trace()["rows"] > 0
-    assert ask(str(live.guest), "pulse")["missing_lookups"] == 1
+    assert ask(str(live.guest), "live-counters")["missing_lookups"] == 1
 
 
 def test_what_is_kept_of_directories_is_bounded_and_nobody_looks_for_ever() -> None:
-    pulse = Pulse(lambda number: f"/{number}", now_ns=0)
+    counters = LiveCounters(lambda number: f"/{number}", now_ns=0)
     for number in range(1, 40_000):
         row = (0, 130, 131, Operation.LOOKUP, number, b"a", 0, 0, 0, 2, 1)
-        pulse.add(*row, number, AnsweredBy.HOST)
-    assert not pulse.is_over(LOOKED_AT_NS)
-    assert pulse.is_over(LOOKED_AT_NS + 1)
-    answer = pulse.take(1_000_000_000, top=1)
+        counters.add(*row, number, AnsweredBy.HOST)
+    assert not counters.is_over(LOOKED_AT_NS)
+    assert counters.is_over(LOOKED_AT_NS + 1)
+    answer = counters.take(1_000_000_000, top=1)
     assert answer["directories"] == [[None, 40_000 - 1 - 16_384]], "the rest is one"
-    assert (answer["asked_p50_ns"], answer["achieved_p50_ns"]) == (130, 131)
+    assert (answer["target_p50_ns"], answer["observed_p50_ns"]) == (130, 131)
     assert answer["requests"] == {"LOOKUP": 39_999}
-    assert pulse.take(2_000_000_000, top=1)["requests"] == {}
+    assert counters.take(2_000_000_000, top=1)["requests"] == {}
 
 
 def test_a_place_without_a_share_and_an_interval_out_of_range_are_one_line(top, tmp_path) -> None:

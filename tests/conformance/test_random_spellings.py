@@ -435,7 +435,7 @@ def test_a_kernel_that_cannot_end_names_is_never_given_one(share, mistaken_polic
 
     Older.share = share(names="apfs", policy=f"{mistaken_policies}:OlderKernel")
     Older.name_rules = RULES["apfs"]
-    assert Older.share.status().names.names_can_be_ended is False
+    assert Older.share.status().names.names_can_be_invalidated is False
     _run(Older, examples=15)
 
 

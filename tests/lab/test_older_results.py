@@ -62,7 +62,12 @@ def test_every_comparison_of_schema_2_is_read_with_all_that_it_holds(path):
     assert [(one.drain_s, one.last_line) for one in read.samples] == [
         (one["caught_up_s"], one["told"]) for one in document["samples"]
     ]
-    assert [one.share for one in read.samples] == [one["share"] for one in document["samples"]]
+    for one, before in zip(read.samples, document["samples"], strict=True):
+        assert (one.share is None) is (before["share"] is None)
+        for label, line in (before["share"] or {}).get("receipt", {}).items():
+            assert one.share["receipt"][label]["target_p50_ns"] == line["asked_p50_ns"]
+            assert one.share["receipt"][label]["observed_p99_ns"] == line["achieved_p99_ns"]
+            assert len(one.share["receipt"][label]) == len(line)
     digests = {"recipe", "systems", "policies", "edits_digest"}
     kept = {name: value for name, value in document["plan"].items() if name not in digests}
     assert read.plan == kept

@@ -23,30 +23,30 @@ def known(sets: CompleteDirectories[Inode], directory: Inode, *names: bytes) -> 
 
 def test_only_a_directory_that_was_read_lacks_anything() -> None:
     sets, (directory, other) = CompleteDirectories(), directories(2)
-    assert not sets.lacks(directory, b"missing")
+    assert not sets.known_absent(directory, b"missing")
     known(sets, directory, b"there")
-    assert sets.lacks(directory, b"missing")
-    assert not sets.lacks(directory, b"there")
-    assert not sets.lacks(other, b"missing")
-    assert not sets.wants(directory)
-    assert sets.wants(other)
+    assert sets.known_absent(directory, b"missing")
+    assert not sets.known_absent(directory, b"there")
+    assert not sets.known_absent(other, b"missing")
+    assert not sets.should_read(directory)
+    assert sets.should_read(other)
 
 
 def test_a_name_that_comes_is_no_longer_lacking() -> None:
     sets, (directory,) = CompleteDirectories(), directories(1)
     known(sets, directory)
     sets.added(directory, b"new")
-    assert not sets.lacks(directory, b"new")
+    assert not sets.known_absent(directory, b"new")
 
 
 def test_a_name_that_comes_while_the_directory_is_read_is_not_missed() -> None:
     sets, (directory,) = CompleteDirectories(), directories(1)
     sets.begin_reading(directory)
-    assert not sets.wants(directory)
+    assert not sets.should_read(directory)
     sets.added(directory, b"new")
     sets.end_reading(directory, {b"old"})
-    assert not sets.lacks(directory, b"new")
-    assert sets.lacks(directory, b"other")
+    assert not sets.known_absent(directory, b"new")
+    assert sets.known_absent(directory, b"other")
 
 
 @pytest.mark.parametrize("loses", ["all", "it"])
@@ -58,7 +58,7 @@ def test_what_is_read_while_events_are_lost_is_not_believed(loses: str) -> None:
     else:
         sets.forget(directory)
     sets.end_reading(directory, {b"old"})
-    assert not sets.lacks(directory, b"missing")
+    assert not sets.known_absent(directory, b"missing")
     assert len(sets) == 0
 
 
@@ -66,15 +66,15 @@ def test_a_reading_that_fails_leaves_nothing() -> None:
     sets, (directory,) = CompleteDirectories(), directories(1)
     sets.begin_reading(directory)
     sets.end_reading(directory, None)
-    assert not sets.lacks(directory, b"missing")
-    assert sets.wants(directory)
+    assert not sets.known_absent(directory, b"missing")
+    assert sets.should_read(directory)
 
 
 def test_too_large_a_directory_is_not_kept_nor_read_again() -> None:
     sets, (directory,) = CompleteDirectories(largest_directory=3), directories(1)
     known(sets, directory, b"1", b"2", b"3", b"4")
-    assert not sets.lacks(directory, b"missing")
-    assert not sets.wants(directory)
+    assert not sets.known_absent(directory, b"missing")
+    assert not sets.should_read(directory)
 
 
 def test_the_least_recently_used_are_dropped_first() -> None:
@@ -82,10 +82,10 @@ def test_the_least_recently_used_are_dropped_first() -> None:
     names = [b"%d" % number for number in range(10)]
     known(sets, first, *names)
     known(sets, second, *names)
-    assert sets.lacks(first, b"missing")
+    assert sets.known_absent(first, b"missing")
     known(sets, third, *names)
-    assert not sets.lacks(second, b"missing")
-    assert sets.lacks(first, b"missing")
+    assert not sets.known_absent(second, b"missing")
+    assert sets.known_absent(first, b"missing")
     assert sets.names <= 50
 
 
@@ -115,7 +115,7 @@ def test_it_never_lacks_what_is_there_and_counts_right(steps: list[tuple[str, in
             case "clear":
                 sets.clear()
         for inode, names in zip(inodes, there, strict=True):
-            assert not any(sets.lacks(inode, present) for present in names)
+            assert not any(sets.known_absent(inode, present) for present in names)
     kept = [names for names in sets._sets.values() if names is not None]
     assert sets.names == sum(map(len, kept)) + 8 * len(sets)
 
@@ -123,9 +123,9 @@ def test_it_never_lacks_what_is_there_and_counts_right(steps: list[tuple[str, in
 def test_a_table_without_names_remembers_none(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     for remembers in (True, False):
-        inodes = InodeTable(os.stat(tmp_path), remembers_names=remembers)
-        below = inodes.found(inodes.root, b"below", os.stat(tmp_path / "below"))
-        assert inodes.root.told(b"below") is (below if remembers else None)
-        below.lookups = 1
+        inodes = InodeTable(os.stat(tmp_path), tracks_dentries=remembers)
+        below = inodes.find_or_add(inodes.root, b"below", os.stat(tmp_path / "below"))
+        assert inodes.root.sent_dentry(b"below") is (below if remembers else None)
+        below.nlookup = 1
         inodes.forget(below.number, 1)
-        assert inodes.root.told(b"below") is None
+        assert inodes.root.sent_dentry(b"below") is None

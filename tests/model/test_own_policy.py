@@ -155,7 +155,7 @@ def test_later_mistakes_believe_nothing_and_are_counted() -> None:
     assert policy.report().errors == 2
     assert "ZeroDivisionError: no children" in (policy.report().first_error or "")
     assert len(told) == 1
-    policy.start_counting_anew()
+    policy.reset_counts()
     assert policy.report().errors == 0
     (warning,) = policy.warnings()
     assert warning.startswith("the policy failed 2 times, and nothing was believed then; at first:")

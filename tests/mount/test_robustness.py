@@ -88,8 +88,8 @@ def test_a_tree_that_the_host_turned_inside_out_is_stale_and_not_endless(tmp_pat
     backing = Backing(inodes.root, os.open(tmp_path, os.O_RDONLY), most_descriptors=4)
     try:
         (tmp_path / "a" / "b").mkdir(parents=True)
-        a = inodes.found(inodes.root, b"a", os.stat(tmp_path / "a"))
-        b = inodes.found(a, b"b", os.stat(tmp_path / "a" / "b"))
+        a = inodes.find_or_add(inodes.root, b"a", os.stat(tmp_path / "a"))
+        b = inodes.find_or_add(a, b"b", os.stat(tmp_path / "a" / "b"))
         a.parent = b
         with pytest.raises(OSError, match=r"[Ss]tale") as caught:
             backing.directory_fd(b)

@@ -32,8 +32,8 @@ def receipt(
     return {
         "metadata": {
             "count": 1_000,
-            "asked_p50_ns": 130_000,
-            "achieved_p50_ns": achieved_ns,
+            "target_p50_ns": 130_000,
+            "observed_p50_ns": achieved_ns,
             "late": late,
             "within_tolerance": within,
         }
@@ -121,7 +121,7 @@ def test_arms_are_faster_slower_or_not_told_apart() -> None:
     assert slower.p is not None
     assert slower.p < 0.001
     assert (slower.server_processor_s, slower.drain_s) == (0.5, 0.25)
-    assert (slower.asked_p50_ns, slower.achieved_p50_ns) == (130_000, 131_000)
+    assert (slower.target_p50_ns, slower.observed_p50_ns) == (130_000, 131_000)
     assert (slower.late_share, slower.within_tolerance) == (0.001, True)
     assert slower.warnings == ()
     assert verdict_words(slower) == "3 times slower"

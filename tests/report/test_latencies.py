@@ -60,9 +60,9 @@ def test_where_nothing_was_asked_there_is_no_curve_of_it():
 def test_damage_to_a_histogram_is_told_as_such(data):
     made = comparison_of([130_500, 131_000])
     line = made.samples[0].share["receipt"]["metadata"]
-    text = line["achieved_histogram"]
+    text = line["observed_histogram"]
     at = data.draw(st.integers(0, len(text) - 1))
-    line["achieved_histogram"] = data.draw(
+    line["observed_histogram"] = data.draw(
         st.sampled_from([text[:at], text[:at] + "x" + text[at + 1 :], text + "é", None, 7])
     )
     refusal = ""
@@ -70,4 +70,4 @@ def test_damage_to_a_histogram_is_told_as_such(data):
         latencies_of(made)
     except ResultError as error:
         refusal = str(error)
-    assert not refusal or "achieved_histogram cannot be decoded" in refusal
+    assert not refusal or "observed_histogram cannot be decoded" in refusal

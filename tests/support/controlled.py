@@ -60,19 +60,19 @@ class ControlledReactor(Reactor):
     def waiting(self) -> bool:
         """Whether anybody waits for a moment that is not far off, or was told to go on."""
         soon_ns = time.monotonic_ns() + _FAR_OFF_NS
-        return bool(self._calls) or any(due_ns < soon_ns for due_ns, _, _ in self._held)
+        return bool(self._calls) or any(due_ns < soon_ns for due_ns, _, _ in self._delayed)
 
     def resume_next(self) -> None:
         """Let the first of them go on, as if its moment had come."""
         if self._calls:
             self._call(self._calls.popleft())
         else:
-            _, _, worker = heapq.heappop(self._held)
+            _, _, worker = heapq.heappop(self._delayed)
             self._resume(worker, 0)
 
     def resume_told(self) -> None:
         """Let those go on that only wait for the loop to come round."""
-        while self._calls or (self._held and self._held[0][0] == 0):
+        while self._calls or (self._delayed and self._delayed[0][0] == 0):
             self.resume_next()
 
 
@@ -80,14 +80,14 @@ class ControlledReactor(Reactor):
 class Requests:
     """The requests of a share that nobody has mounted; *answers* by the order they came in."""
 
-    machinery: Components
+    components: Components
     reactor: ControlledReactor
     answers: dict[int, Any] = field(default_factory=dict)
     asked: int = 0
 
     @property
     def dispatcher(self) -> Dispatcher:
-        return self.machinery.dispatcher
+        return self.components.dispatcher
 
     def ask(self, name: str, *arguments: Any) -> int:
         """A request comes. Its answer will be in *answers*: what it is, or the errno."""
@@ -102,7 +102,7 @@ class Requests:
                 self.answers[number] = error.errno
 
         self.reactor.arrival_ns = 1  # long ago: no answer has to wait to be due
-        self.reactor.start_own(request())
+        self.reactor.spawn(request())
         return number
 
     def answer(self, name: str, *arguments: Any) -> Any:
@@ -113,7 +113,7 @@ class Requests:
 
     def settle(self, is_done: Callable[[], bool] = lambda: False) -> None:
         """Let everything go on until that is so, or nothing is left to do."""
-        held = self.machinery.write_back
+        held = self.components.write_back
         for _ in range(10_000):
             if is_done():
                 return
@@ -128,15 +128,15 @@ class Requests:
         raise AssertionError("it goes on for ever")
 
 
-def injected_layer(machinery: Components, injector: Any) -> InjectedRequests:
+def injected_layer(components: Components, injector: Any) -> InjectedRequests:
     """What answers the requests of *injector*, over the handlers of a share that has none."""
-    written_through = machinery.handlers
+    written_through = components.handlers
     while isinstance(written_through, Layer):
         written_through = written_through.next
     return InjectedRequests(
-        *(machinery.handlers, injector, written_through._calls, machinery.inodes),
-        *(machinery.backing, machinery.spellings, written_through._entries),
-        machinery.handlers._operations,
+        *(components.handlers, injector, written_through._calls, components.inodes),
+        *(components.backing, components.spellings, written_through._entries),
+        components.handlers._operations,
     )
 
 
@@ -176,13 +176,13 @@ def requests(base: Path, **settings: Any) -> Iterator[Requests]:
         for module in (handlers, held_handlers, writeback):
             patch.setattr(module, "WRITE_IN_THREAD_BYTES", SLOW_FROM_BYTES)
         source = str(base / "source")
-        machinery = assembly.build(wanted, wanted.system(), user, source, wanted.mountpoint, None)
-        reactor = machinery.reactor
+        components = assembly.build(wanted, wanted.system(), user, source, wanted.mountpoint, None)
+        reactor = components.reactor
         assert isinstance(reactor, ControlledReactor)
         reactor._session_loop = _no_kernel
         try:
-            yield Requests(machinery, reactor)
+            yield Requests(components, reactor)
         finally:
-            if machinery.write_back is not None:
-                machinery.write_back.close(keep=False)
-            machinery.close()
+            if components.write_back is not None:
+                components.write_back.close(keep=False)
+            components.close()

@@ -108,7 +108,7 @@ class _Playing:
         self, ground: Path, lags: bool, holds: bool, seeded: Seeded | None, only: str
     ) -> None:
         self._only = only
-        self._lags, self._holds, self._seeded = lags, holds, seeded
+        self._lags, self._may_defer, self._seeded = lags, holds, seeded
         self._host, self._guest = ground / "host", ground / "guest"
         views = [self._host, self._guest, ground / "guest-2"]
         for view in views:
@@ -176,7 +176,7 @@ class _Playing:
         self._mine |= names
         # A seed says what goes wrong with what is held: else this act alone is held back.
         is_other = self._seeded is None and self._only not in ("", operation.act)
-        if self._holds and not is_other and not self._is_special(names):
+        if self._may_defer and not is_other and not self._is_special(names):
             self._to_host.append(operation)
             self._of_the_host.clear()
         else:

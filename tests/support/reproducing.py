@@ -88,8 +88,8 @@ def share(*, good: bool = True) -> dict[str, Any]:
         "within_tolerance": good,
         "count": 100,
         "late": 0,
-        "asked_p50_ns": LATENCY_NS,
-        "achieved_p50_ns": LATENCY_NS,
+        "target_p50_ns": LATENCY_NS,
+        "observed_p50_ns": LATENCY_NS,
     }
     return {
         "requests": {"LOOKUP": 90, "GETATTR": 10},

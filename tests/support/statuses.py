@@ -24,7 +24,7 @@ _OF_NOTHING: dict[str, Any] = {
         "distribution": "constant",
         "served_at_once": None,
     },
-    "calibration": {"calibrated": False, "floor_ns": 0, "outside_ns": {}, "wake_ns": {}},
+    "calibration": {"calibrated": False, "floor_ns": 0, "client_overhead_ns": {}, "wake_ns": {}},
     "pm_qos_held": False,
     "events": None,
 }

@@ -67,18 +67,18 @@ class Unmounted:
         )
         before = pyfuse3.trio
         user = server_user(None)
-        self.machinery = build(wanted, wanted.system(), user, str(source), "/nowhere", None)
+        self.components = build(wanted, wanted.system(), user, str(source), "/nowhere", None)
         pyfuse3.trio = before
-        assert isinstance(self.machinery.handlers, WriteBackHandlers)
-        self.handlers = self.machinery.handlers
-        assert self.machinery.write_back is not None
-        self.write_back = self.machinery.write_back
+        assert isinstance(self.components.handlers, WriteBackHandlers)
+        self.handlers = self.components.handlers
+        assert self.components.write_back is not None
+        self.write_back = self.components.write_back
         self._umask = os.umask(0)
         self._opened: list[tuple[Inode, int]] = []
 
     def check(self) -> None:
         """The five places where a pending change lives say the same: writeback/__init__.py."""
-        wrong = breaches(self.write_back, self.machinery.inodes)
+        wrong = breaches(self.write_back, self.components.inodes)
         assert not wrong, wrong
 
     # What the host refuses
@@ -99,12 +99,12 @@ class Unmounted:
 
     def inode(self, path: str) -> Inode:
         """What the guest has at *path*. Raises OSError."""
-        here = self.machinery.inodes.root
+        here = self.components.inodes.root
         for name in filter(None, path.split("/")):
             inode, status = self.handlers._in_guest(here, name.encode())
             if inode is None:
-                inode = self.machinery.inodes.found(here, name.encode(), status)  # type: ignore[arg-type]
-            inode.lookups = max(inode.lookups, 1)
+                inode = self.components.inodes.find_or_add(here, name.encode(), status)  # type: ignore[arg-type]
+            inode.nlookup = max(inode.nlookup, 1)
             here = inode
         return here
 
@@ -118,7 +118,7 @@ class Unmounted:
     @_checked
     def make(self, path: str, mode: int = modes.S_IFREG | 0o644, target: bytes = b"") -> Inode:
         made = self.handlers._defer_make(*self._place(path), mode, GUEST, target)
-        made.lookups = 1
+        made.nlookup = 1
         return made
 
     def mkdir(self, path: str) -> Inode:
@@ -132,23 +132,23 @@ class Unmounted:
         inode = self.inode(path)
         fd = os.open(os.devnull, os.O_RDWR)
         if not inode.is_local_only:
-            real = self.machinery.backing.open(inode, os.O_RDWR)
+            real = self.components.backing.open(inode, os.O_RDWR)
             os.dup2(real, fd)
             os.close(real)
         inode.open_fds = [*(inode.open_fds or []), fd]
-        self.machinery.handles.files[fd] = inode
+        self.components.handles.files[fd] = inode
         self._opened.append((inode, fd))
         return fd
 
     @_checked
     def write(self, path: str, data: bytes, offset: int = 0, handle: int | None = None) -> None:
-        inode = self.machinery.handles.files[handle] if handle is not None else self.inode(path)
+        inode = self.components.handles.files[handle] if handle is not None else self.inode(path)
         if inode.is_directory:
             raise IsADirectoryError(errno.EISDIR, path)  # the kernel's word
         journal = self.write_back.journal
         fd = handle if handle is not None else os.open(os.devnull, os.O_RDONLY)
         if handle is None and not inode.is_local_only:
-            real = self.machinery.backing.open(inode, os.O_RDWR)
+            real = self.components.backing.open(inode, os.O_RDWR)
             os.dup2(real, fd)
             os.close(real)
         place = journal.reserve(len(data))
@@ -196,7 +196,7 @@ class Unmounted:
     def tree(self) -> dict[str, str | None]:
         """Every path that the guest has, and what is in it: None for a directory."""
         found: dict[str, str | None] = {}
-        waiting = [("", self.machinery.inodes.root)]
+        waiting = [("", self.components.inodes.root)]
         while waiting:
             above, directory = waiting.pop()
             for name in sorted(self._names(directory)):
@@ -213,7 +213,7 @@ class Unmounted:
         overlay = directory.overlay
         names: list[bytes] = []
         if not directory.is_local_only:
-            fd = self.machinery.backing.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            fd = self.components.backing.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             names = [os.fsencode(name) for name in os.listdir(fd)]
             os.close(fd)
         known = (overlay.names if overlay is not None else None) or {}
@@ -222,16 +222,16 @@ class Unmounted:
     def read(self, inode: Inode, handle: int = -1) -> str:
         if inode.kind == modes.S_IFLNK:
             if inode.is_local_only:
-                return self.handlers._held_link_target(inode).decode()
-            fd, name, _ = self.machinery.backing.find(inode)
+                return self.handlers._pending_link_target(inode).decode()
+            fd, name, _ = self.components.backing.find(inode)
             return os.readlink(name, dir_fd=fd).decode()  # type: ignore[return-value]
         overlay = inode.overlay
         fd = handle
         if handle < 0:
-            fd = -1 if inode.is_local_only else self.machinery.backing.open(inode, os.O_RDONLY)
+            fd = -1 if inode.is_local_only else self.components.backing.open(inode, os.O_RDONLY)
         try:
             if overlay is not None and (overlay.local_only or overlay.content):
-                return bytes(self.handlers._read_held(inode, fd, 0, 1 << 20)[0]).decode()
+                return bytes(self.handlers._read_dirty(inode, fd, 0, 1 << 20)[0]).decode()
             return os.pread(fd, 1 << 20, 0).decode()
         finally:
             if handle < 0 and fd >= 0:
@@ -264,18 +264,18 @@ class Unmounted:
         left = self.finish()
         self._release()
         self.write_back.close(keep=left > 0)
-        self.machinery.close()
+        self.components.close()
 
     def crash(self) -> None:
         """Its server is killed: what it has not written nobody writes."""
         self._release()
         self.write_back.close(keep=True)
-        self.machinery.close()
+        self.components.close()
 
     def _release(self) -> None:
         for inode, fd in self._opened:
             os.close(fd)
-            self.machinery.handles.files.pop(fd, None)
+            self.components.handles.files.pop(fd, None)
             inode.open_fds = None
         self._opened.clear()
         os.umask(self._umask)

@@ -45,12 +45,12 @@ from osxfs_sim.model.events import (
     ended,
     notices,
 )
-from osxfs_sim.model.status import EndedStatus, HostEventsStatus, NameSetsStatus
+from osxfs_sim.model.status import CompleteDirectoriesStatus, HostEventsStatus, InvalidatedStatus
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.events.inject import BUSY, Injection, Injector
 from osxfs_sim.mount.events.invalidate import Invalidator
-from osxfs_sim.mount.events.rescan import Rescans, way_to
-from osxfs_sim.mount.loop.notifications import Attributes, Ending, Entry, Pages
+from osxfs_sim.mount.events.rescan import Rescans, entry_to
+from osxfs_sim.mount.loop.notifications import InvalAttributes, InvalEntry, Invalidation, InvalPages
 from osxfs_sim.mount.loop.reactor import Reactor
 from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.mount.mounts.volumes import Volumes
@@ -65,9 +65,9 @@ log = logging.getLogger(__name__)
 # Each a step of some 30 us: a request that comes meanwhile waits for its end.
 _READ_AT_ONCE = 8
 _DELIVERED_AT_ONCE = 2
-_TOLD_AT_ONCE = 2
+_RAISED_AT_ONCE = 2
 _MOST_FOUND_WAITING = 1024
-_MOST_ENDINGS_WAITING = 256
+_MOST_INVALIDATIONS_WAITING = 256
 _AGAIN_SOON_NS = 1_000_000
 
 
@@ -83,19 +83,19 @@ class HostEvents:
         backing: Backing,
         spellings: Spellings,
         caching: Caching,
-        name_sets: CompleteDirectories[Inode] | None,
+        complete_directories: CompleteDirectories[Inode] | None,
         injector: Injector | None,
         seed: int,
         *,
         forgets: bool = False,
-        hears: Callable[[HostChange], HostChange | None] | None = None,
-        raises: Callable[[Injection], Iterator[Injection]] | None = None,
+        filter_change: Callable[[HostChange], HostChange | None] | None = None,
+        map_injection: Callable[[Injection], Iterator[Injection]] | None = None,
     ) -> None:
         """*injector* raises events, and is not started yet; *forgets* as Invalidator's. *hears*
         says what is heard of a change, and *raises* what an event is told as (faults/).
         """
-        self._hears = hears
-        self._raises = raises
+        self._filter_change = filter_change
+        self._map_injection = map_injection
         assert spec.stream is not None
         self.watcher = watcher
         self.stream = EventStream[Inode](spec.stream, inodes.root, seed)
@@ -114,7 +114,7 @@ class HostEvents:
         self._backing = backing
         self._spellings = spellings
         self._caching = caching
-        self._names = name_sets
+        self._names = complete_directories
         self._forgets = forgets
         self._invalidator: Invalidator | None = None
         self._injector = injector
@@ -123,7 +123,7 @@ class HostEvents:
         self._to_tell: collections.deque[tuple[FileEvent[Inode], Inode | None]] = (
             collections.deque()
         )
-        self._ending = 0
+        self._invalidating = 0
         """Deliveries whose answers are not known to have ended."""
         self._turn = 0
         self._drained_ns = time.monotonic_ns()
@@ -139,20 +139,20 @@ class HostEvents:
         self._invalidator = Invalidator(
             forgets=self._forgets,
             device=device,
-            keep=self._reactor.wakes_it_up,
+            keep=self._reactor.wake_fds,
         )
         # Names that are missing in the root can be ended all at once, or not at all;
         # those further down end with the entry of their directory.
-        self._caching.tell_whether_root_names_can_end(self._reactor.increment_epoch())
+        self._caching.set_can_invalidate_root_names(self._reactor.increment_epoch())
         if self._injector is not None:
             self._injector.start(device)
-        self._reactor.take_on(self)
+        self._reactor.set_idle_task(self)
 
-    def tell_of_volumes(self, volumes: Volumes) -> None:
+    def set_volumes(self, volumes: Volumes) -> None:
         """What is mounted in the share must not be taken away by an answer's end."""
         self._volumes = volumes
 
-    def reach_mount(self) -> None:
+    def open_mount(self) -> None:
         """Find out whether events can be raised. In a thread, while requests are served."""
         if self._injector is None:
             return
@@ -170,22 +170,24 @@ class HostEvents:
         self.stream.drop(count=count, rate=rate)
         return {"count": count, "rate": rate}
 
-    def overruled(self, directory: Inode, name: bytes) -> None:
+    def host_kept_name(self, directory: Inode, name: bytes) -> None:
         """The host has kept *name*, which the guest had taken away: it is there again."""
         if self._invalidator is not None and self._inodes.knows(directory):
-            way = Attributes(directory.number, way_to(directory))
-            self._invalidator.end({Entry(directory.number, name): None, way: None}, _nothing)
+            way = InvalAttributes(directory.number, entry_to(directory))
+            self._invalidator.invalidate(
+                {InvalEntry(directory.number, name): None, way: None}, _nothing
+            )
 
-    def end_answers(self, endings: Iterable[Ending]) -> None:
+    def invalidate(self, invalidations: Iterable[Invalidation]) -> None:
         """The guest's kernel shall believe these no more, though the host has changed nothing."""
         if self._invalidator is not None:
-            self._invalidator.end(endings, _nothing)
+            self._invalidator.invalidate(invalidations, _nothing)
 
-    def rest(self) -> bool:
+    def pause(self) -> bool:
         """Hold nothing in the share for long enough to unmount it. Whether anything is held."""
-        return self._injector is not None and self._injector.rest()
+        return self._injector is not None and self._injector.pause()
 
-    def end(self) -> bool:
+    def stop(self) -> bool:
         """End the threads; while requests are still served, or when nobody can ask any more.
 
         Returns False where one of them is stuck in the kernel.
@@ -247,7 +249,7 @@ class HostEvents:
     def _next_ns(self) -> int | None:
         soon_ns = time.monotonic_ns() + _AGAIN_SOON_NS
         dues_ns = [self.stream.due_ns]
-        if self.is_held_up:
+        if self.is_backlogged:
             dues_ns = [soon_ns]
         if self._debounce is not None:
             dues_ns.append(self._debounce.due_ns)
@@ -260,8 +262,8 @@ class HostEvents:
             self.kernel_losses += 1
             self.stream.kernel_dropped(change.at_ns, self._drained_ns)
             return
-        if self._hears is not None:
-            audible = self._hears(change)
+        if self._filter_change is not None:
+            audible = self._filter_change(change)
             if audible is None:
                 return
             change = audible
@@ -272,7 +274,7 @@ class HostEvents:
     def _note_place(self, directory: Inode, name: bytes) -> None:
         """Something was renamed to *name*: if the guest knows it, it is reached there now."""
         status = self._status(directory, name)
-        inode = self._inodes.known(status) if status is not None else None
+        inode = self._inodes.find(status) if status is not None else None
         if inode is not None and inode.parent is not None:
             inode.moved_by_host(directory, name)
 
@@ -289,55 +291,57 @@ class HostEvents:
     # Ending what is untrue
 
     @property
-    def is_held_up(self) -> bool:
+    def is_backlogged(self) -> bool:
         """Whether the kernel has so much to end that more must wait.
 
         The stream goes on to fill meanwhile: that is bounded, and overflows honestly.
         """
         assert self._invalidator is not None
-        return self._invalidator.waiting >= _MOST_ENDINGS_WAITING
+        return self._invalidator.waiting >= _MOST_INVALIDATIONS_WAITING
 
     def _deliver_some(self) -> bool:
         """Deliver what is due next; all its endings come before the first notice."""
         assert self._invalidator is not None
-        if self.is_held_up:
+        if self.is_backlogged:
             return False
         if not self._due:
             self._due.extend(self.stream.take(time.monotonic_ns()))
         if not self._due:
             return False
-        endings: dict[Ending, None] = {}
+        invalidations: dict[Invalidation, None] = {}
         told: list[tuple[FileEvent[Inode], Inode | None]] = []
         for _ in range(min(len(self._due), _DELIVERED_AT_ONCE)):
             event = self._due.popleft()
             if isinstance(event, MustScan):
                 self._rescan(event)
                 continue
-            gone = self._end(event, endings)
+            gone = self._invalidate_for(event, invalidations)
             if self._notify is not None:
                 told.append((event, gone))
-        if endings or told:
-            self._ending += 1
-            self._invalidator.end(
-                endings, lambda: self._reactor.call_soon(lambda: self._ended(told))
+        if invalidations or told:
+            self._invalidating += 1
+            self._invalidator.invalidate(
+                invalidations, lambda: self._reactor.call_soon(lambda: self._invalidated(told))
             )
         return True
 
-    def _end(self, event: FileEvent[Inode], endings: dict[Ending, None]) -> Inode | None:
+    def _invalidate_for(
+        self, event: FileEvent[Inode], invalidations: dict[Invalidation, None]
+    ) -> Inode | None:
         """Note down what *event* ends. Returns what the guest knew by that name, if it is gone."""
         directory, name, what = event.directory, event.name, event.what
         if not self._inodes.knows(directory):
             return None  # forgotten meanwhile, and all that was known of it
         ends = ended(what)
         if not name:
-            endings[Attributes(directory.number, None)] = None
+            invalidations[InvalAttributes(directory.number, None)] = None
             return None
-        before = directory.told(name)
+        before = directory.sent_dentry(name)
         status = self._status(directory, name)
-        now = self._inodes.known(status) if status is not None else None
+        now = self._inodes.find(status) if status is not None else None
         if now is not None and now is before and self._was_replaced(event, now):
             now = None
-        entry = Entry(directory.number, name)
+        entry = InvalEntry(directory.number, name)
         keeps = now is not None and now is before and self.leads_to_a_volume(now)
         if Ends.ENTRY in ends:
             if self._names is not None and status is not None:
@@ -345,18 +349,18 @@ class HostEvents:
             # Also where the guest knows what is there now: it may have asked in between,
             # when the name was missing, and believe that; by any spelling.
             if not keeps:
-                endings[entry] = None
+                invalidations[entry] = None
             spelling = self._spellings.negative_spelling(directory, name)
             if spelling is not None:
-                endings[Entry(directory.number, spelling)] = None
+                invalidations[InvalEntry(directory.number, spelling)] = None
         if Ends.DIRECTORY_ATTRIBUTES in ends:
-            endings[Attributes(directory.number, way_to(directory))] = None
+            invalidations[InvalAttributes(directory.number, entry_to(directory))] = None
         for inode in {before, now} - {None}:
             assert inode is not None
             if Ends.PAGES in ends and modes.S_ISREG(inode.kind):
-                endings[Pages(inode.number, entry)] = None
+                invalidations[InvalPages(inode.number, entry)] = None
             elif Ends.ATTRIBUTES in ends or Ends.PAGES in ends:
-                endings[Attributes(inode.number, entry)] = None
+                invalidations[InvalAttributes(inode.number, entry)] = None
         if before is None or before is now or Ends.ENTRY not in ends:
             return None
         moved = What.RENAMED in what
@@ -386,9 +390,9 @@ class HostEvents:
 
     # Telling the guest's processes
 
-    def _ended(self, told: list[tuple[FileEvent[Inode], Inode | None]]) -> None:
+    def _invalidated(self, told: list[tuple[FileEvent[Inode], Inode | None]]) -> None:
         """The caches that these concern are ended."""
-        self._ending -= 1
+        self._invalidating -= 1
         if self._debounce is None:
             self._to_tell.extend(told)
         else:
@@ -397,7 +401,7 @@ class HostEvents:
                 self._debounce.happened(event, now_ns)
                 if gone is not None:
                     self._gone.setdefault((event.directory, event.name), gone)
-        self._reactor.chore_wanted()
+        self._reactor.wake_idle_task()
 
     def _tell_some(self) -> bool:
         """Raise what the guest's processes shall see of the next ones."""
@@ -409,12 +413,12 @@ class HostEvents:
         assert self._injector is not None
         at_ns = self._to_tell[0][0].at_ns
         injections: list[Injection] = []
-        for _ in range(min(len(self._to_tell), _TOLD_AT_ONCE)):
+        for _ in range(min(len(self._to_tell), _RAISED_AT_ONCE)):
             event, gone = self._to_tell.popleft()
             gone = gone or self._gone.pop((event.directory, event.name), None)
             told = self._injections(event, gone)
-            if self._raises is not None:
-                told = itertools.chain.from_iterable(map(self._raises, told))
+            if self._map_injection is not None:
+                told = itertools.chain.from_iterable(map(self._map_injection, told))
             injections += told
         if injections:
             self._injector.inject(injections, at_ns)
@@ -433,13 +437,13 @@ class HostEvents:
         shown = name
         if name:
             try:
-                shown = self._spellings.shown(self._backing.directory_fd(directory), name)
+                shown = self._spellings.display_name(self._backing.directory_fd(directory), name)
             except OSError:
                 # The directory is gone, or no longer in the export. What was deleted in
                 # it before is still to be told to who watches it.
                 if status is not None:
                     return
-        told = directory.told(shown)
+        told = directory.sent_dentry(shown)
         leads_to_a_volume = told is not None and self.leads_to_a_volume(told)
         for notice in notices(
             what,
@@ -471,10 +475,12 @@ class HostEvents:
             self._names.clear()
         self._rescans.want(loss)
 
-    def end_answers_then(self, endings: Iterable[Ending], then: Callable[[], None]) -> None:
+    def invalidate_then(
+        self, invalidations: Iterable[Invalidation], then: Callable[[], None]
+    ) -> None:
         """End these answers, and call *then* (in another thread)."""
         assert self._invalidator is not None
-        self._invalidator.end(endings, then)
+        self._invalidator.invalidate(invalidations, then)
 
     def found(self, event: FileEvent[Inode]) -> None:
         """A rescan has found this: tell the guest of it, as of what was heard."""
@@ -505,7 +511,7 @@ class HostEvents:
         waiting = self.stream.waiting + len(self._due) + len(self._to_tell) + self._rescans.waiting
         if self._invalidator is not None:
             # What it has just ended is told of a moment later.
-            waiting += max(self._invalidator.waiting, self._ending)
+            waiting += max(self._invalidator.waiting, self._invalidating)
         if self._injector is not None:
             waiting += self._injector.waiting
         if self._debounce is not None:
@@ -527,14 +533,14 @@ class HostEvents:
             rescans=self._rescans.count,
             kernel_losses=self.kernel_losses,
             waiting=self.waiting,
-            ended=EndedStatus(
+            invalidated=InvalidatedStatus(
                 entries=invalidator.entries if invalidator else 0,
                 attributes=invalidator.attributes if invalidator else 0,
                 pages=invalidator.pages if invalidator else 0,
             ),
             raised={notice.value: injector.raised[notice] if injector else 0 for notice in Notice},
             not_raised=injector.failed if injector else 0,
-            name_sets=NameSetsStatus(
+            complete_directories=CompleteDirectoriesStatus(
                 directories=len(names) if names is not None else 0,
                 names=names.names if names is not None else 0,
                 answers=names.answers if names is not None else 0,

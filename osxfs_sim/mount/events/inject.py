@@ -38,9 +38,9 @@ from typing import Any
 
 from osxfs_sim.model.events import Notice
 from osxfs_sim.mount import syscalls
-from osxfs_sim.mount.events.invalidate import NORMAL, end_entry
+from osxfs_sim.mount.events.invalidate import NORMAL, invalidate_entry
 from osxfs_sim.mount.loop.apart import Device
-from osxfs_sim.mount.loop.notifications import Entry
+from osxfs_sim.mount.loop.notifications import InvalEntry
 from osxfs_sim.mount.tree.inodes import Inode
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ _STUCK_AFTER_S = 5.0
 _NO_THREAD = -1  # 0 is who is in no process namespace of ours
 _SMALL_BURST = 64
 _LONGEST_WAY_NS = 2_000_000
-_REST_NS = 3_000_000_000
+_PAUSE_NS = 3_000_000_000
 _LONGEST_SLEEP_NS = 10_000_000
 _LONGEST_WALK_BYTES = 3_000  # below PATH_MAX
 _WALK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -80,8 +80,8 @@ class Injection:
     name: bytes
     kind: int
     gone: Inode | None = None
-    asked: bool = False
-    void: bool = False
+    was_looked_up: bool = False
+    is_moot: bool = False
 
 
 class Injector:
@@ -100,14 +100,14 @@ class Injector:
         self._mountpoint = mountpoint
         self._guest_waits = guest_waits
         self._device_of_share: Device | None = None
-        self._end_entry: Callable[[Entry], None] = end_entry
+        self._invalidate_entry: Callable[[InvalEntry], None] = invalidate_entry
         self._in_a_row = 0
         self._began_ns = 0
         self._device = -1
         self._batches: queue.SimpleQueue[list[Injection] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._stopping = False
-        self._resting_until_ns = 0
+        self._paused_until_ns = 0
         self._complained: set[tuple[Notice, int | None]] = set()
         # It lives as long as the share: the number of a thread that has ended may be
         # given to a process of the guest, whose requests would then not be applied.
@@ -126,7 +126,7 @@ class Injector:
         """The thread whose requests are the server's own; of no process before start()."""
         return self._thread_id
 
-    def has_asked(self, ctx: Any) -> bool:
+    def is_injected_request(self, ctx: Any) -> bool:
         """Whether a request from this context is one by which an event is raised."""
         return getattr(ctx, "pid", 0) == self._thread_id
 
@@ -152,9 +152,9 @@ class Injector:
             since_ns, self.overflowed_since_ns = self.overflowed_since_ns, None
             return since_ns
 
-    def rest(self) -> bool:
+    def pause(self) -> bool:
         """Hold nothing in the share for a while. Returns whether it was at work."""
-        self._resting_until_ns = time.monotonic_ns() + _REST_NS
+        self._paused_until_ns = time.monotonic_ns() + _PAUSE_NS
         return self.waiting > 0
 
     def stop(self) -> bool:
@@ -172,14 +172,14 @@ class Injector:
         if leave is None:
             return
 
-        def end_entry_from_outside(entry: Entry) -> None:
+        def invalidate_entry_from_outside(entry: InvalEntry) -> None:
             try:
                 leave(entry.directory, entry.name)
             except OSError as error:
                 if error.errno not in NORMAL:
                     raise
 
-        self._end_entry = end_entry_from_outside
+        self._invalidate_entry = invalidate_entry_from_outside
 
     def _run(self) -> None:
         self._leave()
@@ -191,9 +191,9 @@ class Injector:
             # Nothing else waited: what comes is no part of a burst before it.
             self._in_a_row = self._in_a_row + len(batch) if self.waiting > len(batch) else 0
             while left and not self._stopping:
-                rest_ns = self._resting_until_ns - time.monotonic_ns()
-                if rest_ns > 0:
-                    time.sleep(min(rest_ns, _LONGEST_SLEEP_NS) / 1e9)
+                pause_ns = self._paused_until_ns - time.monotonic_ns()
+                if pause_ns > 0:
+                    time.sleep(min(pause_ns, _LONGEST_SLEEP_NS) / 1e9)
                     continue
                 self._raise_while_possible(left)
             with self._lock:
@@ -219,7 +219,7 @@ class Injector:
         try:
             if os.fstat(root_fd).st_dev != self._device:
                 left.clear()  # something else is mounted over it: nobody sees the share there
-            while left and not self._stopping and self._resting_until_ns < time.monotonic_ns():
+            while left and not self._stopping and self._paused_until_ns < time.monotonic_ns():
                 injection = left.popleft()
                 self.current = injection  # what the server answers on the way there depends on it
                 try:
@@ -275,8 +275,8 @@ class Injector:
         """Whether it was raised; False where there is nothing to tell any more."""
         for _ in range(_ATTEMPTS):
             # The call must not meet what the guest believes of the name, but the server.
-            self._end_entry(Entry(injection.directory.number, injection.name))
-            injection.asked = False
+            self._invalidate_entry(InvalEntry(injection.directory.number, injection.name))
+            injection.was_looked_up = False
             try:
                 if injection.notice is Notice.CREATE:
                     _make(dir_fd, injection)
@@ -285,7 +285,7 @@ class Injector:
             except OSError as error:
                 # A process of the guest has asked in this moment, and its answer
                 # is believed: once more.
-                if injection.void or error.errno not in _BELIEVED_OTHERWISE:
+                if injection.is_moot or error.errno not in _BELIEVED_OTHERWISE:
                     raise
                 continue
             return True

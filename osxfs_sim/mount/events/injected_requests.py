@@ -66,7 +66,7 @@ class InjectedRequests(Layer):
         super().__init__(below)
         self._is_synthetic = is_synthetic or _never
         self._injector = injector
-        self._acknowledge = calls.answer
+        self._answer_suppressed = calls.answer
         self._inodes = inodes
         self._backing = backing
         self._spellings = spellings
@@ -94,7 +94,7 @@ class InjectedRequests(Layer):
     ) -> Coroutine[Any, Any, EntryAttributes]:
         # The thread first, and without a call: most look-ups are the guest's.
         if ctx.pid == self._injector.thread_id and self._is_of_host(ctx, parent_inode, name):
-            return self._acknowledge(request, self._look_up_injected, parent_inode, name, ctx)
+            return self._answer_suppressed(request, self._look_up_injected, parent_inode, name, ctx)
         return self.next.lookup(request, parent_inode, name, ctx)
 
     def _look_up_injected(
@@ -104,32 +104,34 @@ class InjectedRequests(Layer):
             injection = self._injection(parent_number, name, Notice.CREATE, Notice.DELETE)
         except NotAnnouncedError:
             return self._on_the_way(parent_number, name, ctx)
-        injection.asked = True
+        injection.was_looked_up = True
         if injection.notice is Notice.CREATE:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return self._as_it_was(injection, ctx)
+        return self._as_before(injection, ctx)
 
-    def _on_the_way(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
+    def _on_the_way(
+        self, parent_number: int, requested: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
         """A directory that the injector walks through to what it has announced.
 
         What goes with a tree goes before its directories do, and is told of when
         they are gone, too. Who watches them is still to be told, so they are
         shown as they were; or else `rm -r` would be one deletion.
         """
-        before = self._directory_before(parent_number, asked)
+        before = self._directory_before(parent_number, requested)
         try:
             parent = self._inodes[parent_number]
             dir_fd = self._backing.directory_fd(parent)
-            name, status = self._spellings.find(parent, dir_fd, asked)
-            if before is None or self._inodes.known(status) is before:
+            name, status = self._spellings.find(parent, dir_fd, requested)
+            if before is None or self._inodes.find(status) is before:
                 return self._entries.entry(
-                    parent, dir_fd, name, status, ctx, asked, is_cached=False
+                    parent, dir_fd, name, status, ctx, requested, is_cached=False
                 )
         except OSError as error:
             if before is None or error.errno not in (errno.ENOENT, errno.ESTALE):
                 raise
-        before.lookups += 1
-        return shadow(before)
+        before.nlookup += 1
+        return tombstone_attributes(before)
 
     def _directory_before(self, parent_number: int, name: bytes) -> Inode | None:
         """The directory of this name that a deletion is about, or lies below."""
@@ -148,15 +150,15 @@ class InjectedRequests(Layer):
             None,
         )
 
-    def _as_it_was(self, injection: Injection, ctx: RequestContext) -> EntryAttributes:
+    def _as_before(self, injection: Injection, ctx: RequestContext) -> EntryAttributes:
         """What is gone, so that it can be seen to go."""
         inode = injection.gone
         if inode is not None and _is_there_again(inode):
             # Once the kernel has seen that one go it would show it as empty for ever.
             inode = injection.gone = None
         if inode is None or not self._inodes.knows(inode):
-            inode = self._inodes.vanished(injection.directory, injection.name, injection.kind)
-            answer = shadow(inode)
+            inode = self._inodes.tombstone(injection.directory, injection.name, injection.kind)
+            answer = tombstone_attributes(inode)
         else:
             try:
                 # Open in the guest, or with another link: it is as it is, and what the
@@ -164,15 +166,15 @@ class InjectedRequests(Layer):
                 answer = self._operations.getattr(inode.number, ctx, is_cached=False)
                 answer.st_nlink += 1
             except OSError:
-                answer = shadow(inode)
-        inode.lookups += 1
+                answer = tombstone_attributes(inode)
+        inode.nlookup += 1
         return answer
 
     def getattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if ctx.pid == self._injector.thread_id:
-            return self._acknowledge(request, self._where_it_got_to, inode, ctx)
+            return self._answer_suppressed(request, self._where_it_got_to, inode, ctx)
         return self.next.getattr(request, inode, ctx)
 
     def _where_it_got_to(self, number: int, ctx: RequestContext) -> EntryAttributes:
@@ -184,7 +186,7 @@ class InjectedRequests(Layer):
         try:
             answer = self._attributes_now(number, ctx)
         except (FileNotFoundError, StaleError):
-            return shadow(self._inodes[number])
+            return tombstone_attributes(self._inodes[number])
         answer.st_nlink = max(answer.st_nlink, 1)
         return answer
 
@@ -198,7 +200,7 @@ class InjectedRequests(Layer):
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if ctx.pid == self._injector.thread_id:
-            return self._acknowledge(request, self._attributes_now, inode, ctx)
+            return self._answer_suppressed(request, self._attributes_now, inode, ctx)
         return self.next.setattr(request, inode, attr, fields, fh, ctx)
 
     def _attributes_now(self, number: int, ctx: RequestContext) -> EntryAttributes:
@@ -214,55 +216,61 @@ class InjectedRequests(Layer):
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_of_host(ctx, parent_inode, name):
-            return self._acknowledge(request, self._made_by_host, parent_inode, name, ctx)
+            return self._answer_suppressed(
+                request, self._suppressed_create, parent_inode, name, ctx
+            )
         return self.next.mknod(request, parent_inode, name, mode, rdev, ctx)
 
     def mkdir(
         self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_of_host(ctx, parent_inode, name):
-            return self._acknowledge(request, self._made_by_host, parent_inode, name, ctx)
+            return self._answer_suppressed(
+                request, self._suppressed_create, parent_inode, name, ctx
+            )
         return self.next.mkdir(request, parent_inode, name, mode, ctx)
 
     def symlink(
         self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_of_host(ctx, parent_inode, name):
-            return self._acknowledge(request, self._made_by_host, parent_inode, name, ctx)
+            return self._answer_suppressed(
+                request, self._suppressed_create, parent_inode, name, ctx
+            )
         return self.next.symlink(request, parent_inode, name, target, ctx)
 
-    def _made_by_host(
+    def _suppressed_create(
         self, parent_number: int, name: bytes, ctx: RequestContext
     ) -> EntryAttributes:
         injection = self._injection(parent_number, name, Notice.CREATE)
-        injection.void = True
+        injection.is_moot = True
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         host_name, status = self._spellings.find(parent, dir_fd, name)
         if modes.S_IFMT(status.st_mode) != injection.kind:
             # Another object by now, of another kind: an event of its own will come.
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-        injection.void = False
+        injection.is_moot = False
         return self._entries.entry(parent, dir_fd, host_name, status, ctx, name, is_cached=False)
 
     def unlink(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         if self._is_of_host(ctx, parent_inode, name):
-            return self._acknowledge(request, self._removed_by_host, parent_inode, name)
+            return self._answer_suppressed(request, self._suppressed_remove, parent_inode, name)
         return self.next.unlink(request, parent_inode, name, ctx)
 
     def rmdir(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         if self._is_of_host(ctx, parent_inode, name):
-            return self._acknowledge(request, self._removed_by_host, parent_inode, name)
+            return self._answer_suppressed(request, self._suppressed_remove, parent_inode, name)
         return self.next.rmdir(request, parent_inode, name, ctx)
 
-    def _removed_by_host(self, parent_number: int, name: bytes) -> None:
+    def _suppressed_remove(self, parent_number: int, name: bytes) -> None:
         injection = self._injection(parent_number, name, Notice.DELETE)
         is_back = injection.gone is not None and _is_there_again(injection.gone)
-        if not injection.asked or is_back:
+        if not injection.was_looked_up or is_back:
             # The kernel goes by an answer to somebody else, about what is there now:
             # to acknowledge would take that for gone.
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -279,7 +287,7 @@ def _is_there_again(inode: Inode) -> bool:
     return inode.device != -1 or (inode.overlay is not None and bool(inode.overlay.names))
 
 
-def shadow(inode: Inode) -> EntryAttributes:
+def tombstone_attributes(inode: Inode) -> EntryAttributes:
     """The answer for something that is no more: its kind, its last link, and nothing believed."""
     entry = EntryAttributes()
     entry.st_ino = inode.number

@@ -29,7 +29,13 @@ from collections.abc import Callable, Iterable
 import pyfuse3
 
 from osxfs_sim.mount.loop.apart import Device
-from osxfs_sim.mount.loop.notifications import Attributes, Ending, Entry, Everything, Pages
+from osxfs_sim.mount.loop.notifications import (
+    IncrementEpoch,
+    InvalAttributes,
+    InvalEntry,
+    Invalidation,
+    InvalPages,
+)
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +66,7 @@ class Invalidator:
         self.pages = 0
         self.waiting = 0
         """Calls of end() that have not been carried out; written by the caller's thread too."""
-        self._asked: queue.SimpleQueue[tuple[list[Ending], Callable[[], None]] | None] = (
+        self._queue: queue.SimpleQueue[tuple[list[Invalidation], Callable[[], None]] | None] = (
             queue.SimpleQueue()
         )
         self._stopping = False
@@ -68,56 +74,62 @@ class Invalidator:
         self._thread = threading.Thread(target=self._run, name="osxfs-sim invalidator", daemon=True)
         self._thread.start()
 
-    def end(self, endings: Iterable[Ending], then: Callable[[], None]) -> None:
+    def invalidate(self, invalidations: Iterable[Invalidation], then: Callable[[], None]) -> None:
         """End these answers, and call *then* (in the thread) once the kernel believes none."""
         with self._lock:
             self.waiting += 1
-        self._asked.put((list(endings), then))
+        self._queue.put((list(invalidations), then))
 
     def stop(self) -> bool:
         """End the thread. Returns False where it is stuck: the requests must be served still."""
         self._stopping = True
-        self._asked.put(None)
+        self._queue.put(None)
         self._thread.join(_STUCK_AFTER_S)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         if self._device is not None:
-            self._device.leave_but_tell(self._keep)
+            self._device.keep_clone_only(self._keep)
         while True:
-            asked = self._asked.get()
+            asked = self._queue.get()
             if asked is None:
                 return
-            endings, then = asked
-            for ending in endings:
+            invalidations, then = asked
+            for invalidation in invalidations:
                 if self._stopping:
                     break
                 try:
-                    self._end(ending)
+                    self._invalidate(invalidation)
                 except Exception:
-                    log.exception("bug: %r was not ended", ending)
+                    log.exception("bug: %r was not ended", invalidation)
             with self._lock:
                 self.waiting -= 1
             try:
                 then()
             except Exception:
-                log.exception("bug: after %d endings", len(endings))
+                log.exception("bug: after %d endings", len(invalidations))
 
-    def _end(self, ending: Ending) -> None:
-        match ending:
-            case Entry():
+    def _invalidate(self, invalidation: Invalidation) -> None:
+        match invalidation:
+            case InvalEntry():
                 self.entries += 1
-                end_entry(ending)
-            case Attributes():
+                invalidate_entry(invalidation)
+            case InvalAttributes():
                 self.attributes += 1
-                self._end_inode(ending.number, ending.entry, attributes_only=True)
-            case Pages():
+                self._invalidate_inode(
+                    invalidation.number, invalidation.entry, attributes_only=True
+                )
+            case InvalPages():
                 self.pages += 1
-                self._end_inode(ending.number, ending.entry, attributes_only=False)
-            case Everything():
-                ending.call()
+                self._invalidate_inode(
+                    invalidation.number, invalidation.entry, attributes_only=False
+                )
+            case IncrementEpoch():
+                invalidation.call()
 
-    def _end_inode(self, number: int, entry: Entry | None, *, attributes_only: bool) -> None:
+    def _invalidate_inode(
+        self, number: int, entry: InvalEntry | None, *, attributes_only: bool
+    ) -> None:
         inode = pyfuse3.InodeT(number)
         try:
             pyfuse3.invalidate_inode(inode, attributes_only)
@@ -127,15 +139,15 @@ class Invalidator:
             if error.errno != errno.ENOENT or entry is None:
                 return
             # Perhaps a reply on its way brings it: see above.
-            end_entry(entry)
+            invalidate_entry(entry)
             with contextlib.suppress(OSError):
                 pyfuse3.invalidate_inode(inode, attributes_only)
             return
         if self._forgets and entry is not None:
-            end_entry(entry)
+            invalidate_entry(entry)
 
 
-def end_entry(entry: Entry) -> None:
+def invalidate_entry(entry: InvalEntry) -> None:
     """Have the kernel ask anew for a name. From a thread that holds nothing of the share's."""
     try:
         pyfuse3.invalidate_entry(pyfuse3.InodeT(entry.directory), entry.name)
@@ -156,12 +168,12 @@ class LateInvalidator:
         self._begin = begin
         self._invalidator: Invalidator | None = None
 
-    def end(self, endings: Iterable[Ending]) -> None:
+    def invalidate(self, invalidations: Iterable[Invalidation]) -> None:
         """End these answers, soon."""
         if self._invalidator is None:
             self._invalidator = self._begin()
         if self._invalidator is not None:
-            self._invalidator.end(endings, _nothing)
+            self._invalidator.invalidate(invalidations, _nothing)
 
     def close(self) -> None:
         if self._invalidator is not None:

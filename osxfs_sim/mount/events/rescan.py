@@ -15,8 +15,14 @@ from typing import Protocol
 
 from osxfs_sim.model.events import FileEvent, MustScan, What
 from osxfs_sim.mount import syscalls
-from osxfs_sim.mount.loop.notifications import Attributes, Ending, Entry, Everything, Pages
-from osxfs_sim.mount.loop.reactor import Reactor, breathe, in_thread, pause
+from osxfs_sim.mount.loop.notifications import (
+    IncrementEpoch,
+    InvalAttributes,
+    InvalEntry,
+    Invalidation,
+    InvalPages,
+)
+from osxfs_sim.mount.loop.reactor import Reactor, in_thread, pause, yield_
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
@@ -24,7 +30,7 @@ from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 log = logging.getLogger(__name__)
 
 _MOST_SCANS = 64
-_ENDED_AT_ONCE = 64
+_INVALIDATED_AT_ONCE = 64
 # A rescan looks this much further back than the loss: a change is read some time after
 # it was made. What is told twice is allowed to be (the vendor says so).
 _LOOK_BACK_NS = 2_000_000_000
@@ -36,14 +42,16 @@ class Way(Protocol):
     """What a rescan needs of the way that events take."""
 
     @property
-    def is_held_up(self) -> bool:
+    def is_backlogged(self) -> bool:
         """Whether the kernel has so much to end that more must wait."""
 
     @property
     def is_behind(self) -> bool:
         """Whether what is found should wait, so that it does not overflow anything."""
 
-    def end_answers_then(self, endings: Iterable[Ending], then: Callable[[], None]) -> None:
+    def invalidate_then(
+        self, invalidations: Iterable[Invalidation], then: Callable[[], None]
+    ) -> None:
         """End these answers, and call *then* (in another thread)."""
 
     def found(self, event: FileEvent[Inode]) -> None:
@@ -93,7 +101,7 @@ class Rescans:
             self._scans = {self._inodes.root: MustScan(self._inodes.root, since_ns, loss.why)}
         if not self._scanning:
             self._scanning = True
-            self._reactor.start_own(self._scan_all())
+            self._reactor.spawn(self._scan_all())
 
     async def _scan_all(self) -> None:
         """One scan after the other; each ends what is believed, and looks for what has changed."""
@@ -104,38 +112,38 @@ class Rescans:
                 try:
                     await self._scan(loss)
                 except Exception as error:
-                    self._reactor.internal_errors.note("a rescan", error)
+                    self._reactor.internal_errors.record("a rescan", error)
                     self._scans.setdefault(loss.directory, loss)
                     await pause(_AGAIN_LATER_NS)
         finally:
             self._scanning = False
 
     async def _scan(self, loss: MustScan[Inode]) -> None:
-        await self._end_below(loss.directory)
+        await self._invalidate_below(loss.directory)
         if self._tells:
             await self._look_below(loss)
 
-    async def _end_below(self, top: Inode) -> None:
+    async def _invalidate_below(self, top: Inode) -> None:
         """End all that is believed of *top* and below, whatever it costs."""
-        endings: list[Ending] = [Everything(self._reactor.increment_epoch)]
+        invalidations: list[Invalidation] = [IncrementEpoch(self._reactor.increment_epoch)]
         for inode in self._known_below(top):
-            way = way_to(inode)
-            if not self._caching.can_end_root_names():
+            way = entry_to(inode)
+            if not self._caching.can_invalidate_root_names():
                 # Name by name; a directory's entry takes the missing names below it along.
-                endings += [
-                    Entry(inode.number, name)
-                    for name, child in (inode.children or {}).items()
+                invalidations += [
+                    InvalEntry(inode.number, name)
+                    for name, child in (inode.sent_dentries or {}).items()
                     if not self._way.leads_to_a_volume(child)
                 ]
             if modes.S_ISREG(inode.kind):
-                endings.append(Pages(inode.number, way))
+                invalidations.append(InvalPages(inode.number, way))
             else:
-                endings.append(Attributes(inode.number, way))
-            if len(endings) >= _ENDED_AT_ONCE:
-                self._way.end_answers_then(endings, _nothing)
-                endings = []
-                await breathe()
-                while self._way.is_held_up:
+                invalidations.append(InvalAttributes(inode.number, way))
+            if len(invalidations) >= _INVALIDATED_AT_ONCE:
+                self._way.invalidate_then(invalidations, _nothing)
+                invalidations = []
+                await yield_()
+                while self._way.is_backlogged:
                     await pause(_AGAIN_SOON_NS)
         done = False
 
@@ -143,7 +151,7 @@ class Rescans:
             nonlocal done
             done = True
 
-        self._way.end_answers_then(endings, all_ended)
+        self._way.invalidate_then(invalidations, all_ended)
         while not done:
             await pause(_AGAIN_SOON_NS)
 
@@ -160,7 +168,7 @@ class Rescans:
         for directory in self._known_below(loss.directory):
             if not directory.is_directory or not self._inodes.knows(directory):
                 continue
-            await breathe()
+            await yield_()
             try:
                 fd = self._backing.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             except OSError:
@@ -177,27 +185,27 @@ class Rescans:
                 for name, (what, status) in changed.items()
                 if not self._is_of_guest(status)
             }
-            for name, inode in list((directory.children or {}).items()):
+            for name, inode in list((directory.sent_dentries or {}).items()):
                 if name and name not in names:
                     found[name] = _how_it_went(inode)
             for name, what in found.items():
                 while self._way.is_behind:
-                    self._reactor.chore_wanted()
+                    self._reactor.wake_idle_task()
                     await pause(_AGAIN_SOON_NS)
                 self._way.found(FileEvent(directory, name, what, loss.since_ns))
-            self._reactor.chore_wanted()
+            self._reactor.wake_idle_task()
 
     def _is_of_guest(self, status: os.stat_result) -> bool:
         """Whether the last change of an object was the guest's, which is no host event."""
-        inode = self._inodes.known(status)
+        inode = self._inodes.find(status)
         return inode is not None and status.st_ctime_ns <= inode.changed_ns
 
 
-def way_to(directory: Inode) -> Entry | None:
+def entry_to(directory: Inode) -> InvalEntry | None:
     """A name by which the guest knows it; None for the root, and what has none."""
     if directory.parent is None:
         return None
-    return Entry(directory.parent.number, directory.name)
+    return InvalEntry(directory.parent.number, directory.name)
 
 
 def _nothing() -> None:

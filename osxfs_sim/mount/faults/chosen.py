@@ -32,9 +32,9 @@ FAULTS: dict[Bug, type[Fault]] = {
 }
 """What makes each bug."""
 
-Hear = Callable[[HostChange], HostChange | None]
+ChangeFilter = Callable[[HostChange], HostChange | None]
 """What is heard of a change of the host's, if anything is."""
-Raise = Callable[[Injection], Iterator[Injection]]
+InjectionMapper = Callable[[Injection], Iterator[Injection]]
 """What is raised in the guest in place of an event."""
 
 
@@ -45,7 +45,7 @@ def faults_of(
     return [FAULTS[each.bug](each.limit, inodes, backing, spellings) for each in reversed(faults)]
 
 
-def hearing(faults: tuple[FaultSpec, ...]) -> Hear | None:
+def change_filter(faults: tuple[FaultSpec, ...]) -> ChangeFilter | None:
     """How the changes of the host are heard; None: as they are."""
     if not faults:
         return None
@@ -59,7 +59,7 @@ def hearing(faults: tuple[FaultSpec, ...]) -> Hear | None:
     return hear
 
 
-def raising(faults: tuple[FaultSpec, ...]) -> Raise | None:
+def injection_mapper(faults: tuple[FaultSpec, ...]) -> InjectionMapper | None:
     """What is raised in the guest; None: each event as it is."""
     if any(each.bug is Bug.FALSE_CREATE for each in faults):
         return with_false_creations

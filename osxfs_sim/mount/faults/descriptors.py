@@ -40,7 +40,7 @@ class Descriptors(Fault):
         def identify(
             parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
         ) -> tuple[Inode, os.stat_result]:
-            known = self._inodes.known(status)
+            known = self._inodes.find(status)
             if known is None or known.number not in self._held:
                 self.need_one()
                 fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)

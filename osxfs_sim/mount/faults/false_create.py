@@ -8,7 +8,7 @@ from pyfuse3 import EntryAttributes, RequestContext
 
 from osxfs_sim.model.events import Notice
 from osxfs_sim.mount.events.inject import Injection, Injector
-from osxfs_sim.mount.events.injected_requests import InjectedRequests, shadow
+from osxfs_sim.mount.events.injected_requests import InjectedRequests, tombstone_attributes
 from osxfs_sim.mount.faults.fault import Fault
 from osxfs_sim.mount.loop.request import Request
 from osxfs_sim.mount.requests.layer import Layer
@@ -31,10 +31,10 @@ class FalseCreate(Fault):
     """Acknowledges the creation of what is gone: the other half is with_false_creations()."""
 
     def over_injected(self, below: InjectedRequests, injector: Injector) -> Any:
-        return _FalseAcknowledgement(below, injector, self._inodes)
+        return _FalseCreation(below, injector, self._inodes)
 
 
-class _FalseAcknowledgement(Layer):
+class _FalseCreation(Layer):
     next: InjectedRequests
 
     def __init__(self, below: InjectedRequests, injector: Injector, inodes: InodeTable) -> None:
@@ -52,21 +52,21 @@ class _FalseAcknowledgement(Layer):
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_false(parent_inode, name, ctx):
-            return self._acknowledged()
+            return self._answer_suppressed()
         return self.next.mknod(request, parent_inode, name, mode, rdev, ctx)
 
     def mkdir(
         self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_false(parent_inode, name, ctx):
-            return self._acknowledged()
+            return self._answer_suppressed()
         return self.next.mkdir(request, parent_inode, name, mode, ctx)
 
     def symlink(
         self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_false(parent_inode, name, ctx):
-            return self._acknowledged()
+            return self._answer_suppressed()
         return self.next.symlink(request, parent_inode, name, target, ctx)
 
     def _is_false(self, parent_number: int, name: bytes, ctx: RequestContext) -> bool:
@@ -78,9 +78,9 @@ class _FalseAcknowledgement(Layer):
             and injection.name == name
         )
 
-    async def _acknowledged(self) -> EntryAttributes:
+    async def _answer_suppressed(self) -> EntryAttributes:
         injection = self._injector.current
         assert injection is not None
-        inode = self._inodes.vanished(injection.directory, injection.name, injection.kind)
-        inode.lookups += 1
-        return shadow(inode)
+        inode = self._inodes.tombstone(injection.directory, injection.name, injection.kind)
+        inode.nlookup += 1
+        return tombstone_attributes(inode)

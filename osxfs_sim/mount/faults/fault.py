@@ -50,7 +50,7 @@ class Fault:
         del injector
         return below
 
-    def when_named(self, parent: Inode, asked: bytes) -> None:
+    def on_name_added(self, parent: Inode, requested: bytes) -> None:
         """The guest has made a name in *parent*."""
 
     def close(self) -> None:

@@ -56,12 +56,12 @@ class _LosingEntries(Layer):
         dir_fd: int,
         name: bytes,
         caller: Any,
-        asked: bytes,
+        requested: bytes,
         *,
         is_new: bool = True,
     ) -> EntryAttributes:
         if not is_new:
-            linked = self._inodes.known(os.stat(name, dir_fd=dir_fd, follow_symlinks=False))
+            linked = self._inodes.find(os.stat(name, dir_fd=dir_fd, follow_symlinks=False))
             if linked is not None:
                 self._inodes.detach_host_number(linked)
                 self._lost.add(linked)
@@ -69,7 +69,7 @@ class _LosingEntries(Layer):
                 # for nobody (fuse_reverse_inval_inode), so that it can be told from here.
                 with contextlib.suppress(OSError):  # it does not know it any more
                     pyfuse3.invalidate_inode(pyfuse3.InodeT(linked.number), True)
-        return self.next.made(parent, dir_fd, name, caller, asked, is_new=is_new)
+        return self.next.made(parent, dir_fd, name, caller, requested, is_new=is_new)
 
 
 class _LosingOperations(Layer):

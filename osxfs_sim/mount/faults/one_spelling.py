@@ -27,15 +27,15 @@ class OneSpelling(Fault):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         # Per thread: how it has last asked for each directory, and how it has listed them.
-        self._asked: _Spellings = OrderedDict()
+        self._requested: _Spellings = OrderedDict()
         self._listed: _Spellings = OrderedDict()
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
-        return _OneSpellingOperations(below, self._inodes, evict, self._asked, self._listed)
+        return _OneSpellingOperations(below, self._inodes, evict, self._requested, self._listed)
 
     def over_eviction(self, below: Evict) -> Evict:
         def evict(inode: Inode) -> None:
-            for spellings in (*self._asked.values(), *self._listed.values()):
+            for spellings in (*self._requested.values(), *self._listed.values()):
                 spellings.pop(inode, None)
             below(inode)
 
@@ -50,37 +50,37 @@ class _OneSpellingOperations(Layer):
         below: HostOperations,
         inodes: InodeTable,
         evict: Evict,
-        asked: _Spellings,
+        requested: _Spellings,
         listed: _Spellings,
     ) -> None:
         super().__init__(below)
         self._inodes = inodes
         self._evict = evict
-        self._asked = asked
+        self._requested = requested
         self._listed = listed
 
-    def lookup(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
+    def lookup(self, parent_number: int, requested: bytes, ctx: RequestContext) -> EntryAttributes:
         parent = self._inodes[parent_number]
-        answer = self.next.lookup(parent_number, asked, ctx)
+        answer = self.next.lookup(parent_number, requested, ctx)
         if not answer.st_ino:
             return answer
         inode = self._inodes[answer.st_ino]
         if not inode.is_directory:
             return answer
         listed = self._listed.get(ctx.pid, {})
-        known_as = inode.name if parent in listed else listed.get(inode, asked)
-        if known_as != asked:
+        known_as = inode.name if parent in listed else listed.get(inode, requested)
+        if known_as != requested:
             # Not told of it after all: the kernel owes no forget.
             if self._inodes.forget(inode.number, 1) is not None:
                 self._evict(inode)
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-        _of_thread(self._asked, ctx.pid)[inode] = asked
+        _of_thread(self._requested, ctx.pid)[inode] = requested
         return answer
 
     def opendir(self, number: int, ctx: RequestContext) -> int:
         handle = self.next.opendir(number, ctx)
         inode = self._inodes[number]
-        spelling = self._asked.get(ctx.pid, {}).get(inode, inode.name)
+        spelling = self._requested.get(ctx.pid, {}).get(inode, inode.name)
         _of_thread(self._listed, ctx.pid)[inode] = spelling
         return handle
 

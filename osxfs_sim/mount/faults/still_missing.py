@@ -42,8 +42,8 @@ class StillMissing(Fault):
 
         return evict
 
-    def when_named(self, parent: Inode, asked: bytes) -> None:
-        self._missing_until_ns.get(parent, {}).pop(asked, None)  # made by the guest itself
+    def on_name_added(self, parent: Inode, requested: bytes) -> None:
+        self._missing_until_ns.get(parent, {}).pop(requested, None)  # made by the guest itself
 
 
 class _Remembering(Layer):
@@ -53,11 +53,11 @@ class _Remembering(Layer):
         super().__init__(below)
         self._missing_until_ns = missing_until_ns
 
-    def of_missing_ns(self, parent: Inode, asked: bytes) -> int:
-        timeout_ns = self.next.of_missing_ns(parent, asked)
+    def negative_timeout_ns(self, parent: Inode, requested: bytes) -> int:
+        timeout_ns = self.next.negative_timeout_ns(parent, requested)
         if timeout_ns > 0:
             names = self._missing_until_ns.setdefault(parent, {})
-            names[asked] = time.monotonic_ns() + timeout_ns
+            names[requested] = time.monotonic_ns() + timeout_ns
             if len(names) > _MISSING_REMEMBERED:
                 del names[next(iter(names))]
         return timeout_ns
@@ -76,13 +76,13 @@ class _StillMissingOperations(Layer):
         self._inodes = inodes
         self._missing_until_ns = missing_until_ns
 
-    def lookup(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
+    def lookup(self, parent_number: int, requested: bytes, ctx: RequestContext) -> EntryAttributes:
         parent = self._inodes[parent_number]
-        until_ns = self._missing_until_ns.get(parent, {}).get(asked, 0)
+        until_ns = self._missing_until_ns.get(parent, {}).get(requested, 0)
         left_ns = until_ns - time.monotonic_ns()
         if left_ns > 0:
             missing = EntryAttributes()
             missing.st_ino = pyfuse3.InodeT(0)
             missing.entry_timeout = left_ns * S_PER_NS
             return missing
-        return self.next.lookup(parent_number, asked, ctx)
+        return self.next.lookup(parent_number, requested, ctx)

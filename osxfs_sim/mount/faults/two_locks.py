@@ -35,14 +35,14 @@ class _TwoInodes(Layer):
         self._backing = backing
         self._spellings = spellings
 
-    def lookup(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
+    def lookup(self, parent_number: int, requested: bytes, ctx: RequestContext) -> EntryAttributes:
         parent = self._inodes[parent_number]
         try:
             dir_fd = self._backing.directory_fd(parent)
-            _, status = self._spellings.find(parent, dir_fd, asked)
-            known = self._inodes.known(status)
+            _, status = self._spellings.find(parent, dir_fd, requested)
+            known = self._inodes.find(status)
         except OSError:
             known = None  # what is wrong, the look-up itself will say
         if known is not None and known.open_fds:
             self._inodes.detach_host_number(known)
-        return self.next.lookup(parent_number, asked, ctx)
+        return self.next.lookup(parent_number, requested, ctx)

@@ -45,13 +45,13 @@ class Calibration:
     """The results, in nanoseconds.
 
     *floor_ns* is what a client sees when no latency is asked for; no target
-    below it can be met. *outside_ns* maps latencies asked for to what lies
+    below it can be met. *client_overhead_ns* maps latencies asked for to what lies
     outside the server, *wake_ns* each Wake state to the time of its wake-up.
     """
 
     floor_ns: int = 0
     """What a client sees when no latency is asked for: no target below can be met."""
-    outside_ns: dict[int, int] = field(default_factory=lambda: {0: 0})
+    client_overhead_ns: dict[int, int] = field(default_factory=lambda: {0: 0})
     """For latencies asked for: what lies outside the server."""
     wake_ns: dict[Wake, int] = field(default_factory=dict)
     """For each state of the loop: how long its wake-up takes."""
@@ -119,9 +119,9 @@ async def calibrate(
     The caller has made its cache policy believe nothing; its latency, constant
     and patience are changed for each round, and left as they were.
     """
-    kept = crossings.latency, crossings.outside, reactor.patience
+    kept = crossings.latency, crossings.client_overhead, reactor.patience
     processors = os.sched_getaffinity(0)
-    crossings.look_outside(ClientOverhead({0: 0}))
+    crossings.set_client_overhead(ClientOverhead({0: 0}))
     probe = _Prober(process)
     try:
         _part_processors(process.pid, sorted(processors))
@@ -130,9 +130,9 @@ async def calibrate(
         await probe.end()
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(process.wait)
-        crossings.price_by(kept[0])
-        crossings.look_outside(kept[1])
-        reactor.wait_by(kept[2])
+        crossings.set_latency(kept[0])
+        crossings.set_client_overhead(kept[1])
+        reactor.set_patience(kept[2])
         with contextlib.suppress(OSError):
             os.sched_setaffinity(0, processors)
 
@@ -156,7 +156,7 @@ async def _rounds(
 ) -> Calibration:
     def ask_for(latency_ns: int) -> None:
         spec = LatencySpec((latency_ns,) * len(OperationClass))
-        crossings.price_by(LatencyModel(spec, seed=0))
+        crossings.set_latency(LatencyModel(spec, seed=0))
 
     async def outside(latency_ns: int) -> int:
         """The least that a client waited beyond what the server took."""
@@ -164,7 +164,7 @@ async def _rounds(
         count = min(_MOST_PROBES, max(_FEWEST_PROBES, _ROUND_NS // max(latency_ns, 1)))
         least_ns = _LONGEST_NS
         for _ in range(_ROUNDS):
-            crossings.start_counting_anew()
+            crossings.reset_counts()
             client_ns = await probe.median_ns(count)
             # A held reply leaves on time; one that nothing was asked of takes what it takes.
             inside_ns = latency_ns or _median_inside_ns(crossings)
@@ -177,11 +177,11 @@ async def _rounds(
     ask_for(0)
     await probe.median_ns(_WARM_UP_PROBES)
     floor_ns = await quietest(_MOST_PROBES)
-    outside_ns = {
+    client_overhead_ns = {
         latency_ns: await outside(latency_ns) for latency_ns in (0, *_latencies_in_use(latency))
     }
     wake_ns: dict[Wake, int] = {}
-    if len(outside_ns) > 1:
+    if len(client_overhead_ns) > 1:
         ask_for(0)
         patience = reactor.patience
         for wake, state in (
@@ -189,15 +189,15 @@ async def _rounds(
             (Wake.ASLEEP, replace(patience, spin_ns=0, block_ns=0)),
             (Wake.COLD, Patience(spin_ns=0, block_ns=0, awake_ns=0)),
         ):
-            reactor.wait_by(state)
+            reactor.set_patience(state)
             wake_ns[wake] = max(0, await quietest(_WAKE_PROBES, _WAKE_PAUSE_NS) - floor_ns)
-        reactor.wait_by(patience)
-    return Calibration(floor_ns, outside_ns, wake_ns)
+        reactor.set_patience(patience)
+    return Calibration(floor_ns, client_overhead_ns, wake_ns)
 
 
 def _median_inside_ns(crossings: Crossings) -> int:
     report = crossings.receipt.report()
-    return report[OperationClass.METADATA.label].achieved_p50_ns
+    return report[OperationClass.METADATA.label].observed_p50_ns
 
 
 def _latencies_in_use(latency: LatencySpec) -> list[int]:

@@ -30,21 +30,21 @@ class ClientOverhead:
         self.known: dict[int, int] = {}
         """What ns() has worked out, by the latency asked for; it may be forgotten at any time."""
 
-    def ns(self, asked_ns: int) -> int:
-        known = self.known.get(asked_ns)
+    def overhead_ns(self, target_ns: int) -> int:
+        known = self.known.get(target_ns)
         if known is None:
             if len(self.known) > 4096:
                 self.known.clear()  # drawn latencies hardly repeat
-            known = self.known[asked_ns] = self._interpolate(asked_ns)
+            known = self.known[target_ns] = self._interpolate(target_ns)
         return known
 
-    def _interpolate(self, asked_ns: int) -> int:
+    def _interpolate(self, target_ns: int) -> int:
         below: tuple[int, int] | None = None
         for point in self.points.items():
-            if point[0] >= asked_ns:
-                if below is None or point[0] == asked_ns:
+            if point[0] >= target_ns:
+                if below is None or point[0] == target_ns:
                     return point[1]
-                share = (asked_ns - below[0]) / (point[0] - below[0])
+                share = (target_ns - below[0]) / (point[0] - below[0])
                 return round(below[1] + share * (point[1] - below[1]))
             below = point
         assert below is not None
@@ -58,21 +58,21 @@ _CLASS_OF = tuple(map(int, CLASS_OF))
 class Crossings:
     """The state that every request passes: model, receipt, counts."""
 
-    def __init__(self, latency: LatencyModel, outside: ClientOverhead) -> None:
+    def __init__(self, latency: LatencyModel, client_overhead: ClientOverhead) -> None:
         self.latency = latency
-        self.outside = outside
-        self.start_counting_anew()
+        self.client_overhead = client_overhead
+        self.reset_counts()
 
-    def price_by(self, latency: LatencyModel) -> None:
+    def set_latency(self, latency: LatencyModel) -> None:
         """From now on a crossing takes what *latency* says."""
         self.latency = latency
 
-    def look_outside(self, outside: ClientOverhead) -> None:
+    def set_client_overhead(self, client_overhead: ClientOverhead) -> None:
         """This is what lies outside, from now on."""
-        self.outside = outside
+        self.client_overhead = client_overhead
 
     @contextlib.contextmanager
-    def at_no_price(self) -> Iterator[None]:
+    def without_latency(self) -> Iterator[None]:
         """For what the server asks of itself before anybody uses the share: it may be slow.
 
         Nothing is drawn from the share's own randomness either.
@@ -83,7 +83,7 @@ class Crossings:
         finally:
             self.latency = kept
 
-    def start_counting_anew(self) -> None:
+    def reset_counts(self) -> None:
         """Forget counts and receipt; the latency model goes on where it is."""
         self.receipt = Receipt()
         self._pending = self.receipt.pending
@@ -101,21 +101,23 @@ class Crossings:
         self.counts[operation] += 1
         operation_class = _CLASS_OF[operation]
         latency = self.latency
-        asked_ns = (latency.fixed_with_data_ns if size_bytes else latency.fixed_ns)[operation_class]
-        if asked_ns is None:
-            asked_ns = latency.due_ns(CLASS_OF[operation], size_bytes, arrival_ns) - arrival_ns
-        outside_ns = self.outside.known.get(asked_ns)
-        if outside_ns is None:
-            outside_ns = self.outside.ns(asked_ns)
-        send_ns = arrival_ns + asked_ns - outside_ns
+        target_ns = (latency.fixed_with_data_ns if size_bytes else latency.fixed_ns)[
+            operation_class
+        ]
+        if target_ns is None:
+            target_ns = latency.due_ns(CLASS_OF[operation], size_bytes, arrival_ns) - arrival_ns
+        client_overhead_ns = self.client_overhead.known.get(target_ns)
+        if client_overhead_ns is None:
+            client_overhead_ns = self.client_overhead.overhead_ns(target_ns)
+        send_ns = arrival_ns + target_ns - client_overhead_ns
         now_ns = time.monotonic_ns()
         if now_ns < send_ns:
             now_ns = yield send_ns
-        achieved_ns = now_ns - arrival_ns + outside_ns
+        observed_ns = now_ns - arrival_ns + client_overhead_ns
         # As Receipt.add, without its call.
         pending = self._pending[operation_class]
-        pending += (asked_ns, achieved_ns)
+        pending += (target_ns, observed_ns)
         if len(pending) >= FOLD_AT:
             self.receipt.fold(CLASS_OF[operation])
         if request.paid is not None:
-            request.paid.append(Crossing(operation, size_bytes, arrival_ns, asked_ns, achieved_ns))
+            request.paid.append(Crossing(operation, size_bytes, arrival_ns, target_ns, observed_ns))

@@ -54,12 +54,12 @@ def fold(histogram: HdrHistogram, values_ns: np.ndarray) -> None:
 
 @dataclass(slots=True)
 class _Line:
-    asked: HdrHistogram
-    achieved: HdrHistogram
+    target: HdrHistogram
+    observed: HdrHistogram
     late: int = 0
-    asked_for_something: bool = False
-    asked_total_ns: int = 0
-    achieved_total_ns: int = 0
+    has_target: bool = False
+    target_total_ns: int = 0
+    observed_total_ns: int = 0
 
 
 class Receipt:
@@ -74,11 +74,11 @@ class Receipt:
         """Per class what is not folded in yet, asked and achieved by turns. Whoever is in every
         request's way appends to it, as add() does, and has it folded in at FOLD_AT."""
 
-    def add(self, operation_class: OperationClass, asked_ns: int, achieved_ns: int) -> None:
+    def add(self, operation_class: OperationClass, target_ns: int, observed_ns: int) -> None:
         """One answered request: what it was to take, and what its client saw it take."""
         pending = self.pending[operation_class]
-        pending.append(asked_ns)
-        pending.append(achieved_ns)
+        pending.append(target_ns)
+        pending.append(observed_ns)
         if len(pending) >= FOLD_AT:
             self.fold(operation_class)
 
@@ -87,16 +87,16 @@ class Receipt:
         pending = self.pending[operation_class]
         if not pending:
             return
-        asked, achieved = np.asarray(pending, dtype=np.int64).reshape(-1, 2).T
+        target, observed = np.asarray(pending, dtype=np.int64).reshape(-1, 2).T
         pending.clear()
         line = self._lines[operation_class]
-        line.asked_for_something |= bool(asked.any())
-        line.asked_total_ns += int(asked.sum())
-        line.achieved_total_ns += int(achieved.sum())
-        fold(line.asked, asked)
-        fold(line.achieved, achieved)
+        line.has_target |= bool(target.any())
+        line.target_total_ns += int(target.sum())
+        line.observed_total_ns += int(observed.sum())
+        fold(line.target, target)
+        fold(line.observed, observed)
         line.late += int(
-            np.count_nonzero(achieved - asked > np.maximum(LATE_BY_NS, asked * LATE_BY_SHARE))
+            np.count_nonzero(observed - target > np.maximum(LATE_BY_NS, target * LATE_BY_SHARE))
         )
 
     def report(self) -> dict[str, ReceiptLine]:
@@ -108,28 +108,28 @@ class Receipt:
         report: dict[str, ReceiptLine] = {}
         for operation_class, line in self._lines.items():
             self.fold(operation_class)
-            count = line.asked.get_total_count()
+            count = line.target.get_total_count()
             if not count:
                 continue
-            asked_p50 = _percentile_ns(line.asked, 50)
-            achieved_p50 = _percentile_ns(line.achieved, 50)
-            asked_nothing = not line.asked_for_something
+            target_p50 = _percentile_ns(line.target, 50)
+            observed_p50 = _percentile_ns(line.observed, 50)
+            has_no_target = not line.has_target
             report[operation_class.label] = ReceiptLine(
                 count=count,
                 # The smallest value a histogram can hold is 1, and stands for 0.
-                asked_p50_ns=0 if asked_p50 <= _LOWEST_NS else asked_p50,
-                achieved_p50_ns=achieved_p50,
-                achieved_p90_ns=_percentile_ns(line.achieved, 90),
-                achieved_p99_ns=_percentile_ns(line.achieved, 99),
-                asked_total_ns=line.asked_total_ns,
-                achieved_total_ns=line.achieved_total_ns,
-                late=0 if asked_nothing else line.late,
+                target_p50_ns=0 if target_p50 <= _LOWEST_NS else target_p50,
+                observed_p50_ns=observed_p50,
+                observed_p90_ns=_percentile_ns(line.observed, 90),
+                observed_p99_ns=_percentile_ns(line.observed, 99),
+                target_total_ns=line.target_total_ns,
+                observed_total_ns=line.observed_total_ns,
+                late=0 if has_no_target else line.late,
                 within_tolerance=None
-                if asked_nothing or count < FEWEST_JUDGED
-                else (asked_p50 <= _LOWEST_NS or abs(achieved_p50 / asked_p50 - 1) <= TOLERANCE)
+                if has_no_target or count < FEWEST_JUDGED
+                else (target_p50 <= _LOWEST_NS or abs(observed_p50 / target_p50 - 1) <= TOLERANCE)
                 and line.late <= LATE_TOLERANCE * count,
-                asked_histogram=line.asked.encode().decode("ascii"),
-                achieved_histogram=line.achieved.encode().decode("ascii"),
+                target_histogram=line.target.encode().decode("ascii"),
+                observed_histogram=line.observed.encode().decode("ascii"),
             )
         return report
 

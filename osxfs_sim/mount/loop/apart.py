@@ -33,14 +33,14 @@ _CLONE_DEVICE = 0x8004E500  # FUSE_DEV_IOC_CLONE, linux/fuse.h
 _PIDFD_GETFD = 438  # on every architecture but alpha (arch/*/kernel/syscalls)
 _STANDARD_FDS = (0, 1, 2)
 # linux/fuse.h: fuse_out_header, fuse_notify_inval_entry_out
-_NOTIFICATION, _END_OF_ENTRY = struct.Struct("=IiQ"), struct.Struct("=QII")
+_NOTIFICATION, _INVAL_ENTRY_OUT = struct.Struct("=IiQ"), struct.Struct("=QII")
 _NOTIFY_INVAL_ENTRY = 3
 
 _Answer = TypeVar("_Answer")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def own_table(keep: Iterable[int] = ()) -> bool:
+def unshare_fd_table(keep: Iterable[int] = ()) -> bool:
     """Give this thread a table of descriptors of its own, with those of *keep* only.
 
     Returns whether that was possible; nothing has changed where it was not.
@@ -67,12 +67,12 @@ def _close_all_but(keep: Iterable[int]) -> None:
         before = fd
 
 
-def run_apart(call: Callable[..., _Answer], *arguments: object) -> _Answer:
+def run_without_fuse_fds(call: Callable[..., _Answer], *arguments: object) -> _Answer:
     """What *call* answers, made in a thread that holds none of the share's descriptors."""
     future = Future[_Answer]()
 
     def run() -> None:
-        own_table()
+        unshare_fd_table()
         try:
             future.set_result(call(*arguments))
         except BaseException as error:
@@ -90,7 +90,7 @@ class Device:
         self._fuse_fd = fuse_fd
         self._clone_fd = _clone(fuse_fd)
 
-    def leave_but_tell(self, keep: Iterable[int]) -> None:
+    def keep_clone_only(self, keep: Iterable[int]) -> None:
         """This thread has none but one to tell the kernel by, in place of that of the requests.
 
         So that whoever knows that by its number finds the other. *keep* are what it needs else.
@@ -115,17 +115,17 @@ class Device:
         except OSError as error:
             log.info("the thread of events keeps a descriptor of the share: %s", error)
             _close_all_but((telling_fd,))
-            return lambda directory, name: _end_entry(telling_fd, directory, name)
+            return lambda directory, name: _invalidate_entry(telling_fd, directory, name)
         _close_all_but((pidfd,))
 
-        def end_entry(directory: int, name: bytes) -> None:
+        def invalidate_entry(directory: int, name: bytes) -> None:
             fd = _taken(pidfd, telling_fd)
             try:
-                _end_entry(fd, directory, name)
+                _invalidate_entry(fd, directory, name)
             finally:
                 os.close(fd)
 
-        return end_entry
+        return invalidate_entry
 
     def close(self) -> None:
         """Once no thread tells the kernel anything any more."""
@@ -159,7 +159,7 @@ def _taken(pidfd: int, number: int) -> int:
     return fd
 
 
-def _end_entry(fd: int, directory: int, name: bytes) -> None:
-    body = _END_OF_ENTRY.pack(directory, len(name), 0) + name + b"\0"
+def _invalidate_entry(fd: int, directory: int, name: bytes) -> None:
+    body = _INVAL_ENTRY_OUT.pack(directory, len(name), 0) + name + b"\0"
     size_bytes = _NOTIFICATION.size + len(body)
     os.write(fd, _NOTIFICATION.pack(size_bytes, _NOTIFY_INVAL_ENTRY, 0) + body)

@@ -28,7 +28,7 @@ class Contention:
         self._before: int | None = None
         self._until_ns = 0
 
-    def look(self, now_ns: int) -> bool:
+    def sample(self, now_ns: int) -> bool:
         """Whether the processors are contended: switches were many lately, as of *now_ns*."""
         count = self._count()
         if self._before is not None and count - self._before >= _MANY:

@@ -23,7 +23,7 @@ class InternalErrors:
         self.latest = ""
         self._known: set[tuple[str, type[BaseException], str]] = set()
 
-    def note(self, what: str, error: BaseException, details: object = "") -> None:
+    def record(self, what: str, error: BaseException, details: object = "") -> None:
         """*error* came out of *what*, where none may; *details* are for the log alone."""
         self.count += 1
         frames = traceback.extract_tb(error.__traceback__)

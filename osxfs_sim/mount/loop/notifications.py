@@ -7,34 +7,34 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 
-class Entry(NamedTuple):
+class InvalEntry(NamedTuple):
     """The answer that *name* is, or is not, in the directory of this number."""
 
     directory: int
     name: bytes
 
 
-class Attributes(NamedTuple):
+class InvalAttributes(NamedTuple):
     """What the inode of this number is like; *entry* is a way by which the guest knows it."""
 
     number: int
-    entry: Entry | None
+    entry: InvalEntry | None
 
 
-class Pages(NamedTuple):
+class InvalPages(NamedTuple):
     """As Attributes, and its content."""
 
     number: int
-    entry: Entry | None
+    entry: InvalEntry | None
 
 
-class Everything(NamedTuple):
+class IncrementEpoch(NamedTuple):
     """All names that the kernel holds, missing ones included."""
 
     call: Callable[[], bool]
 
 
-Ending = Entry | Attributes | Pages | Everything
+Invalidation = InvalEntry | InvalAttributes | InvalPages | IncrementEpoch
 
-EndAnswers = Callable[[Iterable[Ending]], None]
+Invalidate = Callable[[Iterable[Invalidation]], None]
 """Has the kernel keep none of these any longer, soon, in another thread."""

@@ -14,7 +14,7 @@ _CPU_DMA_LATENCY = "/dev/cpu_dma_latency"
 _NO_LIMIT_US = 2_000_000_000
 
 
-class ProcessorsAwake:
+class PmQosRequest:
     """Holds or releases the PM QoS request. Without permission it does nothing and says so.
 
     The file stays open in between, because a server that has become another
@@ -52,7 +52,7 @@ class ProcessorsAwake:
         os.write(self._fd, struct.pack("=i", latency_us))
 
 
-def sleep_precisely() -> None:
+def set_timer_slack() -> None:
     """Let this process's timers fire on time instead of up to 50 us late.
 
     That slack is the default of every process that is not real-time

@@ -61,7 +61,7 @@ import trio
 from osxfs_sim.mount.loop.apart import Device
 from osxfs_sim.mount.loop.contention import Contention
 from osxfs_sim.mount.loop.internal_errors import InternalErrors
-from osxfs_sim.mount.loop.pm_qos import ProcessorsAwake
+from osxfs_sim.mount.loop.pm_qos import PmQosRequest
 
 _SPIN_BEFORE_DUE_NS = 60_000
 # Where others want the processor: as long as a wake-up by the clock takes.
@@ -72,7 +72,7 @@ _LONGEST_SLICE_NS = 80_000
 _SHORTEST_SLICE_NS = 60_000
 _STEP_NS = 30_000  # a chore ends a step later than it is told to
 _SLICE_OF_THE_STARVING_NS = 60_000
-_CHORE_STARVES_NS = 2_000_000
+_IDLE_TASK_STARVES_NS = 2_000_000
 # Other trio tasks (the control socket, signals) run at least this often under load.
 _TRIO_PASS_NS = 10_000_000
 # While the loop is at work, it says so this often.
@@ -148,7 +148,7 @@ class Job:
 
 
 class Signal:
-    """What several workers may wait for; Reactor.tell resumes them all."""
+    """What several workers may wait for; Reactor.notify_all resumes them all."""
 
     __slots__ = ("waiting",)
 
@@ -157,7 +157,7 @@ class Signal:
 
 
 @types.coroutine
-def told(signal: Signal) -> Generator[Signal, int, None]:
+def wait(signal: Signal) -> Generator[Signal, int, None]:
     """Go on when somebody tells of *signal*."""
     yield signal
 
@@ -175,7 +175,7 @@ def in_thread(call: Callable[[], Any]) -> Generator[Job, Any, Any]:
 
 
 @types.coroutine
-def breathe() -> Generator[int, int, None]:
+def yield_() -> Generator[int, int, None]:
     """Let replies that are due, and new requests, overtake: for handlers that work for long."""
     yield time.monotonic_ns()
 
@@ -203,19 +203,21 @@ class Reactor:
     Wake state.
     """
 
-    def __init__(self, session_loop: Callable[..., Worker], *, keeps_names: bool = False) -> None:
+    def __init__(
+        self, session_loop: Callable[..., Worker], *, keeps_dentries: bool = False
+    ) -> None:
         """*keeps_names*: names are not to be ended all at once, for what is mounted on them."""
         self.arrival_ns = 0
         self.wake_ns = [0] * len(Wake)
         self.wakes = [0] * len(Wake)
         self.ended = False
-        self.keeps_names = keeps_names
+        self.keeps_dentries = keeps_dentries
         self.internal_errors = InternalErrors()
-        self.awake = ProcessorsAwake()
+        self.awake = PmQosRequest()
         self._contention = Contention()
         self.patience = Patience()
-        self.when_idle: Callable[[], None] = lambda: None
-        self.when_at_work: Callable[[], None] = lambda: None
+        self.idle_callback: Callable[[], None] = lambda: None
+        self.activity_callback: Callable[[], None] = lambda: None
         """Called every few seconds, but not while nothing is to be done."""
         self._said_so_ns = 0
         self._wake = Wake.COLD
@@ -230,19 +232,19 @@ class Reactor:
         self._poller = select.poll()
         self._epoll = select.epoll()
         self._waking: tuple[int, ...] = (self._wake_fd,)
-        self._chore: IdleTask | None = None
-        self._chore_rest_ns = 0
+        self._idle_task: IdleTask | None = None
+        self._idle_task_rest_ns = 0
         """How long the chore rests, if it has failed and is resting; else 0."""
         self._lost_in_a_row = 0
-        self._own: set[Worker] = set()
+        self._spawned: set[Worker] = set()
         self._calls: collections.deque[Callable[[], None]] = collections.deque()
-        self._chore_due_ns: int | None = None
+        self._idle_task_due_ns: int | None = None
         self._watch(self._wake_fd)
         self._table_fd = -1
         self._mounts_changed: Callable[[], None] = lambda: None
         self._session_loop = session_loop
         self._idle: list[Worker] = []
-        self._held: list[tuple[int, int, Worker]] = []
+        self._delayed: list[tuple[int, int, Worker]] = []
         self._sequence = itertools.count()
         self._jobs = 0
         self._parked: set[Worker] = set()
@@ -287,55 +289,55 @@ class Reactor:
         self._table_fd, self._mounts_changed = table_fd, changed
         changed()
 
-    def take_on(self, chore: IdleTask) -> None:
+    def set_idle_task(self, idle_task: IdleTask) -> None:
         """Do *chore* from now on, beside the requests."""
-        self._chore = chore
-        self._watch(chore.fileno())
-        self._waking += (chore.fileno(),)
-        self.chore_wanted()
+        self._idle_task = idle_task
+        self._watch(idle_task.fileno())
+        self._waking += (idle_task.fileno(),)
+        self.wake_idle_task()
 
-    def take_off(self) -> None:
+    def clear_idle_task(self) -> None:
         """Do the chore no more."""
-        if self._chore is None:
+        if self._idle_task is None:
             return
-        if not self._chore_rest_ns:
-            self._listen_not(self._chore)
-        self._chore, self._chore_due_ns, self._chore_rest_ns = None, None, 0
+        if not self._idle_task_rest_ns:
+            self._unwatch(self._idle_task)
+        self._idle_task, self._idle_task_due_ns, self._idle_task_rest_ns = None, None, 0
 
-    def _listen_not(self, chore: IdleTask) -> None:
-        fd = chore.fileno()
+    def _unwatch(self, idle_task: IdleTask) -> None:
+        fd = idle_task.fileno()
         self._poller.unregister(fd)
         self._epoll.unregister(fd)
         self._waking = tuple(each for each in self._waking if each != fd)
 
-    def _work_on_chore(self, chore: IdleTask, until_ns: int) -> None:
+    def _run_idle_task(self, idle_task: IdleTask, until_ns: int) -> None:
         """Let *chore* work; where it fails, let it rest, and its descriptor be."""
-        rest_ns = self._chore_rest_ns
+        rest_ns = self._idle_task_rest_ns
         if rest_ns:
-            self._watch(chore.fileno())
-            self._waking += (chore.fileno(),)
-            self._chore_rest_ns = 0
-        self._chore_due_ns = None  # it may be wanted again while it works
+            self._watch(idle_task.fileno())
+            self._waking += (idle_task.fileno(),)
+            self._idle_task_rest_ns = 0
+        self._idle_task_due_ns = None  # it may be wanted again while it works
         try:
-            again_ns = chore.work(until_ns)
+            again_ns = idle_task.work(until_ns)
         except Exception as error:
-            self.internal_errors.note(f"the chore {type(chore).__name__}", error)
-            if self._chore is not chore:
+            self.internal_errors.record(f"the chore {type(idle_task).__name__}", error)
+            if self._idle_task is not idle_task:
                 return  # it was its end
-            self._listen_not(chore)
-            self._chore_rest_ns = min(max(2 * rest_ns, _SHORTEST_REST_NS), _LONGEST_REST_NS)
-            self._chore_due_ns = time.monotonic_ns() + self._chore_rest_ns
+            self._unwatch(idle_task)
+            self._idle_task_rest_ns = min(max(2 * rest_ns, _SHORTEST_REST_NS), _LONGEST_REST_NS)
+            self._idle_task_due_ns = time.monotonic_ns() + self._idle_task_rest_ns
             return
-        if again_ns is not None and self._chore_due_ns is None:
-            self._chore_due_ns = again_ns
+        if again_ns is not None and self._idle_task_due_ns is None:
+            self._idle_task_due_ns = again_ns
 
-    def start_own(self, work: Worker) -> None:
+    def spawn(self, work: Worker) -> None:
         """Drive a coroutine of the server's own as requests are driven. In trio's thread.
 
         An exception ends it, and is noted down: whoever waits for what it does has to be told
         by itself.
         """
-        self._own.add(work)
+        self._spawned.add(work)
         self._resume(work, None)
 
     def call_soon(self, call: Callable[[], None]) -> None:
@@ -343,17 +345,17 @@ class Reactor:
         self._calls.append(call)
         self.wake_up()
 
-    def tell(self, signal: Signal) -> None:
+    def notify_all(self, signal: Signal) -> None:
         """Resume all who wait for *signal*, soon. In trio's thread."""
         for worker in signal.waiting:
             self._parked.discard(worker)
-            heapq.heappush(self._held, (0, next(self._sequence), worker))
+            heapq.heappush(self._delayed, (0, next(self._sequence), worker))
         signal.waiting.clear()
 
-    def chore_wanted(self) -> None:
+    def wake_idle_task(self) -> None:
         """There is something to do that the chore's descriptor does not tell. In trio's thread."""
-        if self._chore is not None and not self._chore_rest_ns:
-            self._chore_due_ns = time.monotonic_ns()
+        if self._idle_task is not None and not self._idle_task_rest_ns:
+            self._idle_task_due_ns = time.monotonic_ns()
             self.wake_up()
 
     @property
@@ -365,7 +367,7 @@ class Reactor:
     def in_flight(self) -> int:
         """Requests that were read and not yet answered."""
         # Work of the server's own is always in one of the three.
-        return len(self._held) + self._jobs + len(self._parked) - len(self._own)
+        return len(self._delayed) + self._jobs + len(self._parked) - len(self._spawned)
 
     @property
     def quiet_ns(self) -> int:
@@ -397,7 +399,7 @@ class Reactor:
         return self._device
 
     @property
-    def wakes_it_up(self) -> tuple[int, ...]:
+    def wake_fds(self) -> tuple[int, ...]:
         """The descriptors that wake_up and call_soon need."""
         return (self._wake_fd,)
 
@@ -405,24 +407,24 @@ class Reactor:
         """Have the loop look around, from any thread."""
         os.eventfd_write(self._wake_fd, 1)
 
-    def tell_when_idle(self, call: Callable[[], None]) -> None:
+    def set_idle_callback(self, call: Callable[[], None]) -> None:
         """*call* when nothing has been asked for a while."""
-        self.when_idle = call
+        self.idle_callback = call
 
-    def tell_at_work(self, call: Callable[[], None]) -> None:
+    def set_activity_callback(self, call: Callable[[], None]) -> None:
         """*call* every few seconds while there is something to do."""
-        self.when_at_work = call
+        self.activity_callback = call
 
-    def wait_by(self, patience: Patience) -> None:
+    def set_patience(self, patience: Patience) -> None:
         """Wait by this from now on."""
         self.patience = patience
 
-    def date_back(self, wake_ns: Mapping[Wake, int]) -> None:
+    def set_wake_latency(self, wake_ns: Mapping[Wake, int]) -> None:
         """Arrivals are dated back by what a wake-up takes, per state."""
         for wake, took_ns in wake_ns.items():
             self.wake_ns[wake] = took_ns
 
-    def count_wakes_anew(self) -> None:
+    def reset_wake_counts(self) -> None:
         self.wakes = [0] * len(Wake)
 
     def end(self) -> None:
@@ -438,7 +440,7 @@ class Reactor:
         reply to a request that holds the directory's. Returns whether the kernel
         knows it, and it was done: with *keeps_names* it never is.
         """
-        if self.keeps_names:
+        if self.keeps_dentries:
             return False
         try:
             os.write(self._fuse_fd, _INCREMENT_EPOCH)
@@ -450,18 +452,18 @@ class Reactor:
 
     def reply_at_once(self) -> None:
         """Hold none of the replies that are held now any longer. In trio's thread."""
-        self._held[:] = [(0, sequence, worker) for _, sequence, worker in self._held]
-        heapq.heapify(self._held)
+        self._delayed[:] = [(0, sequence, worker) for _, sequence, worker in self._delayed]
+        heapq.heapify(self._delayed)
         self.wake_up()
 
     def close(self) -> None:
         """Let go of threads and descriptors; after run() has returned."""
         self._threads.shutdown(wait=True)
-        for worker in (*self._idle, *self._parked, *(held[2] for held in self._held)):
+        for worker in (*self._idle, *self._parked, *(delayed[2] for delayed in self._delayed)):
             worker.close()
         self._idle.clear()
         self._parked.clear()
-        self._held.clear()
+        self._delayed.clear()
         self._epoll.close()
         if self._device is not None:
             self._device.close()
@@ -477,23 +479,23 @@ class Reactor:
         """Handle requests until trio's turn comes (False) or all has long been quiet (True)."""
         clock_ns = time.monotonic_ns
         poll = self._poller.poll
-        held = self._held
+        delayed = self._delayed
         fuse_fd, wake_fd = self._fuse_fd, self._wake_fd
         wake = self._wake
         now_ns = clock_ns()
         if now_ns - self._said_so_ns > _SAYS_SO_NS:
             self._said_so_ns = now_ns
-            self.when_at_work()
-        looked_ns = 0
+            self.activity_callback()
+        polled_ns = 0
         trio_turn_ns = now_ns + _TRIO_PASS_NS
         spin_ns, before_due_ns = self.patience.spin_ns, _SPIN_BEFORE_DUE_NS
-        if self._contention.look(now_ns):
+        if self._contention.sample(now_ns):
             spin_ns, before_due_ns = 0, _SPIN_BEFORE_DUE_CONTENDED_NS
         while True:
             # What becomes due meanwhile waits for the next look at new requests.
             due_ns = now_ns
-            while held and held[0][0] <= due_ns:
-                self._resume(heapq.heappop(held)[2], now_ns)
+            while delayed and delayed[0][0] <= due_ns:
+                self._resume(heapq.heappop(delayed)[2], now_ns)
                 # Its client is likely to ask again at once.
                 now_ns = self._last_active_ns = clock_ns()
             if now_ns >= trio_turn_ns:
@@ -502,7 +504,7 @@ class Reactor:
                     gc.collect(0)
                 return False
             events = poll(0)
-            asked = woken = False
+            has_request = woken = False
             for fd, _ in events:
                 if fd == fuse_fd:
                     if self._cold:
@@ -511,59 +513,62 @@ class Reactor:
                     self.wakes[wake] += 1
                     # It was not there at the last look: so it came since.
                     arrival_ns = now_ns - self.wake_ns[wake]
-                    self.arrival_ns = arrival_ns if arrival_ns > looked_ns else looked_ns
+                    self.arrival_ns = arrival_ns if arrival_ns > polled_ns else polled_ns
                     lost_before = self._lost_in_a_row
                     # An idle worker reads it, and begins to handle it.
                     self._resume(self._idle.pop(), None)
                     if lost_before and self._lost_in_a_row == lost_before:
                         self._lost_in_a_row = 0
-                    asked = True
+                    has_request = True
                 elif fd == wake_fd:
-                    asked = self._finish_jobs() or asked
+                    has_request = self._finish_jobs() or has_request
                     woken = True
                 elif fd == self._table_fd:
                     self._mounts_changed()
-                elif self._chore_due_ns is None or self._chore_due_ns > now_ns:
-                    self._chore_due_ns = now_ns
-            if (asked or woken) and self.ended:
+                elif self._idle_task_due_ns is None or self._idle_task_due_ns > now_ns:
+                    self._idle_task_due_ns = now_ns
+            if (has_request or woken) and self.ended:
                 return False
-            if asked:
+            if has_request:
                 wake = Wake.POLLING
                 now_ns = self._last_active_ns = clock_ns()
             else:
-                looked_ns = now_ns
+                polled_ns = now_ns
                 now_ns = clock_ns()
-            chore_due_ns = self._chore_due_ns
-            if chore_due_ns is not None and chore_due_ns <= now_ns:
+            idle_task_due_ns = self._idle_task_due_ns
+            if idle_task_due_ns is not None and idle_task_due_ns <= now_ns:
                 slice_ns = _LONGEST_SLICE_NS
-                if asked:
+                if has_request:
                     slice_ns = 0
-                elif held:
-                    slice_ns = min(slice_ns, held[0][0] - now_ns)
-                if slice_ns < _SHORTEST_SLICE_NS and now_ns - chore_due_ns > _CHORE_STARVES_NS:
+                elif delayed:
+                    slice_ns = min(slice_ns, delayed[0][0] - now_ns)
+                if (
+                    slice_ns < _SHORTEST_SLICE_NS
+                    and now_ns - idle_task_due_ns > _IDLE_TASK_STARVES_NS
+                ):
                     slice_ns = _SLICE_OF_THE_STARVING_NS
                 if slice_ns >= _SHORTEST_SLICE_NS:
-                    assert self._chore is not None
-                    self._work_on_chore(self._chore, now_ns + slice_ns - _STEP_NS)
+                    assert self._idle_task is not None
+                    self._run_idle_task(self._idle_task, now_ns + slice_ns - _STEP_NS)
                     wake = Wake.POLLING
                     now_ns = clock_ns()
                     continue
-            if asked:
+            if has_request:
                 continue
             quiet_ns = now_ns - self._last_active_ns
-            if held:
-                wait_ns = held[0][0] - now_ns - before_due_ns
+            if delayed:
+                wait_ns = delayed[0][0] - now_ns - before_due_ns
             elif quiet_ns < self.patience.block_ns or self._jobs:
                 wait_ns = _TRIO_PASS_NS
-            elif self._chore_due_ns is None:
+            elif self._idle_task_due_ns is None:
                 return True
             else:
                 wait_ns = _TRIO_PASS_NS
-            if self._chore_due_ns is not None:
-                wait_ns = min(wait_ns, self._chore_due_ns - now_ns)
+            if self._idle_task_due_ns is not None:
+                wait_ns = min(wait_ns, self._idle_task_due_ns - now_ns)
             # Polling would keep the interpreter from a thread that finishes its job.
             polling = quiet_ns < spin_ns and not self._jobs
-            if polling and self._chore is not None and self._chore.has_threads_at_work:
+            if polling and self._idle_task is not None and self._idle_task.has_threads_at_work:
                 polling = False
             wait_ns = min(wait_ns, trio_turn_ns - now_ns)
             if not polling and wait_ns > _SHORTEST_BLOCK_NS:
@@ -586,7 +591,7 @@ class Reactor:
                 return
             self.awake.release()
             self._cold = True
-            self._call(self.when_idle)
+            self._call(self.idle_callback)
         self._wake = Wake.COLD
         await trio.lowlevel.wait_readable(self._epoll)
 
@@ -595,22 +600,22 @@ class Reactor:
         try:
             wanted = worker.send(value) if error is None else worker.throw(error)
         except StopIteration:
-            if worker in self._own:
-                self._own.discard(worker)
+            if worker in self._spawned:
+                self._spawned.discard(worker)
                 return
             # The kernel has ended the session: nothing more can be read.
             self.ended = True
         except Exception as failure:
-            if worker in self._own:
-                self._own.discard(worker)
-                self.internal_errors.note(getattr(worker, "__qualname__", repr(worker)), failure)
+            if worker in self._spawned:
+                self._spawned.discard(worker)
+                self.internal_errors.record(getattr(worker, "__qualname__", repr(worker)), failure)
                 return
             self._lost(failure)
         else:
             if wanted is READABLE:
                 self._idle.append(worker)
             elif isinstance(wanted, int):
-                heapq.heappush(self._held, (wanted, next(self._sequence), worker))
+                heapq.heappush(self._delayed, (wanted, next(self._sequence), worker))
             elif isinstance(wanted, Signal):
                 wanted.waiting.append(worker)
                 self._parked.add(worker)
@@ -623,7 +628,7 @@ class Reactor:
         BlockingIOError: its request was withdrawn before it was read.
         """
         if not isinstance(failure, BlockingIOError):
-            self.internal_errors.note("pyfuse3", failure)
+            self.internal_errors.record("pyfuse3", failure)
             if isinstance(failure, OSError):  # what read(2) says, perhaps
                 self._lost_in_a_row += 1
                 if self._lost_in_a_row > _MOST_LOST_IN_A_ROW:
@@ -653,14 +658,14 @@ class Reactor:
         except RuntimeError as error:
             # The machine has no thread left for us. One that we have may come to it all the
             # same, and then it has been made: once.
-            self.internal_errors.note("a call in a thread", error)
+            self.internal_errors.record("a call in a thread", error)
             make()
 
     def _call(self, call: Callable[[], None]) -> None:
         try:
             call()
         except Exception as error:
-            self.internal_errors.note(getattr(call, "__qualname__", repr(call)), error)
+            self.internal_errors.record(getattr(call, "__qualname__", repr(call)), error)
 
     def _finish_jobs(self) -> bool:
         """Resume who waited for a thread, and make the calls asked for. Whether a job was done."""

@@ -17,9 +17,9 @@ class Crossing(NamedTuple):
     """The data that crossed with it."""
     arrival_ns: int
     """From when on it was paid (monotonic)."""
-    asked_ns: int
+    target_ns: int
     """What it was to take."""
-    achieved_ns: int
+    observed_ns: int
     """What its client saw it take."""
 
 
@@ -38,16 +38,16 @@ class Request:
     paid: list[Crossing] | None
     """Where what it pays is noted, for whoever traces it; None: nobody does."""
 
-    def again(self) -> "Request":
+    def restarted(self) -> "Request":
         """The same as if it had come only now: what it has waited for was somebody else's work."""
-        return made(self.operation, time.monotonic_ns(), self.paid)
+        return new_request(self.operation, time.monotonic_ns(), self.paid)
 
     def traced(self) -> "Request":
         """The same, that notes what it pays from now on."""
-        return made(self.operation, self.arrival_ns, [])
+        return new_request(self.operation, self.arrival_ns, [])
 
 
-def made(operation: int, arrival_ns: int, paid: list[Crossing] | None = None) -> Request:
+def new_request(operation: int, arrival_ns: int, paid: list[Crossing] | None = None) -> Request:
     """A request that came at *arrival_ns* of the monotonic clock."""
     request = Request()
     request.operation = int(operation)

@@ -37,7 +37,7 @@ def check_copy(copy: Path, source: str, mountpoint: str) -> Path:
     return real
 
 
-def note_source(state: Path, copy: Path, source: str) -> None:
+def record_source(state: Path, copy: Path, source: str) -> None:
     """Write down that *copy* is of *source* (real paths). MountError where it is another's.
 
     Its content would be taken for this one's: with a synchronized share it would travel there.

@@ -276,7 +276,7 @@ class CycleGuard:
         """Of the table of mounts: POLLPRI tells that it has changed."""
         return self._table_fd
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """The table of mounts has changed, perhaps."""
         number = mount_number_of(self._root_fd)
         source = os.readlink(f"/proc/self/fd/{self._root_fd}")
@@ -312,12 +312,12 @@ class CycleGuard:
             self._covered.setdefault((status.st_dev, status.st_ino), set()).add(os.fsencode(name))
         if self._covered and self._kept is None:
             self._kept = os.stat, os.open
-            self._stand_before()
+            self._guard_calls()
         elif not self._covered and self._kept is not None:
             os.stat, os.open = self._kept
             self._kept = None
 
-    def _stand_before(self) -> None:
+    def _guard_calls(self) -> None:
         """From now on nobody in this process goes there: all go by these two, name by name.
 
         So that each request pays for it only while there is something to keep away from.

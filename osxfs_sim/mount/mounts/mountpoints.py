@@ -21,7 +21,7 @@ from osxfs_sim.model.escaping import quoted
 from osxfs_sim.mount.errors import MountError as MountError
 
 FILE_SYSTEM_TYPE = "fuse.osxfs-sim"
-HUB_NAME = "osxfs-sim:exports"
+EXPORTS_ROOT_NAME = "osxfs-sim:exports"
 """No profile's: their mounts are called osxfs-sim#NAME."""
 FORCE, _MNT_DETACH = 1, 2
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -57,9 +57,9 @@ class MountEntry:
     """Whether it is a share without requests: a mount as any other, but for a record of ours."""
 
     @property
-    def is_hub(self) -> bool:
+    def is_exports_root(self) -> bool:
         """Whether it is the mount point of a share file, whose exports are mounted in it."""
-        return self.is_ours and not self.is_local and self.source == HUB_NAME
+        return self.is_ours and not self.is_local and self.source == EXPORTS_ROOT_NAME
 
     @property
     def is_ours(self) -> bool:

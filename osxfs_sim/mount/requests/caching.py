@@ -39,16 +39,16 @@ class Caching:
         root: Inode,
         backing: Backing,
         spellings: Spellings,
-        name_sets: CompleteDirectories[Inode] | None,
+        complete_directories: CompleteDirectories[Inode] | None,
         overlaps: Overlaps | None,
     ) -> None:
         self._policy = policy
         self._root = root
         self._backing = backing
         self._spellings = spellings
-        self._name_sets = name_sets
+        self._complete_directories = complete_directories
         self._overlaps = overlaps
-        self._root_names_can_end = True
+        self._can_invalidate_root_names = True
         self._directories_to_volumes: frozenset[int] = frozenset()
 
     # What it learns
@@ -62,78 +62,78 @@ class Caching:
         finally:
             self._policy = kept
 
-    def can_end_root_names(self) -> bool:
+    def can_invalidate_root_names(self) -> bool:
         """Whether all names in the root can be invalidated at once."""
-        return self._root_names_can_end
+        return self._can_invalidate_root_names
 
-    def tell_whether_root_names_can_end(self, can_end: bool) -> None:
+    def set_can_invalidate_root_names(self, can_invalidate: bool) -> None:
         """The kernel was asked. Else no missing name of the root may be kept."""
-        self._root_names_can_end = can_end
+        self._can_invalidate_root_names = can_invalidate
 
-    def tell_of_volumes(self, directories: frozenset[int]) -> None:
+    def set_volumes(self, directories: frozenset[int]) -> None:
         """In these, numbers of inodes, no missing name may be kept: see mounts/volumes.py."""
         self._directories_to_volumes = directories
 
     # What it decides
 
-    def of_entry(
-        self, parent: Inode, name: bytes, asked: bytes, status: os.stat_result
+    def entry_timeouts(
+        self, parent: Inode, name: bytes, requested: bytes, status: os.stat_result
     ) -> CacheTimeouts:
         """Of the host's *name* in *parent*, that the guest has *asked* for."""
-        if parent.followed is False:
+        if parent.watched is False:
             return UNCACHED
-        return self._spellings.believed(name, asked, self._found(parent, name, status))
+        return self._spellings.entry_timeouts(name, requested, self._found(parent, name, status))
 
-    def of_attributes(self, inode: Inode, status: os.stat_result) -> CacheTimeouts:
+    def attr_timeouts(self, inode: Inode, status: os.stat_result) -> CacheTimeouts:
         """Of what *inode* is like, asked for without a name."""
-        if not self._is_followed(inode):
+        if not self._is_watched(inode):
             return UNCACHED
         return self._found(inode, b"", status)
 
-    def of_local(self, name: bytes, status: Any) -> CacheTimeouts:
+    def local_timeouts(self, name: bytes, status: Any) -> CacheTimeouts:
         """Of what the guest has made, and the host has not got yet: nobody else can change it."""
         return self._policy.found(name, status, time.time_ns())
 
-    def of_missing_ns(self, parent: Inode, asked: bytes) -> int:
+    def negative_timeout_ns(self, parent: Inode, requested: bytes) -> int:
         """Of the answer that there is no *asked* in *parent*; 0: not at all."""
-        can_end = parent.followed is not False and (
-            (parent is not self._root or self._root_names_can_end)
+        can_invalidate = parent.watched is not False and (
+            (parent is not self._root or self._can_invalidate_root_names)
             and parent.number not in self._directories_to_volumes
         )
         policy = self._policy if self._overlaps is None else self._at(parent)
-        timeout_ns = negative_timeout_ns(policy, asked, time.time_ns(), can_end)
+        timeout_ns = negative_timeout_ns(policy, requested, time.time_ns(), can_invalidate)
         if timeout_ns <= 0:
             return 0
-        return self._spellings.negative_timeout_ns(parent, asked, timeout_ns)
+        return self._spellings.negative_timeout_ns(parent, requested, timeout_ns)
 
-    def keeps_pages(self, inode: Inode, status: os.stat_result) -> bool:
+    def keep_cache(self, inode: Inode, status: os.stat_result) -> bool:
         """Whether the pages of *inode* outlive this open of it."""
-        return self._is_followed(inode) and self._at(inode).keep_pages(status, time.time_ns())
+        return self._is_watched(inode) and self._at(inode).keep_pages(status, time.time_ns())
 
-    def keeps_pages_of_new(self, parent: Inode, status: os.stat_result) -> bool:
+    def keep_cache_of_new(self, parent: Inode, status: os.stat_result) -> bool:
         """As keeps_pages, of what is being made in *parent*."""
-        return parent.followed is not False and self._at(parent).keep_pages(status, time.time_ns())
+        return parent.watched is not False and self._at(parent).keep_pages(status, time.time_ns())
 
-    def keeps_local_pages(self, status: Any) -> bool:
+    def keep_cache_of_local(self, status: Any) -> bool:
         """As keeps_pages, of what the host has not got yet."""
         return self._policy.keep_pages(status, time.time_ns())
 
-    def lacks(self, directory: Inode, name: bytes) -> bool:
+    def known_absent(self, directory: Inode, name: bytes) -> bool:
         """Whether the guest's side knows all names of *directory*, and *name* is none of them."""
-        sets = self._name_sets
+        sets = self._complete_directories
         return (
             sets is not None
             and self._at(directory).complete
-            and sets.lacks(directory, self._spellings.key(name))
+            and sets.known_absent(directory, self._spellings.key(name))
         )
 
-    def wants_names(self, directory: Inode) -> bool:
+    def should_read_names(self, directory: Inode) -> bool:
         """Whether all names of *directory* should be learnt, to be kept as a whole."""
-        sets = self._name_sets
+        sets = self._complete_directories
         return (
             sets is not None
-            and bool(directory.followed)
-            and sets.wants(directory)
+            and bool(directory.watched)
+            and sets.should_read(directory)
             and self._at(directory).complete
         )
 
@@ -154,10 +154,10 @@ class Caching:
             return self._policy
         return self._overlaps.policy_at(inode, self._policy)
 
-    def _is_followed(self, inode: Inode) -> bool:
+    def _is_watched(self, inode: Inode) -> bool:
         """Whether the guest will learn of it when the host changes *inode*."""
         directory = inode.parent
         if directory is None:
             # The root; what the guest itself has unlinked; or what the host has moved away.
-            return self._backing.is_own(inode) and inode.followed is not False
-        return inode.followed is not False and directory.followed is not False
+            return self._backing.is_own(inode) and inode.watched is not False
+        return inode.watched is not False and directory.watched is not False

@@ -30,7 +30,7 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.model.ordering import ACCESS_OF, Access, Order, Turn
 from osxfs_sim.mount.loop.reactor import Reactor, Signal
-from osxfs_sim.mount.loop.request import Request, made
+from osxfs_sim.mount.loop.request import Request, new_request
 from osxfs_sim.mount.requests.handlers import Handlers
 from osxfs_sim.mount.requests.open_handles import OpenHandles
 from osxfs_sim.mount.tree.inodes import Inode
@@ -199,9 +199,9 @@ class Dispatcher(pyfuse3.Operations):
         self.order: Order[Inode] = Order()
         self._handlers = handlers
         self._reactor = reactor
-        self.serve_by(handlers)
+        self.set_handlers(handlers)
 
-    def serve_by(self, handlers: Any) -> None:
+    def set_handlers(self, handlers: Any) -> None:
         """Have *handlers* answer from the next request on: one method for each, bound here once.
 
         That is what it costs nothing by to have layers, or to take one away again.
@@ -298,7 +298,7 @@ class Dispatcher(pyfuse3.Operations):
     def _leave(self, turn: Turn[Inode]) -> None:
         for each in self.order.leave(turn):
             if isinstance(each.signal, Signal):
-                self._reactor.tell(each.signal)
+                self._reactor.notify_all(each.signal)
 
     # Answers
 
@@ -306,14 +306,14 @@ class Dispatcher(pyfuse3.Operations):
         """What pyfuse3 shall answer instead."""
         code = error.errno if isinstance(error, FUSEError | OSError) else None
         if code is None or not 0 < code <= _LARGEST_ERRNO:
-            self._reactor.internal_errors.note(operation.name, error)
+            self._reactor.internal_errors.record(operation.name, error)
             code = errno.EIO
         return FUSEError(code)
 
     def _forgetting(self, method: Callable[..., Any]) -> Callable[..., Any]:
         async def forget(inode_list: Sequence[tuple[int, int]]) -> None:
             try:
-                await method(made(Operation.FORGET, self._reactor.arrival_ns), inode_list)
+                await method(new_request(Operation.FORGET, self._reactor.arrival_ns), inode_list)
             except Exception as error:  # nobody waits for an answer
                 self._failed(Operation.FORGET, error)
 
@@ -460,16 +460,16 @@ def _opening(handles: OpenHandles, passes: _Passes) -> _Passes:
     def counted(*arguments: Any) -> Generator[Any, Any, Any]:
         uid = arguments[-1].uid
         try:
-            handles.take(uid)
+            handles.acquire(uid)
         except OSError as error:
             raise FUSEError(error.errno or errno.EMFILE) from error
         try:
             answer = yield from passes(*arguments)
         except BaseException:
-            handles.give_back(uid)
+            handles.release(uid)
             raise
         opened = answer[0] if isinstance(answer, tuple) else answer
-        handles.taken(opened.fh if isinstance(opened, FileInfo) else opened, uid)
+        handles.assign(opened.fh if isinstance(opened, FileInfo) else opened, uid)
         return answer
 
     return counted

@@ -80,13 +80,13 @@ class Identities:
         self._watcher = watcher
         self._overlaps = overlaps
         self._increment_epoch = increment_epoch
-        self._when_arriving: Callable[[Inode], None] = _nothing
+        self._on_move_in: Callable[[Inode], None] = _nothing
 
-    def when_arriving(self, tell: Callable[[Inode], None]) -> None:
+    def on_move_in(self, tell: Callable[[Inode], None]) -> None:
         """*tell* of directories that get something that is known from elsewhere."""
-        self._when_arriving = tell
+        self._on_move_in = tell
 
-    def arrives(self, inode: Inode, directory: Inode) -> None:
+    def moves_in(self, inode: Inode, directory: Inode) -> None:
         """*inode*, known from elsewhere, is now in *directory*: call it before that is noted.
 
         In a stronger part what is believed of it, and of what lies below it, must
@@ -96,7 +96,7 @@ class Identities:
         overlaps = self._overlaps
         if overlaps is not None and overlaps.mode_of(directory) > overlaps.mode_of(inode):
             self._increment_epoch()
-        self._when_arriving(directory)
+        self._on_move_in(directory)
 
     def identify(
         self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
@@ -110,28 +110,28 @@ class Identities:
         another handle: taken for the old one they would never be heard of.
         """
         if self._overlaps is not None:
-            elsewhere = self._inodes.known(status)
+            elsewhere = self._inodes.find(status)
             if elsewhere is not None and elsewhere.parent not in (None, parent):
-                self.arrives(elsewhere, parent)
+                self.moves_in(elsewhere, parent)
         kind = modes.S_IFMT(status.st_mode)
         follows = kind == modes.S_IFDIR and self._watcher is not None
         if self._backing.holds_objects:
-            known = self._inodes.known(status)
-            if known is not None and self._backing.is_another(known, dir_fd, name):
+            known = self._inodes.find(status)
+            if known is not None and self._backing.has_been_replaced(known, dir_fd, name):
                 self._inodes.detach_host_number(known)
         if not follows and kind not in _MEETING_PLACES:
-            return self._inodes.found(parent, name, status), status
-        known = self._inodes.known(status)
+            return self._inodes.find_or_add(parent, name, status), status
+        known = self._inodes.find(status)
         if known is not None and known.path_fd >= 0:
             # Nobody is given its number while we hold it.
-            return self._inodes.found(parent, name, status), status
+            return self._inodes.find_or_add(parent, name, status), status
         handle = syscalls.file_handle(dir_fd, name)
         if known is not None and known.handle != handle:
             self._inodes.detach_host_number(known)
-        inode = self._inodes.found(parent, name, status)
+        inode = self._inodes.find_or_add(parent, name, status)
         inode.handle = handle
-        if follows and inode.followed is None and self._watcher is not None:
-            inode.followed = self._watcher.follow(inode, dir_fd, name)
+        if follows and inode.watched is None and self._watcher is not None:
+            inode.watched = self._watcher.watch(inode, dir_fd, name)
             # It may have changed just before; of what comes, we shall hear.
             with contextlib.suppress(OSError):
                 status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
@@ -166,7 +166,7 @@ class Entries:
         name: bytes,
         status: os.stat_result,
         caller: Caller,
-        asked: bytes,
+        requested: bytes,
         *,
         is_cached: bool = True,
     ) -> EntryAttributes:
@@ -177,10 +177,10 @@ class Entries:
         # A policy of the user's own may fail: ask it before anything is noted down.
         timeouts = UNCACHED
         if is_cached:
-            timeouts = self._caching.of_entry(parent, name, asked, status)
+            timeouts = self._caching.entry_timeouts(parent, name, requested, status)
         ids = self._owners.ids(dir_fd, name, status, caller)
         inode, status = self._identify(parent, dir_fd, name, status)
-        inode.lookups += 1
+        inode.nlookup += 1
         self._backing.hold(inode, dir_fd, name)
         return self._show(inode, status, ids, timeouts)
 
@@ -190,7 +190,7 @@ class Entries:
         """The answer about an *inode* that is asked for without a name. Raises OSError."""
         fd, name, status = self._backing.find(inode)
         ids = self._owners.ids(fd, name, status, caller)
-        timeouts = self._caching.of_attributes(inode, status) if is_cached else UNCACHED
+        timeouts = self._caching.attr_timeouts(inode, status) if is_cached else UNCACHED
         return self._show(inode, status, ids, timeouts)
 
     def made(
@@ -199,26 +199,26 @@ class Entries:
         dir_fd: int,
         name: bytes,
         caller: Caller,
-        asked: bytes,
+        requested: bytes,
         *,
         is_new: bool = True,
     ) -> EntryAttributes:
         """The answer for a name that was just made; *is_new*: of an object just made too."""
-        self._namespace.named(parent, dir_fd, name, asked)
+        self._namespace.name_added(parent, dir_fd, name, requested)
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-        gone = self._inodes.known(status) if is_new else None
+        gone = self._inodes.find(status) if is_new else None
         if gone is not None:
             # What was just made cannot be known: the host has removed an object and
             # given its number to this one. Taken for it, a new FIFO would be the old
             # pipe, and a new directory would show what the old one is believed to hold.
             self._inodes.detach_host_number(gone)
-        entry = self.entry(parent, dir_fd, name, status, caller, asked)
+        entry = self.entry(parent, dir_fd, name, status, caller, requested)
         self._inodes[entry.st_ino].changed_ns = time.time_ns()
         return entry
 
-    def missing(self, parent: Inode, asked: bytes) -> EntryAttributes | None:
+    def missing(self, parent: Inode, requested: bytes) -> EntryAttributes | None:
         """The answer that there is no *asked*, as a negative entry; None where none may be kept."""
-        timeout_ns = self._caching.of_missing_ns(parent, asked)
+        timeout_ns = self._caching.negative_timeout_ns(parent, requested)
         if timeout_ns <= 0:
             return None
         # A number of zero is the protocol's way to say: missing, and that may be kept.

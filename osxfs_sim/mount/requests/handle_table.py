@@ -23,11 +23,11 @@ class Listing:
     list that does not change until the directory is rewound.
     """
 
-    __slots__ = ("caller", "directory", "held", "names")
+    __slots__ = ("caller", "directory", "names", "pending_names")
 
     def __init__(self, directory: Inode, caller: KnownCaller) -> None:
         self.directory = directory
-        self.held: dict[bytes, bool] = {}
+        self.pending_names: dict[bytes, bool] = {}
         """Where the guest's changes are held: names that differ from the host's; is it there?"""
         self.caller = caller
         self.names: list[bytes] = []
@@ -53,9 +53,9 @@ class HandleTable:
         """Handles whose writes go to the host's own end of the file."""
         self.synchronous: set[int] = set()
         """Handles whose writes are to be synced (O_SYNC, O_DSYNC)."""
-        self.ending_set_id: set[int] = set()
+        self.clearing_set_id: set[int] = set()
         """Handles by whose writes set-id bits end: of whoever is not root."""
-        self.strangers: set[int] = set()
+        self.non_members: set[int] = set()
         """Of these, those of callers who are not in the file's group."""
         self._direct = direct
         self._kernel_appends = kernel_appends
@@ -104,8 +104,8 @@ class HandleTable:
             inode.open_fds = None
         self.appending.discard(fh)
         self.synchronous.discard(fh)
-        self.ending_set_id.discard(fh)
-        self.strangers.discard(fh)
+        self.clearing_set_id.discard(fh)
+        self.non_members.discard(fh)
 
     def close(self) -> None:
         """Close what the guest left open when its mount was taken away."""

@@ -50,7 +50,7 @@ class Handlers:
         spellings: Spellings,
         namespace: Namespace,
         caching: Caching,
-        name_sets: CompleteDirectories[Inode] | None,
+        complete_directories: CompleteDirectories[Inode] | None,
         entries: Entries,
         handles: HandleTable,
         operations: HostOperations,
@@ -70,9 +70,9 @@ class Handlers:
         self._inodes = inodes
         self._backing = backing
         self._spellings = spellings
-        self._has_changed = namespace.has_changed
+        self._has_changed = namespace.record_change
         self._caching = caching
-        self._name_sets = name_sets
+        self._complete_directories = complete_directories
         self._entries = entries
         self._handles = handles
         self._files = handles.files
@@ -94,12 +94,12 @@ class Handlers:
         """What the guest knows by *number*. Raises OSError: ESTALE."""
         return self._inodes[number]
 
-    def inode_called(self, parent_number: int, asked: bytes) -> Inode | None:
+    def inode_called(self, parent_number: int, requested: bytes) -> Inode | None:
         """What the guest knows already of what it would find as *asked*. Raises OSError."""
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
-        _, status = self._spellings.find(parent, dir_fd, asked)
-        return self._inodes.known(status)
+        _, status = self._spellings.find(parent, dir_fd, requested)
+        return self._inodes.find(status)
 
     def inode_of(self, handle: int, *, is_directory: bool) -> Inode:
         """What the guest has open by *handle*. Raises OSError: EBADF."""
@@ -110,28 +110,28 @@ class Handlers:
     def lookup(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        sets = self._name_sets
+        sets = self._complete_directories
         if sets is not None:
             parent = self._inodes[parent_inode]
-            if self._caching.lacks(parent, name):
+            if self._caching.known_absent(parent, name):
                 sets.answers += 1
                 return self.answer_missing(parent, name)
-            if self._caching.wants_names(parent):
+            if self._caching.should_read_names(parent):
                 return self._look_up_first(request, parent, name, ctx)
         return self._cross(request, self._operations.lookup, parent_inode, name, ctx)
 
-    async def answer_missing(self, parent: Inode, asked: bytes) -> EntryAttributes:
+    async def answer_missing(self, parent: Inode, requested: bytes) -> EntryAttributes:
         """Without a crossing: the guest's side knows all names of *parent*."""
-        missing = self._entries.missing(parent, asked)
+        missing = self._entries.missing(parent, requested)
         if missing is None:
             raise FUSEError(errno.ENOENT)
         return missing
 
     async def _look_up_first(
-        self, request: Request, parent: Inode, asked: bytes, ctx: RequestContext
+        self, request: Request, parent: Inode, requested: bytes, ctx: RequestContext
     ) -> EntryAttributes:
         """A lookup that brings all names of the directory along, if this one is missing."""
-        answer, failure = self._attempt(self._operations.lookup, parent.number, asked, ctx)
+        answer, failure = self._attempt(self._operations.lookup, parent.number, requested, ctx)
         size_bytes = 0
         if failure == errno.ENOENT or (answer is not None and not answer.st_ino):
             size_bytes = await self._listings.read_all(parent)
@@ -143,16 +143,16 @@ class Handlers:
 
     async def forget(self, request: Request, inode_list: Sequence[tuple[int, int]]) -> None:
         self._crossings.counts[Operation.FORGET] += len(inode_list)
-        for number, lookups in inode_list:
+        for number, nlookup in inode_list:
             try:
-                inode = self._inodes.forget(number, lookups)
+                inode = self._inodes.forget(number, nlookup)
             except KeyError as error:
-                self._internal_errors.note("FORGET of what was not told", error)
+                self._internal_errors.record("FORGET of what was not told", error)
                 continue
             except AssertionError as error:
                 # More than it was told of: what is left of the count is made to hold.
-                self._internal_errors.note("FORGET of more than was told", error)
-                self._inodes[number].lookups = 0
+                self._internal_errors.record("FORGET of more than was told", error)
+                self._inodes[number].nlookup = 0
                 inode = self._inodes.forget(number, 0)
             if inode is not None:
                 self._attempt(self._evict, inode)
@@ -160,7 +160,7 @@ class Handlers:
 
     def evict_unneeded(self) -> None:
         """Directories that were kept only because something was reached through them."""
-        while (inode := self._inodes.take_unneeded()) is not None:
+        while (inode := self._inodes.pop_unneeded()) is not None:
             self._evict(inode)
 
     def mknod(

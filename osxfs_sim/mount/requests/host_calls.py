@@ -87,7 +87,7 @@ class HostCalls:
         if isinstance(error, FUSEError):
             return error.errno
         name = getattr(work, "__name__", repr(work))
-        self._internal_errors.note(name, error, arguments)
+        self._internal_errors.record(name, error, arguments)
         return errno.EIO
 
 

@@ -27,7 +27,7 @@ from osxfs_sim.mount.tree.backing import OPEN_SAFELY, Backing, StaleError, magic
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners
-from osxfs_sim.mount.tree.set_id import end_group_id, end_set_id, has_group_id_alone, set_mode
+from osxfs_sim.mount.tree.set_id import clear_set_gid, clear_set_id, has_group_id_alone, set_mode
 from osxfs_sim.mount.tree.spellings import CaseOnlyRenameError, Spellings
 from osxfs_sim.mount.tree.syscall_inspection import groups_of
 
@@ -63,7 +63,7 @@ class HostOperations:
         entries: Entries,
         show: Show,
         handles: HandleTable,
-        rights: Capabilities,
+        capabilities: Capabilities,
     ) -> None:
         self._inodes = inodes
         self._backing = backing
@@ -76,86 +76,91 @@ class HostOperations:
         self._show = show
         self._handles = handles
         # Each write looks at these.
-        self._ending_set_id, self._strangers = handles.ending_set_id, handles.strangers
+        self._clearing_set_id, self._non_members = handles.clearing_set_id, handles.non_members
         self._appending = handles.appending
-        self._guest_devices = rights.guest_devices
-        self._kernel_checks = rights.kernel_checks
-        self._privileged = rights.server_is_root
+        self._guest_devices = capabilities.guest_devices
+        self._kernel_checks = capabilities.kernel_checks
+        self._privileged = capabilities.server_is_root
 
-    def lookup(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
-        if asked in (b".", b".."):
+    def lookup(self, parent_number: int, requested: bytes, ctx: RequestContext) -> EntryAttributes:
+        if requested in (b".", b".."):
             raise OSError(errno.EINVAL, "not a name")
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         try:
-            name, status = self._spellings.look_up(parent, dir_fd, asked, ctx.pid)
+            name, status = self._spellings.look_up(parent, dir_fd, requested, ctx.pid)
         except CaseOnlyRenameError:
             raise
         except FileNotFoundError:
             self._crossings.missing_lookups += 1
-            missing = self._entries.missing(parent, asked)
+            missing = self._entries.missing(parent, requested)
             if missing is None:
                 raise
             return missing
-        return self._entries.entry(parent, dir_fd, name, status, ctx, asked)
+        return self._entries.entry(parent, dir_fd, name, status, ctx, requested)
 
     def mknod(
-        self, parent_number: int, asked: bytes, mode: int, device: int, ctx: RequestContext
+        self, parent_number: int, requested: bytes, mode: int, device: int, ctx: RequestContext
     ) -> EntryAttributes:
         if (modes.S_ISCHR(mode) or modes.S_ISBLK(mode)) and not self._guest_devices:
             raise OSError(errno.EPERM, "devices are not shared")
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
-        name = self._spellings.new(parent, dir_fd, asked)
+        name = self._spellings.new(parent, dir_fd, requested)
         mode = self._owners.may_carry(mode, ctx)
         self._owners.make(ctx, os.mknod, name, mode, device, dir_fd=dir_fd)
-        return self._entries.made(parent, dir_fd, name, ctx, asked)
+        return self._entries.made(parent, dir_fd, name, ctx, requested)
 
     def mkdir(
-        self, parent_number: int, asked: bytes, mode: int, ctx: RequestContext
+        self, parent_number: int, requested: bytes, mode: int, ctx: RequestContext
     ) -> EntryAttributes:
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
-        name = self._spellings.new(parent, dir_fd, asked)
+        name = self._spellings.new(parent, dir_fd, requested)
         self._owners.make(ctx, os.mkdir, name, modes.S_IMODE(mode), dir_fd=dir_fd)
-        return self._entries.made(parent, dir_fd, name, ctx, asked)
+        return self._entries.made(parent, dir_fd, name, ctx, requested)
 
     def symlink(
-        self, parent_number: int, asked: bytes, target: bytes, ctx: RequestContext
+        self, parent_number: int, requested: bytes, target: bytes, ctx: RequestContext
     ) -> EntryAttributes:
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
-        name = self._spellings.new(parent, dir_fd, asked)
+        name = self._spellings.new(parent, dir_fd, requested)
         self._owners.make(ctx, os.symlink, target, name, dir_fd=dir_fd)
-        return self._entries.made(parent, dir_fd, name, ctx, asked)
+        return self._entries.made(parent, dir_fd, name, ctx, requested)
 
     def link(
-        self, number: int, parent_number: int, asked: bytes, ctx: RequestContext
+        self, number: int, parent_number: int, requested: bytes, ctx: RequestContext
     ) -> EntryAttributes:
         parent = self._inodes[parent_number]
         with self._backing.pinned(self._inodes[number]) as fd:
             dir_fd = self._backing.directory_fd(parent)
-            name = self._spellings.new(parent, dir_fd, asked)
+            name = self._spellings.new(parent, dir_fd, requested)
             at.give_name(fd, dir_fd, name)
-            self._namespace.has_changed(self._inodes[number], fd)
-        return self._entries.made(parent, dir_fd, name, ctx, asked, is_new=False)
+            self._namespace.record_change(self._inodes[number], fd)
+        return self._entries.made(parent, dir_fd, name, ctx, requested, is_new=False)
 
-    def remove(self, parent_number: int, asked: bytes, remove: Callable[..., None]) -> None:
+    def remove(self, parent_number: int, requested: bytes, remove: Callable[..., None]) -> None:
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
-        name = self._spellings.existing(parent, dir_fd, asked)
-        with self._namespace.losing_a_name(parent, dir_fd, name):
+        name = self._spellings.existing(parent, dir_fd, requested)
+        with self._namespace.removing_name(parent, dir_fd, name):
             remove(name, dir_fd=dir_fd)
-        self._namespace.unnamed(parent, dir_fd, name, asked)
+        self._namespace.name_removed(parent, dir_fd, name, requested)
 
     def rename(
-        self, old_number: int, old_asked: bytes, new_number: int, new_asked: bytes, flags: int
+        self,
+        old_number: int,
+        old_requested: bytes,
+        new_number: int,
+        new_requested: bytes,
+        flags: int,
     ) -> None:
         if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
             # RENAME_WHITEOUT would leave a device in the old one's place.
             raise OSError(errno.EINVAL, "not shared")
         self._namespace.rename(
-            self._inodes[old_number], old_asked, self._inodes[new_number], new_asked, flags
+            self._inodes[old_number], old_requested, self._inodes[new_number], new_requested, flags
         )
 
     def getattr(
@@ -179,14 +184,14 @@ class HostOperations:
             changes_owner = fields.update_uid or fields.update_gid
             before = os.fstat(fd).st_mode if fields.update_mode else 0
             if fields.update_size:
-                self._end_set_id(fd, ctx)
+                self._clear_set_id(fd, ctx)
                 # With a handle the right to write was settled when it was opened.
                 if fh is None:
                     at.set_size(fd, wanted.st_size)
                 else:
                     os.ftruncate(fh, wanted.st_size)
             if changes_owner:
-                self._end_set_id(fd, ctx, is_chown=True)
+                self._clear_set_id(fd, ctx, is_chown=True)
                 self._owners.change(
                     fd,
                     os.fstat(fd),
@@ -207,12 +212,12 @@ class HostOperations:
             if not (fields.update_size or fields.update_mode or changes_owner or changes_times):
                 # chown(2) of neither id, or a write(2) to come that ends set-id bits:
                 # the first moves the ctime, both end the bits.
-                self._end_set_id(fd, ctx, is_chown=True)
+                self._clear_set_id(fd, ctx, is_chown=True)
                 syscalls.set_owner(fd, -1, -1)
-            self._namespace.has_changed(inode, fd)
+            self._namespace.record_change(inode, fd)
             status = os.fstat(fd)
             ids = self._owners.ids(fd, b"", status, ctx)
-        return self._show(inode, status, ids, self._caching.of_attributes(inode, status))
+        return self._show(inode, status, ids, self._caching.attr_timeouts(inode, status))
 
     @staticmethod
     def _is_written(inode: Inode) -> bool:
@@ -222,17 +227,17 @@ class HostOperations:
             for fd in inode.open_fds or ()
         )
 
-    def _end_set_id(self, fd: int, caller: RequestContext, *, is_chown: bool = False) -> None:
+    def _clear_set_id(self, fd: int, caller: RequestContext, *, is_chown: bool = False) -> None:
         """Before *caller* changes the content, or the owner, of the file behind *fd*."""
         if not caller.uid or not self._privileged:
             return
-        stranger = self._is_stranger(fd, caller)
+        non_member = self._is_non_member(fd, caller)
         if not is_chown:
-            end_set_id(fd, stranger=stranger)
-        elif stranger:
-            end_group_id(fd)
+            clear_set_id(fd, non_member=non_member)
+        elif non_member:
+            clear_set_gid(fd)
 
-    def _is_stranger(self, fd: int, caller: RequestContext) -> bool:
+    def _is_non_member(self, fd: int, caller: RequestContext) -> bool:
         """Whether *caller* is outside the group of a file whose set-group-ID bit means no program.
 
         For all other files it does not matter, and is not asked.
@@ -280,14 +285,14 @@ class HostOperations:
         try:
             if flags & os.O_TRUNC:
                 # Only now that we know that it is the right file.
-                self._end_set_id(fd, ctx)
+                self._clear_set_id(fd, ctx)
                 if flags & os.O_ACCMODE == os.O_RDONLY:
                     # Not truncate(2): that may leave the times of an empty file alone.
                     os.close(at.reopened(fd, os.O_RDONLY | os.O_TRUNC))
                 else:
                     os.truncate(fd, 0)
-                self._namespace.has_changed(inode, fd)
-            keep_pages = self._caching.keeps_pages(inode, os.fstat(fd))
+                self._namespace.record_change(inode, fd)
+            keep_pages = self._caching.keep_cache(inode, os.fstat(fd))
             handle = self.opened(inode, fd, flags, ctx, keep_pages)
             if is_fixed:
                 handle.direct_io = True  # a page written as a whole would be appended as a whole
@@ -297,11 +302,11 @@ class HostOperations:
             raise
 
     def create(
-        self, parent_number: int, asked: bytes, mode: int, flags: int, ctx: RequestContext
+        self, parent_number: int, requested: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
-        name = self._spellings.new(parent, dir_fd, asked, may_exist=not flags & os.O_EXCL)
+        name = self._spellings.new(parent, dir_fd, requested, may_exist=not flags & os.O_EXCL)
         exclusive = flags & os.O_EXCL
         if self._kernel_checks:
             # The guest's kernel has checked that a file may be made here, and not that
@@ -325,13 +330,13 @@ class HostOperations:
                 raise StaleError from error
             raise
         try:
-            self._namespace.named(parent, dir_fd, name, asked)
+            self._namespace.name_added(parent, dir_fd, name, requested)
             status = os.fstat(fd)
             if not modes.S_ISREG(status.st_mode):
                 raise StaleError
             # A policy of the user's own may fail, and nothing may after the entry.
-            kept = self._caching.keeps_pages_of_new(parent, status)
-            entry = self._entries.entry(parent, dir_fd, name, status, ctx, asked)
+            kept = self._caching.keep_cache_of_new(parent, status)
+            entry = self._entries.entry(parent, dir_fd, name, status, ctx, requested)
             inode = self._inodes[entry.st_ino]
             inode.changed_ns = time.time_ns()
             return self.opened(inode, fd, flags, ctx, kept), entry
@@ -345,14 +350,14 @@ class HostOperations:
         """Note that the guest has *fd* open. Nothing in here may fail, nor after it."""
         handle = self._handles.opened(inode, fd, flags, keep_pages=keep_pages)
         if caller.uid and self._privileged and flags & os.O_ACCMODE != os.O_RDONLY:
-            self._handles.ending_set_id.add(fd)
-            if self._is_stranger(fd, caller):
-                self._handles.strangers.add(fd)
+            self._handles.clearing_set_id.add(fd)
+            if self._is_non_member(fd, caller):
+                self._handles.non_members.add(fd)
         return handle
 
     def write(self, fd: int, offset: int, data: bytes) -> int:
-        if fd in self._ending_set_id:
-            end_set_id(fd, stranger=fd in self._strangers)
+        if fd in self._clearing_set_id:
+            clear_set_id(fd, non_member=fd in self._non_members)
         if fd in self._appending:
             # The guest's kernel appends at the size it knows, which the host may
             # have outgrown: the host's own end of file decides.
@@ -386,4 +391,4 @@ class HostOperations:
         inode = self._inodes[number]
         with self._backing.pinned(inode) as fd:
             call(fd, *arguments)
-            self._namespace.has_changed(inode, fd)
+            self._namespace.record_change(inode, fd)

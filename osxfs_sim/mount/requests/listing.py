@@ -17,7 +17,7 @@ from pyfuse3 import FUSEError, ReaddirToken
 from osxfs_sim.model.caching import UNCACHED
 from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.mount.latency.crossings import Crossings
-from osxfs_sim.mount.loop.reactor import breathe, in_thread
+from osxfs_sim.mount.loop.reactor import in_thread, yield_
 from osxfs_sim.mount.loop.request import Request
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.requests.entries import Identify, Show
@@ -31,7 +31,7 @@ from osxfs_sim.mount.tree.spellings import Spellings
 # A directory this large (its st_size) takes longer to list than a thread switch.
 _LIST_IN_THREAD_BYTES = 16 * 1024
 _MANY_NAMES = 1_000  # to fold so many takes longer than a thread switch
-_ENTRIES_PER_BREATH = 32
+_ENTRIES_PER_YIELD = 32
 
 DIRENTPLUS_BYTES = 152
 _DIRENT = struct.Struct("=QQII")
@@ -115,17 +115,17 @@ class HostListing:
         seen = _status_of_entry(fh, name)
         if seen is None:
             return 1
-        shown = self._spellings.shown(fh, name)
-        timeouts = self._caching.of_entry(listing.directory, name, shown, seen)
+        shown = self._spellings.display_name(fh, name)
+        timeouts = self._caching.entry_timeouts(listing.directory, name, shown, seen)
         ids = self._owners.ids(fh, name, seen, listing.caller)
         inode, status = self._identify(listing.directory, fh, name, seen)
         entry = self._show(inode, status, ids, timeouts)
         if not pyfuse3.readdir_reply(token, shown, entry, position + 1):
             # It may have been known before, or be needed for what is held of it.
-            if self._inodes.let_go(inode):
+            if self._inodes.evict(inode):
                 self._evict(inode)
             return 0
-        inode.lookups += 1
+        inode.nlookup += 1
         self._backing.hold(inode, fh, name)
         return DIRENTPLUS_BYTES + len(name)
 
@@ -141,9 +141,11 @@ class HostListing:
         status = _status_of_entry(fh, name)
         if status is None:
             return 1
-        known = self._inodes.known(status)
+        known = self._inodes.find(status)
         number = known.number if known is not None else status.st_ino
-        return reply.add(self._spellings.shown(fh, name), number, status.st_mode, position + 1)
+        return reply.add(
+            self._spellings.display_name(fh, name), number, status.st_mode, position + 1
+        )
 
 
 class Listings:
@@ -156,7 +158,7 @@ class Listings:
         backing: Backing,
         spellings: Spellings,
         caching: Caching,
-        name_sets: CompleteDirectories[Inode] | None,
+        complete_directories: CompleteDirectories[Inode] | None,
         handles: HandleTable,
         source: Source,
     ) -> None:
@@ -165,7 +167,7 @@ class Listings:
         self._backing = backing
         self._spellings = spellings
         self._caching = caching
-        self._name_sets = name_sets
+        self._complete_directories = complete_directories
         self._handles = handles
         self._source = source
 
@@ -186,8 +188,8 @@ class Listings:
         """Settle the names of *listing* as they are now; an errno, or 0."""
         # Also checks that the host has not moved it out of the export meanwhile.
         status, failure = self._calls.attempt(self._backing.status, listing.directory)
-        sets = self._name_sets
-        learns = self._caching.wants_names(listing.directory)
+        sets = self._complete_directories
+        learns = self._caching.should_read_names(listing.directory)
         if learns and sets is not None:
             sets.begin_reading(listing.directory)
         if failure:
@@ -221,8 +223,8 @@ class Listings:
         listing = self._handles.listings[fh]
         size_bytes = 0
         for position in range(start_id, len(listing.names)):
-            if position % _ENTRIES_PER_BREATH == _ENTRIES_PER_BREATH - 1:
-                await breathe()
+            if position % _ENTRIES_PER_YIELD == _ENTRIES_PER_YIELD - 1:
+                await yield_()
             added, failure = self._calls.attempt(add, reply, fh, listing, position)
             if failure and size_bytes:
                 failure = 0  # what was added counts; the next request meets the failure
@@ -236,13 +238,13 @@ class Listings:
 
     async def read_all(self, directory: Inode) -> int:
         """Learn all names of *directory*; returns the bytes that cross with them."""
-        assert self._name_sets is not None
+        assert self._complete_directories is not None
         fd, failure = self._calls.attempt(
             self._backing.open, directory, os.O_RDONLY | os.O_DIRECTORY
         )
         if failure:
             return 0  # it may be searched and not read
-        self._name_sets.begin_reading(directory)
+        self._complete_directories.begin_reading(directory)
         try:
             if os.fstat(fd).st_size > _LIST_IN_THREAD_BYTES:
                 names, failure = await in_thread(lambda: self._calls.attempt(_names_in, fd))
@@ -250,7 +252,9 @@ class Listings:
                 names, failure = self._calls.attempt(_names_in, fd)
         finally:
             os.close(fd)
-        self._name_sets.end_reading(directory, None if failure else await self.keys_of(names))
+        self._complete_directories.end_reading(
+            directory, None if failure else await self.keys_of(names)
+        )
         return sum(map(len, names)) + _DIRENT_BYTES * len(names) if names else 0
 
     async def keys_of(self, names: list[bytes]) -> set[bytes]:

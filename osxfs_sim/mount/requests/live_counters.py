@@ -12,6 +12,7 @@ import numpy as np
 
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.trace.answers import AnsweredBy
+from osxfs_sim.trace.said import NOTHING_SAID, Said
 
 LOOKED_AT_NS = 6_000_000_000
 """So long after the last question nobody looks any more."""
@@ -19,7 +20,7 @@ _MOST_DIRECTORIES = 16_384
 _LATEST = 8_192
 
 
-class Pulse:
+class LiveCounters:
     """Counts since the last question. Bounded: beyond so many directories the rest is one."""
 
     def __init__(self, directory_path: Callable[[int], str | None], now_ns: int) -> None:
@@ -41,7 +42,7 @@ class Pulse:
     def add(
         self,
         arrival_ns: int,
-        asked_ns: int,
+        target_ns: int,
         took_ns: int,
         operation: int,
         inode: int,
@@ -53,12 +54,14 @@ class Pulse:
         process: int,
         directory: int,
         answered_by: int,
+        said: Said = NOTHING_SAID,
     ) -> None:
         """As Recorder.add."""
+        del said
         self._requests[operation] += 1
         self._answered_by[answered_by] += 1
         if answered_by == AnsweredBy.HOST:
-            self._latest.append((asked_ns, took_ns))
+            self._latest.append((target_ns, took_ns))
         self._missing += operation == Operation.LOOKUP and error != 0
         counts = self._directories
         if directory in counts or len(counts) < _MOST_DIRECTORIES:
@@ -78,9 +81,9 @@ class Pulse:
             "answered_by": {by.label: self._answered_by[by] for by in AnsweredBy},
             "missing_lookups": self._missing,
             "directories": [[path, count] for path, count in directories.most_common()],
-            "asked_p50_ns": _percentile_ns(latest[:, 0], 50),
-            "achieved_p50_ns": _percentile_ns(latest[:, 1], 50),
-            "achieved_p99_ns": _percentile_ns(latest[:, 1], 99),
+            "target_p50_ns": _percentile_ns(latest[:, 0], 50),
+            "observed_p50_ns": _percentile_ns(latest[:, 1], 50),
+            "observed_p99_ns": _percentile_ns(latest[:, 1], 99),
         }
         self._begin(now_ns)
         return answer

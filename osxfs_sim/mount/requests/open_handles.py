@@ -16,10 +16,10 @@ _SERVERS_OWN = 512
 _SHOWN_USERS = 5
 
 
-def most_handles(held_by_server: int) -> int:
-    """So many may be open at once; *held_by_server* are descriptors held between requests."""
+def most_handles(server_descriptors: int) -> int:
+    """So many may be open at once; *server_descriptors* are descriptors held between requests."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(soft // 2, soft - held_by_server - _SERVERS_OWN)
+    return max(soft // 2, soft - server_descriptors - _SERVERS_OWN)
 
 
 class OpenHandles:
@@ -37,7 +37,7 @@ class OpenHandles:
         self._of_user: dict[int, int] = {}
         self._holder: dict[int, int] = {}
 
-    def take(self, uid: int) -> None:
+    def acquire(self, uid: int) -> None:
         """Before *uid* gets a handle. Raises OSError (EMFILE) where there is none for that user."""
         others = self.most - self.open
         held = self._of_user.get(uid, 0)
@@ -49,11 +49,11 @@ class OpenHandles:
         self.open += 1
         self._of_user[uid] = held + 1
 
-    def taken(self, handle: int, uid: int) -> None:
+    def assign(self, handle: int, uid: int) -> None:
         """It is *handle*."""
         self._holder[handle] = uid
 
-    def give_back(self, uid: int) -> None:
+    def release(self, uid: int) -> None:
         """*uid* has got none after all, or has closed it."""
         self.open -= 1
         left = self._of_user[uid] - 1
@@ -65,7 +65,7 @@ class OpenHandles:
     def closed(self, handle: int) -> None:
         uid = self._holder.pop(handle, None)
         if uid is not None:
-            self.give_back(uid)
+            self.release(uid)
 
     def warning(self) -> str:
         """What the user should know, in a line; empty where there is nothing."""

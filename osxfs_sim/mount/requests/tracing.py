@@ -28,10 +28,11 @@ from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.loop.request import Crossing, Request
 from osxfs_sim.mount.requests.dispatch import Dispatcher
 from osxfs_sim.mount.requests.handlers import Handlers
-from osxfs_sim.mount.requests.live_counters import Pulse
+from osxfs_sim.mount.requests.live_counters import LiveCounters
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
 from osxfs_sim.trace.answers import AnsweredBy
 from osxfs_sim.trace.errors import TraceError
+from osxfs_sim.trace.said import NOTHING_SAID, Said
 
 if TYPE_CHECKING:
     from osxfs_sim.trace.recorder import Recorder
@@ -101,7 +102,7 @@ class Tracing:
         call_soon: Callable[[Callable[[], None]], None],
         *,
         names_answer: bool = False,
-        lay_over: Callable[[Any], Any] = _as_it_is,
+        add_layer: Callable[[Any], Any] = _as_it_is,
     ) -> None:
         """*dispatcher* is served by *handlers* while nobody looks; *call_soon* is the reactor's.
 
@@ -109,14 +110,14 @@ class Tracing:
         *lay_over* puts over handlers what answers requests that shall not be seen here.
         """
         self._names_answer = names_answer
-        self._lay_over = lay_over
+        self._add_layer = add_layer
         self._dispatcher = dispatcher
         self._handlers = handlers
         self._inodes = inodes
         self._crossings = crossings
         self._call_soon = call_soon
         self._recorder: Recorder | None = None
-        self._pulse: Pulse | None = None
+        self._live_counters: LiveCounters | None = None
         self._sinks: tuple[Callable[..., None], ...] = ()
         self._processes: dict[int, int] = {}
         """Who opened each handle: a read does not say who asks."""
@@ -140,43 +141,43 @@ class Tracing:
         from osxfs_sim.trace.recorder import Recorder
         from osxfs_sim.trace.schema import Header
 
-        begins = Header(time.monotonic_ns(), 0, **header)
+        begins = Header(time.monotonic_ns(), 0, began_wall_ns=time.time_ns(), **header)
         try:
-            recorder = Recorder(path, begins, self._path_of, _program_of, self._call_soon)
+            recorder = Recorder(path, begins, self._path_of, _program_of, _kin_of, self._call_soon)
         except TraceError as error:
             raise MountError(str(error)) from error
         self._recorder = recorder
-        self._begin_to_note()
+        self._start_recording()
 
-    def pulse(self, top: int) -> dict[str, Any]:
+    def live_counters(self, top: int) -> dict[str, Any]:
         """What was asked since the last time that this was; see Pulse.take."""
         now_ns = time.monotonic_ns()
-        if self._pulse is None:
-            self._pulse = Pulse(self._path_of, now_ns)
-            self._begin_to_note()
-        return self._pulse.take(now_ns, top)
+        if self._live_counters is None:
+            self._live_counters = LiveCounters(self._path_of, now_ns)
+            self._start_recording()
+        return self._live_counters.take(now_ns, top)
 
-    def _begin_to_note(self) -> None:
-        was_noting = bool(self._sinks)
+    def _start_recording(self) -> None:
+        was_recording = bool(self._sinks)
         self._sinks = self._wanted()
-        if was_noting:
+        if was_recording:
             return
         self._processes.clear()
-        self._dispatcher.serve_by(self._lay_over(self._traced()))
+        self._dispatcher.set_handlers(self._add_layer(self._traced()))
 
     def _traced(self) -> _Traced:
         traced = _Traced()
         for methods, tracing in (
-            (_WITH_NAME, self._noting_name),
-            (_WITH_INODE, self._noting_inode),
-            (_WITH_HANDLE, self._noting_handle),
+            (_WITH_NAME, self._tracing_name),
+            (_WITH_INODE, self._tracing_inode),
+            (_WITH_HANDLE, self._tracing_handle),
         ):
             for name, operation in methods.items():
                 setattr(traced, name, tracing(operation, getattr(self._handlers, name)))
         for name, tracing_one in (
-            ("link", self._noting_link),
-            ("statfs", self._noting_statfs),
-            ("forget", self._noting_forgotten),
+            ("link", self._tracing_link),
+            ("statfs", self._tracing_statfs),
+            ("forget", self._tracing_forget),
         ):
             setattr(traced, name, tracing_one(getattr(self._handlers, name)))
         return traced
@@ -191,7 +192,7 @@ class Tracing:
         if recorder is None:
             raise MountError("no trace is being written")
         self._recorder = None
-        self._end_noting()
+        self._stop_recording()
         ended_ns = time.monotonic_ns()
 
         def complete() -> dict[str, Any]:
@@ -204,19 +205,19 @@ class Tracing:
         return complete
 
     def _wanted(self) -> tuple[Callable[..., None], ...]:
-        return tuple(each.add for each in (self._recorder, self._pulse) if each is not None)
+        return tuple(each.add for each in (self._recorder, self._live_counters) if each is not None)
 
-    def _end_noting(self) -> None:
+    def _stop_recording(self) -> None:
         self._sinks = self._wanted()
         if self._sinks:
             return
-        self._dispatcher.serve_by(self._lay_over(self._handlers))
+        self._dispatcher.set_handlers(self._add_layer(self._handlers))
 
     # One wrapper per shape of arguments. What they do is in every request's way: so what
     # depends on the operation alone is decided before, and nothing is passed by keyword.
 
-    def _noting_name(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
-        code, note = int(operation), self._note
+    def _tracing_name(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, record = int(operation), self._record
         is_create = operation is Operation.CREATE
         is_rename = operation is Operation.RENAME
         by = _NAMES if self._names_answer and operation is Operation.LOOKUP else _HELD
@@ -228,29 +229,38 @@ class Tracing:
                 answer = await own(request, parent, name, *more)
             except Exception as error:
                 failure = _number_of(error)
-                note(code, request, parent, name, pid, parent, 0, failure, 0, 0, by)
+                record(code, request, parent, name, pid, parent, 0, failure, 0, 0, by)
                 raise
             found = error_number = 0
+            said = NOTHING_SAID
             if is_create:
-                found = answer[1].st_ino
-                self._processes[answer[0].fh] = pid
+                opened, attributes = answer
+                found = attributes.st_ino
+                self._processes[opened.fh] = pid
+                said = _said_of(attributes, more[1], opened.fh)
             elif is_rename:
                 found = more[0]  # where it went
+                said = Said(new_name=more[1])
             elif answer is not None:
                 found = answer.st_ino
-                if not found:
-                    error_number = errno.ENOENT  # it may be believed, and is missing all the same
+                if found:
+                    said = _said_of(answer)
+                else:
+                    error_number = errno.ENOENT  # it may be cached, and is missing all the same
             by_whom = by if error_number else _HELD
-            note(code, request, parent, name, pid, parent, found, error_number, 0, 0, by_whom)
+            record(
+                code, request, parent, name, pid, parent, found, error_number, 0, 0, by_whom, said
+            )
             return answer
 
         return handler
 
-    def _noting_inode(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
-        code, note = int(operation), self._note
+    def _tracing_inode(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, record = int(operation), self._record
         has_name = operation in _XATTR_NAME
         is_open = operation is Operation.OPEN
         is_opendir = operation is Operation.OPENDIR
+        says = operation in (Operation.GETATTR, Operation.SETATTR)
 
         async def handler(request: Request, number: int, *more: Any) -> Any:
             request = request.traced()
@@ -261,19 +271,24 @@ class Tracing:
                 answer = await own(request, number, *more)
             except Exception as error:
                 failure = _number_of(error)
-                note(code, request, number, name, pid, directory, 0, failure, 0, 0, _HELD)
+                record(code, request, number, name, pid, directory, 0, failure, 0, 0, _HELD)
                 raise
+            said = NOTHING_SAID
             if is_open:
                 self._processes[answer.fh] = pid
+                said = Said(flags=more[0], handle=answer.fh)
             elif is_opendir:
                 self._processes[answer] = pid
-            note(code, request, number, name, pid, directory, 0, 0, 0, 0, _HELD)
+                said = Said(handle=answer)
+            elif says:
+                said = _said_of(answer)
+            record(code, request, number, name, pid, directory, 0, 0, 0, 0, _HELD, said)
             return answer
 
         return handler
 
-    def _noting_handle(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
-        code, note = int(operation), self._note
+    def _tracing_handle(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, record = int(operation), self._record
         of_directory = operation in _OF_DIRECTORY
         ends = operation in UNAWAITED
         has_offset = operation in (Operation.READ, Operation.WRITE)
@@ -294,7 +309,7 @@ class Tracing:
                 answer = await own(request, handle, *more)
             except Exception as error:
                 failure = _number_of(error)
-                note(code, request, number, None, pid, directory, 0, failure, 0, offset, by)
+                record(code, request, number, None, pid, directory, 0, failure, 0, offset, by)
                 raise
             size = 0
             if is_read:
@@ -303,13 +318,14 @@ class Tracing:
                 size = answer
             elif is_listing:
                 size = _AS_CROSSED
-            note(code, request, number, None, pid, directory, 0, 0, size, offset, by)
+            said = Said(handle=handle)
+            record(code, request, number, None, pid, directory, 0, 0, size, offset, by, said)
             return answer
 
         return handler
 
-    def _noting_link(self, own: Callable[..., Awaitable[Any]]) -> Any:
-        code, note = int(Operation.LINK), self._note
+    def _tracing_link(self, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, record = int(Operation.LINK), self._record
 
         async def link(
             request: Request, number: int, parent: int, name: bytes, ctx: RequestContext
@@ -319,15 +335,15 @@ class Tracing:
                 answer = await own(request, number, parent, name, ctx)
             except Exception as error:
                 failure = _number_of(error)
-                note(code, request, parent, name, ctx.pid, parent, 0, failure, 0, 0, _HELD)
+                record(code, request, parent, name, ctx.pid, parent, 0, failure, 0, 0, _HELD)
                 raise
-            found = answer.st_ino
-            note(code, request, parent, name, ctx.pid, parent, found, 0, 0, 0, _HELD)
+            found, said = answer.st_ino, _said_of(answer)
+            record(code, request, parent, name, ctx.pid, parent, found, 0, 0, 0, _HELD, said)
             return answer
 
         return link
 
-    def _noting_statfs(self, own: Callable[..., Awaitable[Any]]) -> Any:
+    def _tracing_statfs(self, own: Callable[..., Awaitable[Any]]) -> Any:
         code, root = int(Operation.STATFS), ROOT_NUMBER
 
         async def statfs(request: Request, ctx: RequestContext) -> Any:
@@ -339,22 +355,22 @@ class Tracing:
                 error_number = _number_of(error)
                 raise
             finally:
-                self._note(code, request, root, None, ctx.pid, root, 0, error_number, 0, 0, _HELD)
+                self._record(code, request, root, None, ctx.pid, root, 0, error_number, 0, 0, _HELD)
 
         return statfs
 
-    def _noting_forgotten(self, own: Callable[..., Awaitable[Any]]) -> Any:
-        code, note = int(Operation.FORGET), self._note
+    def _tracing_forget(self, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, record = int(Operation.FORGET), self._record
 
         async def forget(request: Request, inode_list: Any) -> None:
             directories = [self._directory_of(number) for number, _ in inode_list]
             await own(request, inode_list)
             for (number, _), directory in zip(inode_list, directories, strict=True):
-                note(code, request, number, None, 0, directory, 0, 0, 0, 0, _GUEST)
+                record(code, request, number, None, 0, directory, 0, 0, 0, 0, _GUEST)
 
         return forget
 
-    def _note(
+    def _record(
         self,
         operation: int,
         request: Request,
@@ -367,32 +383,33 @@ class Tracing:
         size_bytes: int,
         offset_bytes: int,
         otherwise: int,
+        said: Said = NOTHING_SAID,
     ) -> None:
         """One answered request; *otherwise* is who has answered it, if it did not cross."""
         paid, arrival_ns = request.paid, request.arrival_ns
         answered_by = otherwise
-        asked_ns = 0
+        target_ns = 0
         if not paid:
             took_ns = time.monotonic_ns() - arrival_ns
             if otherwise != _GUEST:
-                took_ns += self._crossings.outside.ns(0)
+                took_ns += self._crossings.client_overhead.overhead_ns(0)
         else:
-            crossed, crossed_bytes, paid_from_ns, crossed_asked_ns, took_ns = paid[-1]
+            crossed, crossed_bytes, paid_from_ns, crossed_target_ns, took_ns = paid[-1]
             # Its own time begins when it came, and the crossing's when it was done waiting.
             took_ns += paid_from_ns - arrival_ns
             if crossed == operation:
-                answered_by, asked_ns = _HOST, crossed_asked_ns
+                answered_by, target_ns = _HOST, crossed_target_ns
                 if size_bytes == _AS_CROSSED:
                     size_bytes = crossed_bytes
             if len(paid) > 1 or crossed != operation:
-                took_ns -= self._note_others(paid, operation, inode, name, pid, directory)
+                took_ns -= self._record_others(paid, operation, inode, name, pid, directory)
         if size_bytes == _AS_CROSSED:
             size_bytes = 0
         # None, if what looked ended while this request was on its way.
         for add in self._sinks:
             add(
                 arrival_ns,
-                asked_ns,
+                target_ns,
                 took_ns,
                 operation,
                 inode,
@@ -404,12 +421,13 @@ class Tracing:
                 pid,
                 directory,
                 answered_by,
+                said,
             )
-        if self._pulse is not None and self._pulse.is_over(arrival_ns):
-            self._pulse = None
-            self._end_noting()
+        if self._live_counters is not None and self._live_counters.is_over(arrival_ns):
+            self._live_counters = None
+            self._stop_recording()
 
-    def _note_others(
+    def _record_others(
         self,
         paid: list[Crossing],
         operation: int,
@@ -426,11 +444,11 @@ class Tracing:
         others = paid if paid[-1][0] != operation else paid[:-1]
         about = inode if name is None else 0
         whole_ns = 0
-        for crossed, size_bytes, arrival_ns, asked_ns, took_ns in others:
+        for crossed, size_bytes, arrival_ns, target_ns, took_ns in others:
             whole_ns += took_ns
             for add in self._sinks:
                 add(
-                    *(arrival_ns, asked_ns, took_ns, crossed, about, None, 0, size_bytes),
+                    *(arrival_ns, target_ns, took_ns, crossed, about, None, 0, size_bytes),
                     *(0, 0, pid, directory, _HOST),
                 )
         return whole_ns
@@ -484,6 +502,38 @@ def _place_of(inode: Inode) -> tuple[Inode | None, bytes]:
 def _number_of(error: Exception) -> int:
     """What the guest is told."""
     return error.errno if isinstance(error, FUSEError) else errno.EIO
+
+
+def _said_of(attributes: Any, flags: int = 0, handle: int = -1) -> Said:
+    """What an answer says that tells what an object is like."""
+    return Said(
+        attributes.st_mode,
+        attributes.st_size,
+        attributes.st_mtime_ns,
+        attributes.st_nlink,
+        flags,
+        handle,
+    )
+
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def _kin_of(thread: int) -> tuple[int, int, int]:
+    """Its process, that one's parent, and when it was started; see Recorder.Kin."""
+    try:
+        status = Path(f"/proc/{thread}/status").read_text(encoding="utf-8", errors="replace")
+        stat = Path(f"/proc/{thread}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0, 0, 0
+    lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    # The program's name, in parentheses, may have anything in it; starttime is the 22nd field.
+    started_ticks = int(stat.rpartition(")")[2].split()[19])
+    return (
+        int(lines.get("Tgid", "0")),
+        int(lines.get("PPid", "0")),
+        started_ticks * 10**9 // _TICKS_PER_S,
+    )
 
 
 def _program_of(pid: int) -> str | None:

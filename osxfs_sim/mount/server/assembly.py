@@ -20,14 +20,14 @@ from osxfs_sim.mount.events.host_events import HostEvents
 from osxfs_sim.mount.events.inject import Injector
 from osxfs_sim.mount.events.injected_requests import InjectedRequests
 from osxfs_sim.mount.events.invalidate import Invalidator, LateInvalidator
-from osxfs_sim.mount.faults.chosen import faults_of, hearing, raising
+from osxfs_sim.mount.faults.chosen import change_filter, faults_of, injection_mapper
 from osxfs_sim.mount.faults.fault import Fault
 from osxfs_sim.mount.latency.crossings import ClientOverhead, Crossings
-from osxfs_sim.mount.loop.notifications import EndAnswers
+from osxfs_sim.mount.loop.notifications import Invalidate
 from osxfs_sim.mount.loop.reactor import Reactor
 from osxfs_sim.mount.mounts import services
 from osxfs_sim.mount.mounts.identity import ServerUser, state_directory
-from osxfs_sim.mount.mounts.mountpoints import HUB_NAME, MountError
+from osxfs_sim.mount.mounts.mountpoints import EXPORTS_ROOT_NAME, MountError
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.requests.dispatch import Dispatcher
 from osxfs_sim.mount.requests.entries import Entries, Identify, Identities, Show, show
@@ -39,13 +39,13 @@ from osxfs_sim.mount.requests.listing import HostListing, Listings
 from osxfs_sim.mount.requests.open_handles import OpenHandles, most_handles
 from osxfs_sim.mount.requests.tracing import Tracing
 from osxfs_sim.mount.server.synthetic_directories import (
-    Graft,
-    Grafted,
-    GraftedBacking,
+    PrivateDirectory,
+    SyntheticBacking,
     SyntheticDirectory,
     SyntheticListing,
+    SyntheticNode,
 )
-from osxfs_sim.mount.tree.backing import Backing, affordable
+from osxfs_sim.mount.tree.backing import Backing, descriptor_budget
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.overlaps import Overlaps
@@ -55,8 +55,8 @@ from osxfs_sim.mount.tree.xattrs import GuestAttributes
 from osxfs_sim.mount.watch.open_watcher import open_watcher
 from osxfs_sim.mount.watch.watcher import Watcher
 from osxfs_sim.mount.writeback.deferral import Deferral
-from osxfs_sim.mount.writeback.guest_side import GuestSide, HeldEviction
-from osxfs_sim.mount.writeback.guest_view import GuestView, HeldListing, HeldOperations
+from osxfs_sim.mount.writeback.guest_side import GuestSide, PendingEviction
+from osxfs_sim.mount.writeback.guest_view import GuestView, OverlayListing, OverlayOperations
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
 from osxfs_sim.mount.writeback.host_writer import HostWriter
 from osxfs_sim.mount.writeback.journal import Journal, open_journal
@@ -105,7 +105,7 @@ def build(
     user: ServerUser,
     source: str,
     mountpoint: str,
-    graft: Graft | None,
+    private_directory: PrivateDirectory | None,
 ) -> Components:
     """All that serves requests for the directory *source*. Raises OSError and MountError.
 
@@ -120,22 +120,22 @@ def build(
     server_is_root = user.uid == 0
 
     # The tree, and what is said of it
-    inodes = InodeTable(os.fstat(root_fd), remembers_names=has_events)
+    inodes = InodeTable(os.fstat(root_fd), tracks_dentries=has_events)
     watcher: Watcher | None = None
     if has_events:
         # While the server may still be root, whatever it becomes.
         watcher = open_watcher(settings.host_events, inodes.root, root_fd)
-        inodes.root.followed = watcher.follow(inodes.root, root_fd, b".")
+        inodes.root.watched = watcher.watch(inodes.root, root_fd, b".")
     holds_objects = system.files.replaced is Replaced.HELD
-    most_descriptors = affordable(_MOST_OBJECTS if holds_objects else _MOST_DIRECTORIES)
-    backing_class = Backing if graft is None else GraftedBacking
+    most_descriptors = descriptor_budget(_MOST_OBJECTS if holds_objects else _MOST_DIRECTORIES)
+    backing_class = Backing if private_directory is None else SyntheticBacking
     backing = backing_class(
         inodes.root, root_fd, most_descriptors=most_descriptors, holds_objects=holds_objects
     )
     # What has a name, and what has none any more; and with write-back what was made.
     held = 2 * most_descriptors
     crossings = Crossings(LatencyModel(system.latency, settings.seed), ClientOverhead({0: 0}))
-    reactor = Reactor(pyfuse3._session_loop, keeps_names=bool(settings.volumes))  # type: ignore[attr-defined]
+    reactor = Reactor(pyfuse3._session_loop, keeps_dentries=bool(settings.volumes))  # type: ignore[attr-defined]
     pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
     owners = open_owners(
         system.files.ownership, kept_in(settings, user), KnownCaller(user.uid, user.gid)
@@ -144,10 +144,10 @@ def build(
     spellings: Spellings = (
         FoldedNames(rules, reactor.increment_epoch, mountpoint) if rules.folds else ExactNames()
     )
-    grafted = None
-    if graft is not None:
-        assert isinstance(backing, GraftedBacking)
-        grafted = Grafted(graft, inodes, backing)
+    synthetic_node = None
+    if private_directory is not None:
+        assert isinstance(backing, SyntheticBacking)
+        synthetic_node = SyntheticNode(private_directory, inodes, backing)
     overlaps = None
     parts = settings.stronger_modes()
     if any(mode > system.mode for mode in parts.values()):
@@ -157,19 +157,21 @@ def build(
 
     # What an answer is made of
     calls = HostCalls(crossings, reactor.internal_errors, may_change=not settings.exports)
-    name_sets: CompleteDirectories[Inode] | None = (
-        CompleteDirectories() if system.policy.complete else None
+    complete_directories: CompleteDirectories[Inode] | None = None
+    if system.policy.complete:
+        complete_directories = CompleteDirectories()
+    real_caching = Caching(
+        system.policy, inodes.root, backing, spellings, complete_directories, overlaps
     )
-    real_caching = Caching(system.policy, inodes.root, backing, spellings, name_sets, overlaps)
-    caching = _laid(faults, "over_caching", real_caching)
+    caching = _layered(faults, "over_caching", real_caching)
     identities = Identities(inodes, backing, watcher, overlaps, reactor.increment_epoch)
     namespace = Namespace(
-        *(inodes, backing, owners, spellings, name_sets, watcher),
-        before_moved=identities.arrives,
-        when_named=functools.partial(_tell_named, faults) if faults else None,
+        *(inodes, backing, owners, spellings, complete_directories, watcher),
+        before_move=identities.moves_in,
+        on_name_added=functools.partial(_on_name_added, faults) if faults else None,
     )
-    identify: Identify = _laid(faults, "over_identify", identities.identify)
-    shown: Show = _laid(faults, "over_show", show)
+    identify: Identify = _layered(faults, "over_identify", identities.identify)
+    shown: Show = _layered(faults, "over_show", show)
     evict: Callable[[Inode], None] = namespace.forget
     handles = HandleTable(direct=system.policy.direct, kernel_appends=kernel_writes_back)
     view = None
@@ -185,10 +187,10 @@ def build(
             injector = Injector(mountpoint, lambda: reactor.in_flight > 0)
         host_events = HostEvents(
             *(system.events, watcher, reactor, inodes, backing, spellings),
-            *(real_caching, name_sets, injector, settings.seed),
+            *(real_caching, complete_directories, injector, settings.seed),
             forgets=kernel_writes_back,
-            hears=hearing(system.bugs),
-            raises=raising(system.bugs),
+            filter_change=change_filter(system.bugs),
+            map_injection=injection_mapper(system.bugs),
         )
 
     # What the guest's changes wait for
@@ -196,16 +198,18 @@ def build(
     write_back = side = None
     if system.write_back is not None:
         if host_events is not None:
-            end_answers: EndAnswers = host_events.end_answers
+            invalidate: Invalidate = host_events.invalidate
         else:
-            end_answers, close = _late_invalidator(reactor, forgets=kernel_writes_back)
+            invalidate, close = _late_invalidator(reactor, forgets=kernel_writes_back)
             closes.append(close)
         with user.acting():
             journal = _journal(settings, user, source, inodes)
-        side = GuestSide(calls, inodes, backing, spellings, name_sets, handles, evict, end_answers)
+        side = GuestSide(
+            calls, inodes, backing, spellings, complete_directories, handles, evict, invalidate
+        )
         writer = HostWriter(
             *(namespace, inodes, backing, owners, watcher, journal.read),
-            on_conflict=None if host_events is None else host_events.overruled,
+            on_conflict=None if host_events is None else host_events.host_kept_name,
         )
         write_back = WriteBack(
             *(system.write_back, reactor, crossings, inodes, writer, journal),
@@ -213,11 +217,11 @@ def build(
             side.was_set_aside,
         )
         held += write_back.most_descriptors
-        evict = HeldEviction(write_back, side.sync_errors, evict)
-    evict = _laid(faults, "over_eviction", evict)
+        evict = PendingEviction(write_back, side.sync_errors, evict)
+    evict = _layered(faults, "over_eviction", evict)
 
     # The layers of requests, from below
-    rights = Capabilities(
+    capabilities = Capabilities(
         guest_devices=system.files.ownership is Ownership.HOST,
         kernel_checks=system.files.ownership is Ownership.HOST,
         server_is_root=server_is_root,
@@ -225,27 +229,29 @@ def build(
     guest_attributes = GuestAttributes(
         owners, allowed=system.files.extended_attributes is WhoseAttributes.HOST
     )
-    entries = _laid(
+    entries = _layered(
         faults,
         "over_entries",
         Entries(inodes, backing, owners, caching, namespace, identify, shown),
     )
     operations: Any = HostOperations(
         *(inodes, backing, owners, spellings, namespace, crossings),
-        *(caching, entries, shown, handles, rights),
+        *(caching, entries, shown, handles, capabilities),
     )
     for fault in faults:
         operations = fault.over_operations(operations, evict)
     listing: Any = HostListing(inodes, backing, owners, spellings, caching, identify, shown, evict)
     if view is not None:
-        operations = HeldOperations(operations, inodes, view)
-        listing = HeldListing(listing, view)
-    if grafted is not None:
-        listing = SyntheticListing(listing, grafted, spellings)
+        operations = OverlayOperations(operations, inodes, view)
+        listing = OverlayListing(listing, view)
+    if synthetic_node is not None:
+        listing = SyntheticListing(listing, synthetic_node, spellings)
     handlers: Any = Handlers(
         *(calls, crossings, reactor.internal_errors, inodes, backing, spellings, namespace),
-        *(caching, name_sets, entries, handles, operations),
-        Listings(calls, crossings, backing, spellings, caching, name_sets, handles, listing),
+        *(caching, complete_directories, entries, handles, operations),
+        Listings(
+            calls, crossings, backing, spellings, caching, complete_directories, handles, listing
+        ),
         guest_attributes,
         evict,
     )
@@ -253,11 +259,9 @@ def build(
         deferral = Deferral(
             *(calls, inodes, backing, owners, view, overlaps),
             server_is_root=server_is_root,
-            never=frozenset() if grafted is None else frozenset({grafted.directory}),
+            never=frozenset() if synthetic_node is None else frozenset({synthetic_node.directory}),
         )
-        identities.when_arriving(
-            functools.partial(_flush_if_stronger, deferral, write_back, reactor)
-        )
+        identities.on_move_in(functools.partial(_flush_if_stronger, deferral, write_back, reactor))
         handlers = WriteBackHandlers(
             *(handlers, write_back, view, side, deferral),
             calls=calls,
@@ -276,28 +280,28 @@ def build(
         )
         closes.append(handlers.close)
     synthetic = None
-    if grafted is not None:
+    if synthetic_node is not None:
         handlers = synthetic = SyntheticDirectory(
-            handlers, grafted, calls, inodes, spellings, operations
+            handlers, synthetic_node, calls, inodes, spellings, operations
         )
 
-    def lay_over(below: Any) -> Any:
+    def add_layer(below: Any) -> Any:
         """What answers the requests that raise events, and lets all others pass."""
         if injector is None:
             return below
         layer: Any = InjectedRequests(
             *(below, injector, calls, inodes, backing, spellings, entries, operations),
-            is_synthetic=None if synthetic is None else synthetic.is_graft,
+            is_synthetic=None if synthetic is None else synthetic.is_synthetic,
         )
         for fault in faults:
             layer = fault.over_injected(layer, injector)
         return layer
 
     dispatcher = Dispatcher(
-        lay_over(handlers),
+        add_layer(handlers),
         reactor,
         OpenHandles(most_handles(held), user.uid),
-        is_suppressed=None if injector is None else injector.has_asked,
+        is_suppressed=None if injector is None else injector.is_injected_request,
         kernel_writes_back=kernel_writes_back,
     )
     return Components(
@@ -306,8 +310,8 @@ def build(
         dispatcher=dispatcher,
         tracing=Tracing(
             *(dispatcher, handlers, inodes, crossings, reactor.call_soon),
-            names_answer=name_sets is not None,
-            lay_over=lay_over,
+            names_answer=complete_directories is not None,
+            add_layer=add_layer,
         ),
         owners=owners,
         spellings=spellings,
@@ -323,16 +327,16 @@ def build(
     )
 
 
-def _laid(faults: list[Fault], over: str, below: Any) -> Any:
+def _layered(faults: list[Fault], over: str, below: Any) -> Any:
     """*below* with each of the *faults* laid over it that has something to lay there."""
     for fault in faults:
         below = getattr(fault, over)(below)
     return below
 
 
-def _tell_named(faults: list[Fault], parent: Inode, asked: bytes) -> None:
+def _on_name_added(faults: list[Fault], parent: Inode, requested: bytes) -> None:
     for fault in faults:
-        fault.when_named(parent, asked)
+        fault.on_name_added(parent, requested)
 
 
 def _flush_if_stronger(
@@ -344,7 +348,7 @@ def _flush_if_stronger(
         reactor.call_soon(lambda: write_back.flush_up_to(wanted))
 
 
-def _late_invalidator(reactor: Reactor, *, forgets: bool) -> tuple[EndAnswers, Callable[[], None]]:
+def _late_invalidator(reactor: Reactor, *, forgets: bool) -> tuple[Invalidate, Callable[[], None]]:
     """What ends answers where no host events do, and what closes it."""
 
     def begin() -> Invalidator | None:
@@ -353,7 +357,7 @@ def _late_invalidator(reactor: Reactor, *, forgets: bool) -> tuple[EndAnswers, C
         return Invalidator(forgets=forgets, device=reactor.device)
 
     invalidator = LateInvalidator(begin)
-    return invalidator.end, invalidator.close
+    return invalidator.invalidate, invalidator.close
 
 
 def _journal(settings: ShareSettings, user: ServerUser, source: str, inodes: InodeTable) -> Journal:
@@ -377,7 +381,7 @@ def kept_in(settings: ShareSettings, user: ServerUser) -> Path:
 
 def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: bool) -> set[str]:
     """Of mount(8), as libfuse takes them."""
-    name = HUB_NAME if settings.exports else f"osxfs-sim#{_plain(system.profile.name)}"
+    name = EXPORTS_ROOT_NAME if settings.exports else f"osxfs-sim#{_plain(system.profile.name)}"
     options = {f"fsname={name}", "subtype=osxfs-sim"}
     if allow_other:
         options.add("allow_other")
@@ -386,7 +390,7 @@ def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: 
     return options
 
 
-def make_graft(runtime: Path, source: str) -> Graft:
+def make_private_directory(runtime: Path, source: str) -> PrivateDirectory:
     """The private directory behind the one for host services. Raises MountError."""
     if os.path.commonpath((source, os.path.realpath(runtime))) == source:
         raise MountError(
@@ -394,7 +398,7 @@ def make_graft(runtime: Path, source: str) -> Graft:
             "the guest's reach: share a directory below it, or no host services"
         )
     try:
-        return Graft(runtime, services.DIRECTORY)
+        return PrivateDirectory(runtime, services.DIRECTORY)
     except OSError as error:
         raise MountError(f"cannot make a directory in {runtime}: {error.strerror}") from error
 

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 _LONGEST_QUESTION_BYTES = 4096
 _SLOWEST_CLIENT_S = 5.0
 
-Told = ShareStatus | dict[str, Any]
-Answer = Callable[..., Told | Awaitable[Told]]
+Reply = ShareStatus | dict[str, Any]
+Answer = Callable[..., Reply | Awaitable[Reply]]
 """Answers a question; raises MountError, in one line, where it cannot."""
 
 
@@ -86,7 +86,7 @@ async def _reply(line: bytes, answers: dict[str, Answer]) -> bytes:
         return json.dumps({"error": f"{type(error).__name__}: {error}"}).encode() + b"\n"
 
 
-async def _answer_to(line: bytes, answers: dict[str, Answer]) -> Told:
+async def _answer_to(line: bytes, answers: dict[str, Answer]) -> Reply:
     if len(line) > _LONGEST_QUESTION_BYTES:
         return {"error": f"a question has at most {_LONGEST_QUESTION_BYTES} bytes"}
     question, _, text = line.decode("ascii", "replace").strip().partition(" ")

@@ -33,7 +33,7 @@ from osxfs_sim.mount.mounts.copying import (
     is_made,
     make_copy,
     make_empty,
-    note_source,
+    record_source,
 )
 from osxfs_sim.mount.mounts.identity import server_user, state_directory
 from osxfs_sim.mount.mounts.mountpoints import (
@@ -51,7 +51,7 @@ from osxfs_sim.mount.mounts.mountpoints import (
 from osxfs_sim.mount.mounts.runtime_records import UNSYNCHRONIZED, has_ended, start_of
 from osxfs_sim.mount.mounts.volumes import Volumes, check_volumes
 from osxfs_sim.mount.server import control_socket
-from osxfs_sim.mount.server.signals import hear_signals_early, signals_of_the_end
+from osxfs_sim.mount.server.signals import catch_early_signals, signals_of_the_end
 from osxfs_sim.mount.server.status import Counting, processor_s, status_without_requests
 from osxfs_sim.mount.writeback.unwritten import check_unwritten
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
@@ -89,11 +89,11 @@ def serve_local(settings: ShareSettings, on_ready: Ready, say: Callable[[str], N
     if copy is not None:
         check_volumes(volumes, str(copy), mountpoint)
     os.chdir("/")  # keep no directory of the caller's busy
-    early = hear_signals_early()
+    early = catch_early_signals()
     share = _LocalShare(settings, system, source, mountpoint, copy, state)
     with contextlib.ExitStack() as cleaning_up:
         if copy is not None:
-            note_source(Path(settings.state_directory or _own_state()), copy, source)
+            record_source(Path(settings.state_directory or _own_state()), copy, source)
             share.synchronizer = _prepare_copy(
                 system, source, copy, state, lambda: bool(early), cleaning_up
             )
@@ -266,7 +266,7 @@ class _LocalShare:
                 "settle": self._settle,
                 "stop": self._answer_stop,
                 "release": lambda: {"released": False},
-                "pulse": self._pulse,
+                "live-counters": self._live_counters,
                 "mount-volumes": self._answer_mount_volumes,
                 "unmount-volumes": self._answer_unmount_volumes,
                 "sync-resume": self._resume,
@@ -275,7 +275,7 @@ class _LocalShare:
                 "stop-trace": self._has_no_requests,
             }
             await nursery.start(control_socket.serve, socket_path, answers)
-            self.counting.start_anew()
+            self.counting.reset()
             on_ready(self.status())
             nursery.start_soon(self._wait_until_unmounted)
             await self._stop.wait()
@@ -389,19 +389,19 @@ class _LocalShare:
 
     def reset(self) -> ShareStatus:
         status = self.status()
-        self.counting.start_anew()
+        self.counting.reset()
         return status
 
-    def _pulse(self, top: int = 10) -> dict[str, Any]:
+    def _live_counters(self, top: int = 10) -> dict[str, Any]:
         """That nothing is asked, in the words of a share that is."""
         return {
             "interval_s": self.counting.counting_s,
             "requests": {},
             "missing_lookups": 0,
             "answered_by": {},
-            "asked_p50_ns": None,
-            "achieved_p50_ns": None,
-            "achieved_p99_ns": None,
+            "target_p50_ns": None,
+            "observed_p50_ns": None,
+            "observed_p99_ns": None,
             "directories": [],
             "profile": self.system.profile.name,
             "source": self.source,

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 def status_of_requests(share: "Session") -> ShareStatus:
     """The status of a share that serves requests."""
-    system, machinery, reactor = share.system, share.machinery, share.reactor
-    counts, opened = share.crossings.counts, machinery.dispatcher.opened
+    system, components, reactor = share.system, share.components, share.reactor
+    counts, opened = share.crossings.counts, components.dispatcher.opened
     own_policy = system.own_policy
     without = status_without_requests(
         share.settings,
@@ -45,8 +45,8 @@ def status_of_requests(share: "Session") -> ShareStatus:
         exports=list(share.settings.exports),
         overlaps=[OverlapStatus(path=path, mode=mode) for path, mode in share.settings.stronger],
         bugs=list(map(str, system.bugs)),
-        ownership=machinery.owners.report(),
-        names=machinery.spellings.report(),
+        ownership=components.owners.report(),
+        names=components.spellings.report(),
         extended_attributes=system.files.extended_attributes.value,
         replaced=system.files.replaced.value,
         latency=_latency(system),
@@ -57,11 +57,11 @@ def status_of_requests(share: "Session") -> ShareStatus:
         receipt=share.crossings.receipt.report(),
         in_flight=reactor.in_flight,
         internal_errors=reactor.internal_errors.report(),
-        inodes=len(machinery.inodes),
-        open_handles=len(machinery.handles),
+        inodes=len(components.inodes),
+        open_handles=len(components.handles),
         most_handles=opened.most,
         handles_refused=opened.refused,
-        descriptors=machinery.backing.descriptors,
+        descriptors=components.backing.descriptors,
         pm_qos_held=reactor.awake.held,
         events=_events(share),
         write_back=_write_back(share),
@@ -85,18 +85,20 @@ def _calibration(calibration: Calibration) -> CalibrationStatus:
     return CalibrationStatus(
         calibrated=calibration is not NOT_CALIBRATED,
         floor_ns=calibration.floor_ns,
-        outside_ns={str(asked_ns): ns for asked_ns, ns in calibration.outside_ns.items()},
+        client_overhead_ns={
+            str(asked_ns): ns for asked_ns, ns in calibration.client_overhead_ns.items()
+        },
         wake_ns={wake.name.lower(): ns for wake, ns in calibration.wake_ns.items()},
     )
 
 
 def _write_back(share: "Session") -> WriteBackStatus | None:
-    write_back = share.machinery.write_back
+    write_back = share.components.write_back
     if write_back is None:
         return None
     return write_back.report(recovered=share.recovered, sync_waits=share.supervision.sync_waits)
 
 
 def _events(share: "Session") -> HostEventsStatus | None:
-    events = share.machinery.host_events
+    events = share.components.host_events
     return None if events is None else events.report()

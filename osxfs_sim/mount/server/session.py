@@ -38,8 +38,8 @@ from osxfs_sim.mount.latency.calibration import (
     start_prober,
 )
 from osxfs_sim.mount.latency.crossings import ClientOverhead
-from osxfs_sim.mount.loop.apart import run_apart
-from osxfs_sim.mount.loop.pm_qos import sleep_precisely
+from osxfs_sim.mount.loop.apart import run_without_fuse_fds
+from osxfs_sim.mount.loop.pm_qos import set_timer_slack
 from osxfs_sim.mount.mounts.cycles import (
     CycleGuard,
     check_cycles,
@@ -69,12 +69,18 @@ from osxfs_sim.mount.mounts.service_checks import check_host_services
 from osxfs_sim.mount.mounts.services import HostServices
 from osxfs_sim.mount.mounts.volumes import Volumes, check_volumes
 from osxfs_sim.mount.server import control_socket
-from osxfs_sim.mount.server.assembly import Components, build, kept_in, make_graft, mount_options
+from osxfs_sim.mount.server.assembly import (
+    Components,
+    build,
+    kept_in,
+    make_private_directory,
+    mount_options,
+)
 from osxfs_sim.mount.server.recovery_process import recover_apart
 from osxfs_sim.mount.server.request_status import status_of_requests
 from osxfs_sim.mount.server.signals import (
+    catch_early_signals,
     end_at_once_by_faults,
-    hear_signals_early,
     signals_of_the_end,
 )
 from osxfs_sim.mount.server.status import Counting, processor_s
@@ -85,7 +91,7 @@ from osxfs_sim.mount.writeback.journal_reader import UnfinishedJournal
 from osxfs_sim.mount.writeback.unwritten import (
     check_unwritten,
     kept_aside,
-    told_of_set_aside,
+    set_aside_message,
     unwritten_error,
 )
 from osxfs_sim.mount.writeback.writeback import WriteBack
@@ -125,9 +131,12 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
         if settings.exports:
             mountpoint = real_mountpoint(settings.mountpoint)
             with user.acting():
-                skeleton = ExportsRoot(directory, mountpoint, settings.exports)
-            cleaning_up.callback(_as_user, user, skeleton.remove)
-            source, system = str(skeleton.path), replace(system, policy=FOR_GOOD, own_policy=None)
+                exports_root = ExportsRoot(directory, mountpoint, settings.exports)
+            cleaning_up.callback(_as_user, user, exports_root.remove)
+            source, system = (
+                str(exports_root.path),
+                replace(system, policy=FOR_GOOD, own_policy=None),
+            )
         with user.acting():
             source, mountpoint = check_before_mounting(source, settings.mountpoint)
         check_fuse()
@@ -144,36 +153,36 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
         check_own_places(mountpoint, own_places(user.uid, kept, settings.trace, host_services))
         if settings.trace is not None and user.drops:
             _load_recorder()  # whose files that user may not be able to read
-        graft = None
+        private_directory = None
         if host_services:
             with user.acting():
-                graft = make_graft(directory, source)
-            cleaning_up.callback(_as_user, user, graft.remove)
+                private_directory = make_private_directory(directory, source)
+            cleaning_up.callback(_as_user, user, private_directory.remove)
         with user.acting():
             state = kept_in(settings, user)
             if settings.state_directory is not None or system.write_back is not None:
                 check_state_apart(state, source)
-            leftover = check_unwritten(state, source, settings.unwritten, say)
+            unfinished = check_unwritten(state, source, settings.unwritten, say)
         _prepare_process()
         recovered = 0
-        if leftover:
+        if unfinished:
             # While there is no mount, and nobody whom it could concern.
-            changes = sum(len(left.changes) for left in leftover)
+            changes = sum(len(left.changes) for left in unfinished)
             say(f"writing {changes} changes of an earlier share of {source} to the host")
             recovered = recover_apart(state, source, system.files.ownership, user)
         with user.acting():
             still_aside = kept_aside(state, source)
-        machinery = build(settings, system, user, source, mountpoint, graft)
-        early = hear_signals_early()
+        components = build(settings, system, user, source, mountpoint, private_directory)
+        early = catch_early_signals()
         supervision = Supervision(mountpoint, user.uid)
         try:
-            with user.mounting(), _agreeing(system.profile.protocol, machinery):
+            with user.mounting(), _agreeing(system.profile.protocol, components):
                 pyfuse3.init(
-                    machinery.dispatcher, mountpoint, mount_options(settings, system, allow_other)
+                    components.dispatcher, mountpoint, mount_options(settings, system, allow_other)
                 )
         except LookupError as error:
             supervision.end()
-            machinery.close()
+            components.close()
             raise MountError(
                 f"the kernel cannot be asked for what profile {system.profile.name} asks for in "
                 f"[protocol]: {error}; use a profile with readdirplus = 'always' and "
@@ -181,12 +190,12 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
             ) from error
         except RuntimeError as error:
             supervision.end()
-            machinery.close()
+            components.close()
             raise MountError(
                 f"the kernel refused to mount at {mountpoint}: {_what_mounting_needs()}"
             ) from error
         session = Session(
-            *(settings, system, user, source, mountpoint, machinery, early, volumes),
+            *(settings, system, user, source, mountpoint, components, early, volumes),
             *(supervision, recovered, still_aside),
         )
         session.prepare(host_services)
@@ -200,7 +209,9 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
         raise session.failure
 
 
-def _agreeing(spec: ProtocolSpec, machinery: Components) -> contextlib.AbstractContextManager[None]:
+def _agreeing(
+    spec: ProtocolSpec, components: Components
+) -> contextlib.AbstractContextManager[None]:
     """Around the beginning of the session: what the kernel is asked for."""
     if spec == USUAL:
         return contextlib.nullcontext()
@@ -208,9 +219,9 @@ def _agreeing(spec: ProtocolSpec, machinery: Components) -> contextlib.AbstractC
     from osxfs_sim.mount.loop.negotiation import negotiating
 
     def read_names(fh: int, start_id: int, size_bytes: int) -> Coroutine[Any, Any, bytes]:
-        return machinery.dispatcher.read_names(fh, start_id, size_bytes)
+        return components.dispatcher.read_names(fh, start_id, size_bytes)
 
-    return negotiating(spec, read_names, machinery.reactor.start_own)
+    return negotiating(spec, read_names, components.reactor.spawn)
 
 
 def _as_user(user: ServerUser, call: Callable[[], None]) -> None:
@@ -224,7 +235,7 @@ def _prepare_process() -> None:
     os.umask(0)
     end_at_once_by_faults()
     _raise_descriptor_limit()
-    sleep_precisely()
+    set_timer_slack()
     # A thread that finishes a host call shall not wait 5 ms for the interpreter.
     sys.setswitchinterval(0.000_5)
     logging.getLogger("pyfuse3").setLevel(logging.CRITICAL)  # it reports replies to killed callers
@@ -249,7 +260,7 @@ class Session:
         user: ServerUser,
         source: str,
         mountpoint: str,
-        machinery: Components,
+        components: Components,
         early: list[int],
         volumes: tuple[tuple[str, str], ...],
         supervision: Supervision,
@@ -262,26 +273,26 @@ class Session:
         self.supervision = supervision
         self.source = source
         self.mountpoint = mountpoint
-        self.machinery = machinery
-        self.reactor = machinery.reactor
-        self.crossings = machinery.crossings
+        self.components = components
+        self.reactor = components.reactor
+        self.crossings = components.crossings
         self._early = early  # signals that came before anybody listened
         self._prober: subprocess.Popen[bytes] | None = None
         self.calibration: Calibration = NOT_CALIBRATED
         self._mounted = mount_at(mountpoint)
         self._device = self._mounted.device if self._mounted else ""
-        if machinery.write_back is not None:
-            machinery.write_back.journal.mounted(mountpoint, self._device)
+        if components.write_back is not None:
+            components.write_back.journal.mounted(mountpoint, self._device)
         self._record: Path | None = None
-        self.cycles = CycleGuard(self._device, machinery.inodes.root.path_fd)
-        self.reactor.watch_mounts(self.cycles.fileno(), self.cycles.look)
-        self.reactor.tell_at_work(supervision.at_work)
+        self.cycles = CycleGuard(self._device, components.inodes.root.path_fd)
+        self.reactor.watch_mounts(self.cycles.fileno(), self.cycles.refresh)
+        self.reactor.set_activity_callback(supervision.at_work)
         self.counting = Counting()
         self._stop = trio.Event()
         self._unmounted = trio.Event()
         self.volumes = Volumes(volumes, mountpoint, self._device)
         self.services: HostServices | None = None
-        self.tracing = machinery.tracing
+        self.tracing = components.tracing
         self.recovered = recovered
         """Changes that an earlier share had left unwritten."""
         self.kept_aside = still_aside
@@ -296,7 +307,7 @@ class Session:
         """
         if self._mounted is not None:
             self.supervision.mounted(
-                self._mounted, wants_barrier=self.machinery.write_back is not None
+                self._mounted, wants_barrier=self.components.write_back is not None
             )
         if self.settings.calibrate:
             self._prober = start_prober(self.mountpoint, self.user)
@@ -308,13 +319,13 @@ class Session:
         """For whoever finds the share when we do not answer."""
         if self._mounted is None:
             return
-        write_back = self.machinery.write_back
+        write_back = self.components.write_back
         record = Record(
             self.mountpoint,
             self._mounted.mount_id,
             self._device,
             self.source,
-            mount_number_of(self.machinery.inodes.root.path_fd),
+            mount_number_of(self.components.inodes.root.path_fd),
             self.user.uid,
             os.getpid(),
             start_of(os.getpid()),
@@ -341,13 +352,13 @@ class Session:
             gc.collect()
             gc.freeze()
             gc.disable()
-            self.reactor.tell_when_idle(self._tidy)
-            if isinstance(self.machinery.spellings, FoldedNames):
+            self.reactor.set_idle_callback(self._on_idle)
+            if isinstance(self.components.spellings, FoldedNames):
                 while not self.reactor.serves:
                     await trio.lowlevel.checkpoint()
-                self.machinery.spellings.check_kernel()
+                self.components.spellings.check_kernel()
                 for collision in await self._collisions():
-                    self.machinery.spellings.collided(collision)
+                    self.components.spellings.collided(collision)
             answers = {
                 "status": self.status,
                 "reset": self.reset,
@@ -358,18 +369,18 @@ class Session:
                 "settle": self._settle,
                 "start-trace": self._start_trace,
                 "stop-trace": self._stop_trace,
-                "pulse": self._pulse,
+                "live-counters": self._live_counters,
                 "mount-volumes": self._answer_mount_volumes,
                 "unmount-volumes": self._answer_unmount_volumes,
             }
-            self.machinery.owners.check()
-            if self.machinery.host_events is not None:
+            self.components.owners.check()
+            if self.components.host_events is not None:
                 while not self.reactor.serves:
                     await trio.lowlevel.checkpoint()
-                self.machinery.host_events.start()
-                with self.crossings.at_no_price():
-                    reach_mount = self.machinery.host_events.reach_mount
-                    await trio.to_thread.run_sync(run_apart, reach_mount)
+                self.components.host_events.start()
+                with self.crossings.without_latency():
+                    open_mount = self.components.host_events.open_mount
+                    await trio.to_thread.run_sync(run_without_fuse_fds, open_mount)
             if self.settings.volumes and not await self._mount_volumes():
                 return  # once it is unmounted
             if self.settings.trace is not None:
@@ -380,7 +391,7 @@ class Session:
                     self._stop.set()
                     return  # once it is unmounted
             await nursery.start(control_socket.serve, socket_path, answers)
-            self._count_anew()
+            self._reset_counts()
             on_ready(self.status())
 
     async def _serve_requests(self, everything: trio.CancelScope) -> None:
@@ -390,26 +401,26 @@ class Session:
     async def _collisions(self) -> list[Collision]:
         """What the user shall know before anything in the tree is touched."""
         behind = {os.fsencode(entry.mountpoint) for entry in mounts()}
-        root_fd, rules = self.machinery.inodes.root.path_fd, RULES[self.system.files.names]
+        root_fd, rules = self.components.inodes.root.path_fd, RULES[self.system.files.names]
         return await trio.to_thread.run_sync(collisions_below, root_fd, rules, behind)
 
     async def _calibrate(self, prober: "subprocess.Popen[bytes]") -> None:
         try:
-            with self.machinery.caching.suspended():
+            with self.components.caching.suspended():
                 self.calibration = await calibrate(
                     self.reactor, self.crossings, prober, self.system.latency
                 )
         except (CalibrationError, trio.BrokenResourceError, OSError) as error:
             log.warning("not calibrated: %r", error)
-        self.crossings.look_outside(ClientOverhead(self.calibration.outside_ns))
-        self.reactor.date_back(self.calibration.wake_ns)
+        self.crossings.set_client_overhead(ClientOverhead(self.calibration.client_overhead_ns))
+        self.reactor.set_wake_latency(self.calibration.wake_ns)
 
     async def _start_services(self, host_services: HostServices) -> bool:
         """Bind the sockets in the share, by requests that are neither priced nor believed."""
-        synthetic = self.machinery.synthetic
+        synthetic = self.components.synthetic
         assert synthetic is not None
         try:
-            with self.machinery.caching.suspended(), self.crossings.at_no_price():
+            with self.components.caching.suspended(), self.crossings.without_latency():
                 await trio.to_thread.run_sync(host_services.start, synthetic.allow_sockets_of)
         except MountError as error:
             if self._stop.is_set():
@@ -428,9 +439,9 @@ class Session:
                 self.failure = error
                 self._stop.set()
             return False
-        self.machinery.caching.tell_of_volumes(self.volumes.directories)
-        if self.machinery.host_events is not None:
-            self.machinery.host_events.tell_of_volumes(self.volumes)
+        self.components.caching.set_volumes(self.volumes.directories)
+        if self.components.host_events is not None:
+            self.components.host_events.set_volumes(self.volumes)
         return True
 
     async def _answer_mount_volumes(self) -> dict[str, Any]:
@@ -451,29 +462,29 @@ class Session:
 
     def _answer_release(self) -> dict[str, Any]:
         """Let go of what keeps the mount busy and is our own: host services, events."""
-        events = self.machinery.host_events
-        released = events is not None and events.rest()
+        events = self.components.host_events
+        released = events is not None and events.pause()
         if self.services is not None and self.services.hold_the_mount:
             self.services.begin_to_stop()
             released = True
         return {"released": released}
 
     def _drop_events(self, count: int = 0, rate: float = 0.0) -> dict[str, Any]:
-        events = self.machinery.host_events
+        events = self.components.host_events
         if events is None:
             raise MountError("it hears no host events: nothing can be dropped")
         return events.drop(count, rate)
 
-    def _pulse(self, top: int = 10) -> dict[str, Any]:
+    def _live_counters(self, top: int = 10) -> dict[str, Any]:
         """What is asked just now; with what changes from moment to moment of the status."""
-        write_back = self.machinery.write_back
+        write_back = self.components.write_back
         return {
-            **self.tracing.pulse(top),
+            **self.tracing.live_counters(top),
             "profile": self.system.profile.name,
             "source": self.source,
             "in_flight": self.reactor.in_flight,
-            "inodes": len(self.machinery.inodes),
-            "open_handles": len(self.machinery.handles),
+            "inodes": len(self.components.inodes),
+            "open_handles": len(self.components.handles),
             "server_processor_s": processor_s(),
             "write_back": None
             if write_back is None
@@ -513,7 +524,7 @@ class Session:
 
     async def _flush(self) -> ShareStatus:
         """Have the host get everything that is held now. Raises MountError where it refuses."""
-        write_back = self.machinery.write_back
+        write_back = self.components.write_back
         if write_back is None:
             return self.status()
         if not await _write_back_all(write_back):
@@ -523,18 +534,18 @@ class Session:
                 f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
                 f"{os.strerror(code)}"
             )
-        untold = write_back.aside.take_untold()
+        untold = write_back.aside.take_unreported()
         if untold:
-            raise MountError(told_of_set_aside(untold, write_back.aside.directory))
-        write_back.tidy()
+            raise MountError(set_aside_message(untold, write_back.aside.directory))
+        write_back.trim_journal()
         return self.status()
 
     async def _settle(self, within_s: float) -> ShareStatus:
         """Have the guest told of all that the host has done until now. Raises MountError."""
-        events = self.machinery.host_events
+        events = self.components.host_events
         if events is not None:
             asked_ns = time.monotonic_ns()
-            self.reactor.chore_wanted()
+            self.reactor.wake_idle_task()
             with trio.move_on_after(within_s) as waiting:
                 while not events.has_delivered(asked_ns):
                     await trio.sleep(_LOOK_AGAIN_S)
@@ -550,7 +561,7 @@ class Session:
             except OSError as error:
                 log.warning("a sync(2) was answered though the host has not synced: %s", error)
             except Exception as error:
-                self.reactor.internal_errors.note("sync(2)", error)
+                self.reactor.internal_errors.record("sync(2)", error)
         if waiting.cancelled_caught:
             log.warning("a sync(2) was answered though not everything is on the host yet")
 
@@ -559,17 +570,17 @@ class Session:
 
         sync(2) can be told of no failure: where the host refuses, it does not wait.
         """
-        write_back = self.machinery.write_back
+        write_back = self.components.write_back
         assert write_back is not None
         if not await _write_back_all(write_back):
             return
-        await trio.to_thread.run_sync(syscalls.syncfs, self.machinery.inodes.root.path_fd)
+        await trio.to_thread.run_sync(syscalls.syncfs, self.components.inodes.root.path_fd)
 
     async def _wait_for_stop(self) -> None:
         """Unmount while requests are still served; the reactor then ends by itself."""
         await self._stop.wait()
         # Nobody measures a share that ends; what is written out shall not wait.
-        self.crossings.price_by(LatencyModel(NO_LATENCY, self.settings.seed))
+        self.crossings.set_latency(LatencyModel(NO_LATENCY, self.settings.seed))
         self.reactor.reply_at_once()
         if self.services is not None:
             await trio.to_thread.run_sync(self.services.stop)
@@ -579,7 +590,7 @@ class Session:
         except MountError as error:
             log.info("%s", error)  # the share takes it along
         unmounted = await trio.to_thread.run_sync(
-            run_apart, _unmount_and_write_out, self.mountpoint, self._device
+            run_without_fuse_fds, _unmount_and_write_out, self.mountpoint, self._device
         )
         if unmounted:
             # That is the end of the session, unless there are other mounts of it, or who was
@@ -601,7 +612,7 @@ class Session:
         while True:
             await trio.sleep(pause_s)
             written_out = await trio.to_thread.run_sync(
-                run_apart, self._write_out_somewhere, abandon_on_cancel=True
+                run_without_fuse_fds, self._write_out_somewhere, abandon_on_cancel=True
             )
             if written_out:
                 break
@@ -630,15 +641,15 @@ class Session:
             pause_s = min(1.5 * pause_s, _LOOKED_AFTER_S)
 
     def _is_unused(self) -> bool:
-        return not len(self.machinery.handles) and self.reactor.quiet_ns > _UNUSED_S * 1e9
+        return not len(self.components.handles) and self.reactor.quiet_ns > _UNUSED_S * 1e9
 
     def _is_left_over(self) -> bool:
         return are_left_over(copies_of(self._device), self.mountpoint)
 
     def _end_events(self) -> bool:
         """Whether no thread of theirs speaks to the kernel any more."""
-        events = self.machinery.host_events
-        return events is None or events.end()
+        events = self.components.host_events
+        return events is None or events.stop()
 
     def close(self) -> None:
         """Let go of everything; after run() has returned or failed."""
@@ -648,8 +659,8 @@ class Session:
                 f"the server of {self.mountpoint} waited for its own share, which was ended"
             )
             log.error("%s: what looks into it from within?", self.failure)
-        if self.machinery.write_back is not None:
-            self.machinery.write_back.journal.drains()
+        if self.components.write_back is not None:
+            self.components.write_back.journal.drains()
         if not self._end_events():
             # It waits for a lock that waits for an answer of ours, which will not come.
             # To go on would take the connection away under its feet.
@@ -664,7 +675,7 @@ class Session:
                 self.failure = self.failure or error
                 log.error("%s", error)
         self.cycles.close()
-        self.machinery.close()
+        self.components.close()
         still_mounted = _is_mounted(self.mountpoint, self._device)
         # Closing the device ends the session of whoever still uses it (ENOTCONN).
         pyfuse3.close(unmount=still_mounted)
@@ -677,7 +688,7 @@ class Session:
 
     def _write_back_the_rest(self) -> None:
         """The guest has done its last; what the host does not take stays in the journal."""
-        write_back = self.machinery.write_back
+        write_back = self.components.write_back
         if write_back is None:
             return
         left = write_back.finish()
@@ -688,28 +699,28 @@ class Session:
 
     # What it tells
 
-    def _tidy(self) -> None:
+    def _on_idle(self) -> None:
         """When nobody has asked anything for a while: collect garbage, give memory back."""
         gc.collect()
-        if self.machinery.write_back is not None:
-            self.machinery.write_back.tidy()
-        self.machinery.inodes.compact()
+        if self.components.write_back is not None:
+            self.components.write_back.trim_journal()
+        self.components.inodes.compact()
         syscalls.give_memory_back()
 
     def reset(self) -> ShareStatus:
         """The status so far; counts, receipt and processor time then start from nothing."""
         status = self.status()
-        self._count_anew()
+        self._reset_counts()
         return status
 
-    def _count_anew(self) -> None:
-        self.crossings.start_counting_anew()
-        if self.machinery.write_back is not None:
-            self.machinery.write_back.start_counting_anew()
+    def _reset_counts(self) -> None:
+        self.crossings.reset_counts()
+        if self.components.write_back is not None:
+            self.components.write_back.reset_counts()
         if self.system.own_policy is not None:
-            self.system.own_policy.start_counting_anew()
-        self.reactor.count_wakes_anew()
-        self.counting.start_anew()
+            self.system.own_policy.reset_counts()
+        self.reactor.reset_wake_counts()
+        self.counting.reset()
 
     def status(self) -> ShareStatus:
         """Everything worth knowing (model/status.py)."""
@@ -763,7 +774,7 @@ def _unmount_and_write_out(mountpoint: str, device: str) -> bool:
     while unmounting and in syncfs(2), and the reactor serves those writes.
     """
     entry = mount_at(mountpoint)
-    if entry is not None and entry.device == device and entry.is_hub:
+    if entry is not None and entry.device == device and entry.is_exports_root:
         for export in reversed(shares_in(mountpoint)):
             _unmount_and_write_out(export.mountpoint, export.device)
     for attempt in range(_UNMOUNT_ATTEMPTS):

@@ -24,7 +24,7 @@ def warnings_of(share: "Session", status: ShareStatus) -> list[str]:
             "is not subtracted; mount again"
         )
     if share.services is not None:
-        synthetic = share.machinery.synthetic
+        synthetic = share.components.synthetic
         if synthetic is not None and synthetic.hides_an_entry():
             warnings.append(
                 f"the source has an entry {services.DIRECTORY}: the guest does not see it, "
@@ -54,8 +54,8 @@ def warnings_of(share: "Session", status: ShareStatus) -> list[str]:
     for label, line in status.receipt.items():
         if line.within_tolerance is False:
             warnings.append(
-                f"{label}: asked for {format_duration(line.asked_p50_ns)}, achieved "
-                f"{format_duration(line.achieved_p50_ns)} (median), "
+                f"{label}: asked for {format_duration(line.target_p50_ns)}, achieved "
+                f"{format_duration(line.observed_p50_ns)} (median), "
                 f"{line.late} of {line.count} late: out of tolerance"
             )
     trace = status.trace
@@ -68,7 +68,7 @@ def warnings_of(share: "Session", status: ShareStatus) -> list[str]:
     warnings += _of_files(share, status)
     if share.system.own_policy is not None:
         warnings += share.system.own_policy.warnings()
-    warnings += filter(None, (share.machinery.dispatcher.opened.warning(),))
+    warnings += filter(None, (share.components.dispatcher.opened.warning(),))
     errors = share.reactor.internal_errors
     if errors.count:
         warnings.append(
@@ -79,7 +79,7 @@ def warnings_of(share: "Session", status: ShareStatus) -> list[str]:
 
 
 def _of_events(share: "Session", status: ShareStatus) -> list[str]:
-    events = share.machinery.host_events
+    events = share.components.host_events
     if events is None or status.events is None:
         return []
     warnings = [events.trouble] if events.trouble else []
@@ -99,7 +99,7 @@ def _of_events(share: "Session", status: ShareStatus) -> list[str]:
 
 
 def _of_write_back(share: "Session") -> list[str]:
-    write_back = share.machinery.write_back
+    write_back = share.components.write_back
     if write_back is None:
         return []
     warnings = []
@@ -158,7 +158,7 @@ def _of_files(share: "Session", status: ShareStatus) -> list[str]:
             f"{names.rules} takes for one; each is reached by its own spelling only, other "
             f"spellings reach the first; {names.first_collision}"
         )
-    if names.names_can_be_ended is False and share.settings.calibrate:
+    if names.names_can_be_invalidated is False and share.settings.calibrate:
         who = "a share with volumes" if share.settings.volumes else "this kernel (before 6.16)"
         warnings.append(
             f"{who} cannot end all cached names at once, so that under "

@@ -13,7 +13,7 @@ _DUMPING = (
 """By default they end a process with a core dump (signal(7))."""
 
 
-def hear_signals_early() -> list[int]:
+def catch_early_signals() -> list[int]:
     """The signals that come from now on, until somebody listens for them.
 
     They must not leave a dead mount behind. To block them would not do: a mask

@@ -32,7 +32,7 @@ class Counting:
         self._started_ns = self._since_ns = time.monotonic_ns()
         self._processor_before_s = 0.0
 
-    def start_anew(self) -> None:
+    def reset(self) -> None:
         self._since_ns = time.monotonic_ns()
         self._processor_before_s = processor_s()
 
@@ -43,7 +43,7 @@ class Counting:
 
     @property
     def counting_s(self) -> float:
-        """Since start_anew() was called last."""
+        """Since reset() was called last."""
         return (time.monotonic_ns() - self._since_ns) / 1e9
 
     @property
@@ -102,7 +102,9 @@ def status_without_requests(
             distribution=system.latency.distribution.describe(),
             served_at_once=None,
         ),
-        calibration=CalibrationStatus(calibrated=False, floor_ns=0, outside_ns={}, wake_ns={}),
+        calibration=CalibrationStatus(
+            calibrated=False, floor_ns=0, client_overhead_ns={}, wake_ns={}
+        ),
         warnings=warnings,
         up_s=counting.up_s,
         counting_s=counting.counting_s,

@@ -121,7 +121,7 @@ class Supervision:
                 except OSError:
                     said = b""
                 if not said:
-                    await self._start_anew()
+                    await self._restart()
                     continue
                 word, unique = said.split(b" ")
                 if word == b"sync":
@@ -140,7 +140,7 @@ class Supervision:
         with contextlib.suppress(OSError):
             self._link.send(words)
 
-    async def _start_anew(self) -> None:
+    async def _restart(self) -> None:
         self._link.close()
         await trio.to_thread.run_sync(self._process.wait)
         log.warning(

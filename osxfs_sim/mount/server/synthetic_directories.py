@@ -45,7 +45,7 @@ _NO_PROCESS = -1  # 0 is who is in no process namespace of ours
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Graft:
+class PrivateDirectory:
     """The private directory behind a graft called *name*, and its descriptors.
 
     The directory lies alone in another one, the *holder*, under the very name
@@ -103,33 +103,35 @@ def _remove_if_abandoned(path: Path) -> None:
             os.close(fd)
 
 
-class GraftedBacking(Backing):
+class SyntheticBacking(Backing):
     """The exported tree, and directories beside it that are always reached by their descriptor."""
 
-    _grafted: frozenset[Inode] = frozenset()
+    _node: frozenset[Inode] = frozenset()
 
-    def keep_reachable(self, grafted: frozenset[Inode]) -> None:
+    def keep_reachable(self, node: frozenset[Inode]) -> None:
         """These are reached by their descriptor, whatever their names are."""
-        self._grafted = grafted
+        self._node = node
 
     def directory_fd(self, directory: Inode) -> int:
-        if directory in self._grafted:
+        if directory in self._node:
             return directory.path_fd
         return super().directory_fd(directory)
 
     def _may_be_served(self, inode: Inode, fd: int) -> bool:
-        return inode.parent in self._grafted or super()._may_be_served(inode, fd)
+        return inode.parent in self._node or super()._may_be_served(inode, fd)
 
 
-class Grafted:
+class SyntheticNode:
     """A graft as a part of the tree of inodes."""
 
-    def __init__(self, graft: Graft, inodes: InodeTable, backing: GraftedBacking) -> None:
+    def __init__(
+        self, private_directory: PrivateDirectory, inodes: InodeTable, backing: SyntheticBacking
+    ) -> None:
         self.root = root = inodes.root
-        self.name = graft.name
-        self.holder_fd = graft.holder_fd
+        self.name = private_directory.name
+        self.holder_fd = private_directory.holder_fd
         try:
-            hidden = os.stat(graft.name, dir_fd=root.path_fd, follow_symlinks=False)
+            hidden = os.stat(private_directory.name, dir_fd=root.path_fd, follow_symlinks=False)
         except OSError:
             hidden = None
         self.hides_an_entry = hidden is not None
@@ -137,12 +139,14 @@ class Grafted:
         self.more_links = 0 if hidden and modes.S_ISDIR(hidden.st_mode) else 1
         # Both count a lookup that is never paid back, as the root does: the kernel
         # does not know the holder, and may forget the graft and ask for it again.
-        holder = inodes.found(root, b"", os.fstat(graft.holder_fd))
-        holder.lookups, holder.path_fd = 1, graft.holder_fd
+        holder = inodes.find_or_add(root, b"", os.fstat(private_directory.holder_fd))
+        holder.nlookup, holder.path_fd = 1, private_directory.holder_fd
         self.holder_number = holder.number
         holder.number = ROOT_NUMBER  # it stands for the root: this is the graft's ".."
-        self.directory = inodes.found(holder, graft.name, os.fstat(graft.fd))
-        self.directory.lookups, self.directory.path_fd = 1, graft.fd
+        self.directory = inodes.find_or_add(
+            holder, private_directory.name, os.fstat(private_directory.fd)
+        )
+        self.directory.nlookup, self.directory.path_fd = 1, private_directory.fd
         backing.keep_reachable(frozenset((holder, self.directory)))
 
 
@@ -151,34 +155,28 @@ class SyntheticListing(Layer):
 
     next: Source
 
-    def __init__(self, below: Source, grafted: Grafted, spellings: Spellings) -> None:
+    def __init__(self, below: Source, node: SyntheticNode, spellings: Spellings) -> None:
         super().__init__(below)
-        self._grafted = grafted
+        self._node = node
         self._spellings = spellings
 
     def names(self, fh: int, listing: Listing) -> list[bytes]:
         names = self.next.names(fh, listing)
-        if listing.directory is self._grafted.root:
+        if listing.directory is self._node.root:
             is_same = self._spellings.is_same
-            names = [name for name in names if not is_same(name, self._grafted.name)] + [
-                self._grafted.name
+            names = [name for name in names if not is_same(name, self._node.name)] + [
+                self._node.name
             ]
         return names
 
     def add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
-        if (
-            listing.directory is self._grafted.root
-            and listing.names[position] == self._grafted.name
-        ):
-            fh = self._grafted.holder_fd
+        if listing.directory is self._node.root and listing.names[position] == self._node.name:
+            fh = self._node.holder_fd
         return self.next.add_entry(token, fh, listing, position)
 
     def add_name(self, reply: NamesReply, fh: int, listing: Listing, position: int) -> int:
-        if (
-            listing.directory is self._grafted.root
-            and listing.names[position] == self._grafted.name
-        ):
-            fh = self._grafted.holder_fd
+        if listing.directory is self._node.root and listing.names[position] == self._node.name:
+            fh = self._node.holder_fd
         return self.next.add_name(reply, fh, listing, position)
 
 
@@ -190,7 +188,7 @@ class SyntheticDirectory(Layer):
     def __init__(
         self,
         below: Any,
-        grafted: Grafted,
+        node: SyntheticNode,
         calls: HostCalls,
         inodes: InodeTable,
         spellings: Spellings,
@@ -198,8 +196,8 @@ class SyntheticDirectory(Layer):
     ) -> None:
         super().__init__(below)
         self._builder_pid = _NO_PROCESS
-        self._grafted = grafted
-        self._graft = grafted.directory
+        self._node = node
+        self._directory = node.directory
         self._cross = calls.cross
         self._inodes = inodes
         self._spellings = spellings
@@ -207,37 +205,37 @@ class SyntheticDirectory(Layer):
 
     def hides_an_entry(self) -> bool:
         """Whether the export has an entry of that name."""
-        return self._grafted.hides_an_entry
+        return self._node.hides_an_entry
 
     def allow_sockets_of(self, pid: int) -> None:
         """From now on the process *pid* alone may make sockets in it."""
         self._builder_pid = pid
 
-    def is_graft(self, parent_number: int, name: bytes) -> bool:
+    def is_synthetic(self, parent_number: int, name: bytes) -> bool:
         """Whether that name leads to it."""
-        return parent_number == ROOT_NUMBER and self._spellings.is_same(name, self._grafted.name)
+        return parent_number == ROOT_NUMBER and self._spellings.is_same(name, self._node.name)
 
-    def _is_of_graft(self, number: int) -> bool:
+    def _is_in_synthetic(self, number: int) -> bool:
         """Whether it is the graft or lies in it. There are no directories below it."""
         inode = self._inodes[number]
-        return inode is self._graft or inode.parent is self._graft
+        return inode is self._directory or inode.parent is self._directory
 
     def _refused(self, request: Request, code: int) -> Coroutine[Any, Any, Any]:
         return self._cross(request, _refuse, code)
 
     def _no_new_name(self, parent_number: int, name: bytes) -> int:
         """The errno for whoever would make *name* there, or 0."""
-        if self.is_graft(parent_number, name):
+        if self.is_synthetic(parent_number, name):
             return errno.EEXIST
-        return errno.EPERM if parent_number == self._graft.number else 0
+        return errno.EPERM if parent_number == self._directory.number else 0
 
     # What looks
 
     def lookup(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        if self.is_graft(parent_inode, name):
-            parent_inode = self._grafted.holder_number
+        if self.is_synthetic(parent_inode, name):
+            parent_inode = self._node.holder_number
         return self.next.lookup(request, parent_inode, name, ctx)
 
     def getattr(
@@ -250,7 +248,7 @@ class SyntheticDirectory(Layer):
         """find(1) and others conclude from a directory's links how many directories are in it."""
         entry = await answer
         if entry.st_nlink > 1:
-            entry.st_nlink += self._grafted.more_links
+            entry.st_nlink += self._node.more_links
         return entry
 
     # What changes
@@ -264,7 +262,7 @@ class SyntheticDirectory(Layer):
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        if self._is_of_graft(inode):
+        if self._is_in_synthetic(inode):
             return self._refused(request, errno.EPERM)
         answer = self.next.setattr(request, inode, attr, fields, fh, ctx)
         return self._with_its_link(answer) if inode == ROOT_NUMBER else answer
@@ -279,7 +277,7 @@ class SyntheticDirectory(Layer):
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if (
-            parent_inode == self._graft.number
+            parent_inode == self._directory.number
             and ctx.pid == self._builder_pid
             and modes.S_ISSOCK(mode)
         ):
@@ -313,7 +311,7 @@ class SyntheticDirectory(Layer):
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
         code = self._no_new_name(new_parent_inode, new_name)
-        if not code and self._is_of_graft(inode):
+        if not code and self._is_in_synthetic(inode):
             code = errno.EPERM  # a name for it in the export would be a name on the host
         if code:
             return self._refused(request, code)
@@ -334,9 +332,9 @@ class SyntheticDirectory(Layer):
 
     def _no_removal(self, parent_number: int, name: bytes) -> int:
         """The errno for whoever would take *name* away there, or 0."""
-        if self.is_graft(parent_number, name):
+        if self.is_synthetic(parent_number, name):
             return errno.EBUSY
-        return errno.EPERM if parent_number == self._graft.number else 0
+        return errno.EPERM if parent_number == self._directory.number else 0
 
     def unlink(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
@@ -373,14 +371,14 @@ class SyntheticDirectory(Layer):
     def setxattr(
         self, request: Request, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        if self._is_of_graft(inode):
+        if self._is_in_synthetic(inode):
             return self._refused(request, errno.EPERM)
         return self.next.setxattr(request, inode, name, value, ctx)
 
     def removexattr(
         self, request: Request, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        if self._is_of_graft(inode):
+        if self._is_in_synthetic(inode):
             return self._refused(request, errno.EPERM)
         return self.next.removexattr(request, inode, name, ctx)
 

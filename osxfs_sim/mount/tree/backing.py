@@ -48,7 +48,7 @@ class StaleError(OSError):
         super().__init__(errno.ESTALE, os.strerror(errno.ESTALE))
 
 
-def affordable(most: int) -> int:
+def descriptor_budget(most: int) -> int:
     """How many descriptors to hold between requests, of *most*: the guest's files need some, too.
 
     RLIMIT_NOFILE, soft, decides.
@@ -289,7 +289,7 @@ class Backing:
             else:
                 os.close(fd)
 
-    def is_another(self, inode: Inode, dir_fd: int, name: bytes) -> bool:
+    def has_been_replaced(self, inode: Inode, dir_fd: int, name: bytes) -> bool:
         """Whether *name* is an object that has been given the number of *inode*.
 
         That can be while nothing is held of it; its handle tells.

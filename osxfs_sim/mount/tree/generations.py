@@ -17,7 +17,7 @@ _means: dict[int, bytes] = {}
 _MOST_DEVICES = 1_000
 
 
-def look(dir_fd: int, name: bytes, status: os.stat_result) -> Facts:
+def read_facts(dir_fd: int, name: bytes, status: os.stat_result) -> Facts:
     """What the host says of *name* (empty: the object behind *dir_fd*). Raises OSError."""
     birth_ns, mount_id, attributes = syscalls.more_status(dir_fd, name)
     generation = _generation(dir_fd, name, status.st_dev, birth_ns)

@@ -87,15 +87,13 @@ class Inode:
         "_other_names",
         "_parent",
         "changed_ns",
-        "children",
         "device",
         "facts",
-        "followed",
         "handle",
         "host_number",
         "kind",
-        "lookups",
         "name",
+        "nlookup",
         "number",
         "open_fds",
         "openable_handle",
@@ -103,8 +101,10 @@ class Inode:
         "path_fd",
         "pins",
         "recently_used",
+        "sent_dentries",
         "shown",
         "table",
+        "watched",
     )
 
     def __init__(
@@ -125,14 +125,14 @@ class Inode:
         self._parent = parent
         self.name = name
         self._other_names: list[tuple[Inode, bytes]] | None = None
-        self.lookups = 0
+        self.nlookup = 0
         self.path_fd = -1
         self.recently_used = False
         self.handle: bytes | None = None
         self.openable_handle: bytes | None = None
         self.open_fds: list[int] | None = None
-        self.children: dict[bytes, Inode] | None = None
-        self.followed: bool | None = None
+        self.sent_dentries: dict[bytes, Inode] | None = None
+        self.watched: bool | None = None
         self.changed_ns = 0
         self.overlay: Overlay | None = None
         self.facts: Facts | None = None
@@ -159,16 +159,16 @@ class Inode:
         return self._other_names
 
     @other_names.setter
-    def other_names(self, ways: "list[tuple[Inode, bytes]] | None") -> None:
+    def other_names(self, places: "list[tuple[Inode, bytes]] | None") -> None:
         before = self._other_names
-        self._other_names = ways
+        self._other_names = places
         if self.table is not None:
-            for parent, _ in ways or ():
+            for parent, _ in places or ():
                 parent.pins += 1
             for parent, _ in before or ():
                 parent.unpin()
 
-    def ways(self) -> "Iterator[tuple[Inode, bytes]]":
+    def places(self) -> "Iterator[tuple[Inode, bytes]]":
         """By which directories, and names in them, it is reached."""
         if self._parent is not None:
             yield self._parent, self.name
@@ -177,7 +177,7 @@ class Inode:
     def unpin(self) -> None:
         """Something less is reached through it."""
         self.pins -= 1
-        if not self.pins and not self.lookups and self.table is not None:
+        if not self.pins and not self.nlookup and self.table is not None:
             self.table.unneeded.append(self)
 
     @property
@@ -207,39 +207,39 @@ class Inode:
             if self.parent is not None:
                 others.append((self.parent, self.name))
             for unkept in others[:-_NAMES_KEPT]:
-                self._untold(*unkept)
+                self._drop_sent_dentry(*unkept)
             self.other_names = others[-_NAMES_KEPT:]
         elif self.parent is not None:
-            self._untold(self.parent, self.name)
+            self._drop_sent_dentry(self.parent, self.name)
         self.parent = parent
         self.name = name
 
-    def told(self, name: bytes) -> "Inode | None":
+    def sent_dentry(self, name: bytes) -> "Inode | None":
         """What the guest was last told that *name* in this directory is."""
-        return self.children.get(name) if self.children is not None else None
+        return self.sent_dentries.get(name) if self.sent_dentries is not None else None
 
-    def _untold(self, parent: "Inode", name: bytes) -> None:
-        if parent.told(name) is self:
-            assert parent.children is not None
-            del parent.children[name]
+    def _drop_sent_dentry(self, parent: "Inode", name: bytes) -> None:
+        if parent.sent_dentry(name) is self:
+            assert parent.sent_dentries is not None
+            del parent.sent_dentries[name]
 
-    def untell(self) -> None:
+    def drop_sent_dentries(self) -> None:
         """The guest has forgotten it, under every name."""
         for parent, name in self.other_names or ():
-            self._untold(parent, name)
+            self._drop_sent_dentry(parent, name)
         if self.parent is not None:
-            self._untold(self.parent, self.name)
+            self._drop_sent_dentry(self.parent, self.name)
 
     def moved(self, parent: "Inode", name: bytes, from_parent: "Inode", from_name: bytes) -> None:
         """The guest has renamed it: what it was called before is no longer a way to it."""
-        self._untold(from_parent, from_name)
-        if parent.children is not None:
-            parent.children[name] = self
-        ways = [*(self.other_names or ())]
+        self._drop_sent_dentry(from_parent, from_name)
+        if parent.sent_dentries is not None:
+            parent.sent_dentries[name] = self
+        places = [*(self.other_names or ())]
         if self.parent is not None:
-            ways.append((self.parent, self.name))
+            places.append((self.parent, self.name))
         gone = ((from_parent, from_name), (parent, name))
-        self.other_names = [way for way in ways if way not in gone] or None
+        self.other_names = [place for place in places if place not in gone] or None
         self.parent = parent
         self.name = name
 
@@ -247,14 +247,14 @@ class Inode:
         """The host has renamed it, which the guest has not been told yet."""
         before = self.parent
         if before is not None and (before is not parent or self.name != name):
-            ways = [way for way in self.other_names or () if way != (parent, name)]
-            self.other_names = [*ways, (before, self.name)][-_NAMES_KEPT:]
+            places = [place for place in self.other_names or () if place != (parent, name)]
+            self.other_names = [*places, (before, self.name)][-_NAMES_KEPT:]
         self.parent = parent
         self.name = name
 
     def drop_name(self, parent: "Inode", name: bytes) -> bool:
         """It is no longer *name* in *parent*. Returns whether another name is known."""
-        self._untold(parent, name)
+        self._drop_sent_dentry(parent, name)
         others = [other for other in self.other_names or () if other != (parent, name)]
         if self.parent is parent and self.name == name:
             if not others:
@@ -273,13 +273,13 @@ class InodeTable:
     With *remembers_names* each directory keeps what the guest was last told of its names.
     """
 
-    def __init__(self, root: os.stat_result, *, remembers_names: bool = False) -> None:
-        self._remembers_names = remembers_names
+    def __init__(self, root: os.stat_result, *, tracks_dentries: bool = False) -> None:
+        self._tracks_dentries = tracks_dentries
         self.root = Inode(
             ROOT_NUMBER, root.st_dev, root.st_ino, modes.S_IFMT(root.st_mode), None, b""
         )
-        self.root.lookups = 1  # the kernel never forgets the root
-        self.root.children = {} if remembers_names else None
+        self.root.nlookup = 1  # the kernel never forgets the root
+        self.root.sent_dentries = {} if tracks_dentries else None
         self._by_number: dict[int, Inode] = {ROOT_NUMBER: self.root}
         # Only the objects whose number is not the host's.
         self._by_identity: dict[tuple[int, int], Inode] = {(root.st_dev, root.st_ino): self.root}
@@ -299,7 +299,7 @@ class InodeTable:
         except KeyError:
             raise UnknownInodeError from None
 
-    def known(self, status: os.stat_result) -> Inode | None:
+    def find(self, status: os.stat_result) -> Inode | None:
         """The inode of the object that *status* is of, if the kernel knows it."""
         inode = self._by_number.get(status.st_ino)
         if inode is not None and inode.is_same(status):
@@ -309,12 +309,12 @@ class InodeTable:
             return inode
         return None
 
-    def found(self, parent: Inode, name: bytes, status: os.stat_result) -> Inode:
+    def find_or_add(self, parent: Inode, name: bytes, status: os.stat_result) -> Inode:
         """The inode for an object found as *name* in *parent*; made when it is new.
 
         Does not count a lookup: that is owed only if the answer names it.
         """
-        inode = self.known(status)
+        inode = self.find(status)
         if inode is None:
             inode = Inode(
                 self._free_number(status),
@@ -327,12 +327,12 @@ class InodeTable:
             self._put(inode)
             if inode.number != inode.host_number:
                 self._by_identity[inode.device, inode.host_number] = inode
-            if self._remembers_names and inode.is_directory:
-                inode.children = {}
+            if self._tracks_dentries and inode.is_directory:
+                inode.sent_dentries = {}
         elif (inode.parent is not parent or inode.name != name) and inode is not self.root:
             inode.add_name(parent, name, status.st_nlink)
-        if parent.children is not None:
-            parent.children[name] = inode
+        if parent.sent_dentries is not None:
+            parent.sent_dentries[name] = inode
         return inode
 
     def all(self) -> list[Inode]:
@@ -343,7 +343,7 @@ class InodeTable:
         """Whether the guest has not forgotten *inode*."""
         return self._by_number.get(inode.number) is inode
 
-    def vanished(self, parent: Inode, name: bytes, kind: int) -> Inode:
+    def tombstone(self, parent: Inode, name: bytes, kind: int) -> Inode:
         """An inode for something that was *name* in *parent* and is no more.
 
         The guest never asked for it while it was there; now it is told that it goes.
@@ -357,7 +357,7 @@ class InodeTable:
         self._by_number[inode.number] = inode
         self._peak = max(self._peak, len(self._by_number))
         inode.table = self
-        for parent, _ in inode.ways():
+        for parent, _ in inode.places():
             parent.pins += 1
 
     def new_local_only(self, kind: int) -> Inode:
@@ -365,8 +365,8 @@ class InodeTable:
         self._next_invented += 1
         inode = Inode(self._next_invented, -1, 0, kind, None, b"")
         self._put(inode)
-        if self._remembers_names and inode.is_directory:
-            inode.children = {}
+        if self._tracks_dentries and inode.is_directory:
+            inode.sent_dentries = {}
         return inode
 
     def created_on_host(
@@ -376,14 +376,14 @@ class InodeTable:
 
         Its number stays what it is for as long as the kernel knows it.
         """
-        before = self.known(status)
+        before = self.find(status)
         if before is not None and before is not inode:
             # The host has removed that, and given its number to this one.
             self.detach_host_number(before)
         self.identify(inode, status.st_dev, status.st_ino)
         inode.parent, inode.name, inode.other_names = parent, name, None
-        if parent.children is not None:
-            parent.children[name] = inode
+        if parent.sent_dentries is not None:
+            parent.sent_dentries[name] = inode
 
     def identify(self, inode: Inode, device: int, host_number: int) -> None:
         """The host's object with these numbers is *inode*, and was another before, perhaps."""
@@ -406,14 +406,14 @@ class InodeTable:
         self._next_invented += 1
         return self._next_invented
 
-    def forget(self, number: int, lookups: int) -> Inode | None:
+    def forget(self, number: int, nlookup: int) -> Inode | None:
         """The kernel forgets *lookups* answers. Returns the inode if that took it out.
 
         What is needed for another reason stays until let_go() or take_unneeded().
         """
         inode = self._by_number[number]
-        assert inode.lookups >= lookups, (number, inode.lookups, lookups)
-        inode.lookups -= lookups
+        assert inode.nlookup >= nlookup, (number, inode.nlookup, nlookup)
+        inode.nlookup -= nlookup
         if self.is_needed(inode):
             return None
         self.remove(inode)
@@ -422,36 +422,36 @@ class InodeTable:
     def is_needed(self, inode: Inode) -> bool:
         """Whether *inode* has to be in the table: see the invariant above."""
         return (
-            inode.lookups > 0
+            inode.nlookup > 0
             or inode.pins > 0
             or inode is self.root
             or (inode.overlay is not None and inode.overlay.changes > 0)
         )
 
-    def let_go(self, inode: Inode) -> bool:
+    def evict(self, inode: Inode) -> bool:
         """A reason to keep *inode* has gone. Returns whether it was the last."""
         if inode.table is not self or self.is_needed(inode):
             return False
         self.remove(inode)
         return True
 
-    def take_unneeded(self) -> Inode | None:
+    def pop_unneeded(self) -> Inode | None:
         """Take out one that was kept for the sake of others only, which are gone; None: no more."""
         while self.unneeded:
             inode = self.unneeded.pop()
-            if self.let_go(inode):
+            if self.evict(inode):
                 return inode
         return None
 
     def remove(self, inode: Inode) -> None:
         """Take out an inode that nobody needs."""
         del self._by_number[inode.number]
-        if self._remembers_names:
-            inode.untell()
+        if self._tracks_dentries:
+            inode.drop_sent_dentries()
         if self._by_identity.get((inode.device, inode.host_number)) is inode:
             del self._by_identity[inode.device, inode.host_number]
         inode.table = None
-        for parent, _ in inode.ways():
+        for parent, _ in inode.places():
             parent.unpin()
 
     def check(self) -> list[str]:
@@ -462,18 +462,18 @@ class InodeTable:
             what = f"inode {number} ({inode.name!r})"
             if inode.table is not self:
                 wrong.append(f"{what} is found by its number and does not know of the table")
-            if inode.lookups < 0:
-                wrong.append(f"{what} has {inode.lookups} lookups")
+            if inode.nlookup < 0:
+                wrong.append(f"{what} has {inode.nlookup} lookups")
             is_waiting = inode in self.unneeded or inode.overlay is not None
             if not self.is_needed(inode) and not is_waiting:
                 wrong.append(f"{what} is needed by nobody")
-            ways = [parent for parent, _ in inode.ways()]
+            places = [parent for parent, _ in inode.places()]
             if inode.overlay is not None:
-                ways += [place[0] for place in inode.overlay.places()]
-            pins.update(ways)
+                places += [place[0] for place in inode.overlay.places()]
+            pins.update(places)
             wrong += [
                 f"{what} is reached through {parent.number} ({parent.name!r}), which is not here"
-                for parent in ways
+                for parent in places
                 if parent.table is not self
             ]
         wrong += [

@@ -21,22 +21,22 @@ from osxfs_sim.mount.tree.spellings import Spellings
 _RENAME_EXCHANGE = 2  # linux/fs.h
 
 
-class Follower(Protocol):
+class DirectoryWatcher(Protocol):
     """Whoever watches the host's directories (watch/), as far as the guest's own changes go."""
 
-    notes_own: bool
+    needs_own_changes: bool
     """Whether it has to be told of them; else it tells them from the host's by itself."""
 
-    def follow(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
+    def watch(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
         """Watch *directory*, which is *name* in *dir_fd*; False where that is not possible."""
 
-    def unfollow(self, directory: Inode) -> None:
+    def unwatch(self, directory: Inode) -> None:
         """*directory* need not be watched any more."""
 
-    def own(self, directory: Inode, name: bytes, dir_fd: int) -> None:
+    def record_own_change(self, directory: Inode, name: bytes, dir_fd: int) -> None:
         """The guest itself has just changed *name* in *directory*, open as *dir_fd*."""
 
-    def own_fd(self, fd: int) -> None:
+    def record_own_change_fd(self, fd: int) -> None:
         """The guest itself has just changed the object behind *fd*."""
 
 
@@ -49,11 +49,11 @@ class Namespace:
         backing: Backing,
         owners: Owners,
         spellings: Spellings,
-        name_sets: CompleteDirectories[Inode] | None,
-        watcher: Follower | None,
+        complete_directories: CompleteDirectories[Inode] | None,
+        watcher: DirectoryWatcher | None,
         *,
-        before_moved: Callable[[Inode, Inode], None] | None = None,
-        when_named: Callable[[Inode, bytes], None] | None = None,
+        before_move: Callable[[Inode, Inode], None] | None = None,
+        on_name_added: Callable[[Inode, bytes], None] | None = None,
     ) -> None:
         """*before_moved* is told of an inode, and of the directory that it is about to be in;
         *when_named* of a directory, and of what was asked for when a name was made in it.
@@ -62,49 +62,49 @@ class Namespace:
         self._backing = backing
         self._owners = owners
         self._spellings = spellings
-        self._name_sets = name_sets
+        self._complete_directories = complete_directories
         self._watcher = watcher
-        self._notes_own = watcher is not None and watcher.notes_own
-        self._before_moved = before_moved or _nothing
-        self._when_named = when_named or _nothing
+        self._needs_own_changes = watcher is not None and watcher.needs_own_changes
+        self._before_move = before_move or _nothing
+        self._on_name_added = on_name_added or _nothing
 
-    def has_changed(self, inode: Inode, fd: int) -> None:
+    def record_change(self, inode: Inode, fd: int) -> None:
         """The guest has changed the object behind *fd*: it is no host event."""
         inode.changed_ns = time.time_ns()
-        if self._notes_own:
+        if self._needs_own_changes:
             assert self._watcher is not None
-            self._watcher.own_fd(fd)
+            self._watcher.record_own_change_fd(fd)
 
-    def named(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def name_added(self, parent: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
         """The guest has made *name*, by asking for *asked*."""
-        self._when_named(parent, asked)
-        self._spellings.added(parent, dir_fd, name, asked)
-        self._is_there(parent, name)
-        self._own(parent, name, dir_fd)
+        self._on_name_added(parent, requested)
+        self._spellings.added(parent, dir_fd, name, requested)
+        self._note_present(parent, name)
+        self._record_own_change(parent, name, dir_fd)
 
-    def unnamed(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def name_removed(self, parent: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
         """The guest has taken *name* away."""
-        self._spellings.removed(parent, dir_fd, name, asked)
-        self._own(parent, name, dir_fd)
+        self._spellings.removed(parent, dir_fd, name, requested)
+        self._record_own_change(parent, name, dir_fd)
 
-    def renamed(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def name_moved_in(self, parent: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
         """The guest has given *name* to something that had another."""
-        self._when_named(parent, asked)
-        self._spellings.renamed(parent, dir_fd, name, asked)
-        self._is_there(parent, name)
-        self._own(parent, name, dir_fd)
+        self._on_name_added(parent, requested)
+        self._spellings.renamed(parent, dir_fd, name, requested)
+        self._note_present(parent, name)
+        self._record_own_change(parent, name, dir_fd)
 
-    def _is_there(self, parent: Inode, name: bytes) -> None:
-        if self._name_sets is not None:
-            self._name_sets.added(parent, self._spellings.key(name))
+    def _note_present(self, parent: Inode, name: bytes) -> None:
+        if self._complete_directories is not None:
+            self._complete_directories.added(parent, self._spellings.key(name))
 
-    def _own(self, parent: Inode, name: bytes, dir_fd: int) -> None:
-        if self._notes_own:
+    def _record_own_change(self, parent: Inode, name: bytes, dir_fd: int) -> None:
+        if self._needs_own_changes:
             assert self._watcher is not None
-            self._watcher.own(parent, name, dir_fd)
+            self._watcher.record_own_change(parent, name, dir_fd)
 
     @contextlib.contextmanager
-    def losing_a_name(self, parent: Inode, parent_fd: int, name: bytes) -> Iterator[None]:
+    def removing_name(self, parent: Inode, parent_fd: int, name: bytes) -> Iterator[None]:
         """Around a call that takes *name* away: the object may live on without it.
 
         The guest may hold it open, or be inside it. If this was its last name,
@@ -112,7 +112,7 @@ class Namespace:
         """
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
         try:
-            inode = self._inodes.known(os.fstat(fd))
+            inode = self._inodes.find(os.fstat(fd))
             yield
             status = os.fstat(fd)
             unlinked = status.st_nlink == 0
@@ -136,34 +136,39 @@ class Namespace:
                 os.close(fd)
 
     def rename(
-        self, old_parent: Inode, old_asked: bytes, new_parent: Inode, new_asked: bytes, flags: int
+        self,
+        old_parent: Inode,
+        old_requested: bytes,
+        new_parent: Inode,
+        new_requested: bytes,
+        flags: int,
     ) -> None:
         """renameat2(2) on the host, and all that is known by the two names. Raises OSError."""
         # Two descriptors at once: the second call may take the first's away.
         old_fd = os.dup(self._backing.directory_fd(old_parent))
         try:
             new_fd = self._backing.directory_fd(new_parent)
-            old_name = self._spellings.existing(old_parent, old_fd, old_asked)
+            old_name = self._spellings.existing(old_parent, old_fd, old_requested)
             moving = os.stat(old_name, dir_fd=old_fd, follow_symlinks=False)
-            new_name, replaced = self._spellings.target(new_parent, new_fd, new_asked)
+            new_name, replaced = self._spellings.target(new_parent, new_fd, new_requested)
             respelled = old_parent is new_parent and old_name == new_name
             if respelled:
-                new_name, replaced = self._spellings.stored(new_asked), None
+                new_name, replaced = self._spellings.stored_name(new_requested), None
             exchange = flags & _RENAME_EXCHANGE
             # Two names of one file: rename(2) then does nothing at all.
             same = replaced is not None and os.path.samestat(moving, replaced)
             if replaced is None or exchange or same:
                 syscalls.rename(old_fd, old_name, new_fd, new_name, flags)
             else:
-                with self.losing_a_name(new_parent, new_fd, new_name):
+                with self.removing_name(new_parent, new_fd, new_name):
                     syscalls.rename(old_fd, old_name, new_fd, new_name, flags)
-                new_name = self._spellings.respell(new_parent, new_fd, new_name, new_asked)
+                new_name = self._spellings.respell(new_parent, new_fd, new_name, new_requested)
             if not same:
                 if exchange:
-                    self.renamed(old_parent, old_fd, old_name, old_asked)
+                    self.name_moved_in(old_parent, old_fd, old_name, old_requested)
                 else:
-                    self.unnamed(old_parent, old_fd, old_name, old_asked)
-                self.renamed(new_parent, new_fd, new_name, new_asked)
+                    self.name_removed(old_parent, old_fd, old_name, old_requested)
+                self.name_moved_in(new_parent, new_fd, new_name, new_requested)
         finally:
             os.close(old_fd)
         if same:
@@ -176,20 +181,20 @@ class Namespace:
         self, status: os.stat_result, to: tuple[Inode, bytes], was: tuple[Inode, bytes]
     ) -> None:
         """What *status* is of has another place; the kernel may know nothing of it."""
-        inode = self._inodes.known(status)
+        inode = self._inodes.find(status)
         if inode is not None:
-            self._before_moved(inode, to[0])
+            self._before_move(inode, to[0])
             inode.changed_ns = time.time_ns()
             inode.moved(*to, *was)
 
     def forget(self, inode: Inode) -> None:
         """The guest refers to *inode* no more."""
-        if inode.followed and self._watcher is not None:
-            self._watcher.unfollow(inode)  # while it can be reached
+        if inode.watched and self._watcher is not None:
+            self._watcher.unwatch(inode)  # while it can be reached
         self._backing.forget(inode)
         self._spellings.forget(inode)
-        if self._name_sets is not None and inode.is_directory:
-            self._name_sets.forget(inode)
+        if self._complete_directories is not None and inode.is_directory:
+            self._complete_directories.forget(inode)
 
 
 def _nothing(*_: object) -> None:

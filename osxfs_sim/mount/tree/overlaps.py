@@ -62,7 +62,7 @@ class Overlaps:
         """Of the object with this *status*, found in the directory *place* (or itself *place*)."""
         mode = max(self.mode_of(place), self._parts.get((status.st_dev, status.st_ino), self._mode))
         if mode < self._strongest and status.st_nlink > 1:
-            known = self._inodes.known(status)
+            known = self._inodes.find(status)
             if known is not None and known is not place and not known.is_directory:
                 mode = max(mode, self.mode_of(known))
         return mode

@@ -36,18 +36,18 @@ def has_group_id_alone(mode: int) -> bool:
     return bool(mode & modes.S_ISGID and not mode & modes.S_IXGRP and modes.S_ISREG(mode))
 
 
-def end_set_id(fd: int, *, stranger: bool) -> None:
+def clear_set_id(fd: int, *, non_member: bool) -> None:
     """Before somebody who is not root changes the content behind *fd*; *stranger*: to its group."""
     mode = os.fstat(fd).st_mode
     if mode & (modes.S_ISUID | modes.S_ISGID) and modes.S_ISREG(mode):
         kept = without_set_id(mode)
-        if stranger:
+        if non_member:
             kept &= ~modes.S_ISGID
         if kept != mode:
             at.set_mode(fd, modes.S_IMODE(kept))
 
 
-def end_group_id(fd: int) -> None:
+def clear_set_gid(fd: int) -> None:
     """Before a stranger to its group changes what is behind *fd* otherwise."""
     at.set_mode(fd, modes.S_IMODE(os.fstat(fd).st_mode) & ~modes.S_ISGID)
 
@@ -63,15 +63,15 @@ def set_mode(fd: int, before: int, mode: int, is_written: Callable[[], bool]) ->
     try:
         at.set_mode(fd, mode)
     except PermissionError:
-        if not ends_set_id_alone(before, mode):
+        if not only_clears_set_id(before, mode):
             raise
         if modes.S_IMODE(os.fstat(fd).st_mode) == mode:
             return  # it was cut as well
-        if not _end_by_writing(fd, mode) and not is_written():
+        if not _clear_by_writing(fd, mode) and not is_written():
             raise
 
 
-def ends_set_id_alone(before: int, mode: int) -> bool:
+def only_clears_set_id(before: int, mode: int) -> bool:
     """Whether to set *mode* does to a file what a write does to it, and nothing else."""
     if not modes.S_ISREG(before) or not before & (modes.S_ISUID | modes.S_ISGID):
         return False
@@ -79,7 +79,7 @@ def ends_set_id_alone(before: int, mode: int) -> bool:
     return mode != modes.S_IMODE(before) and mode in (kept, kept & ~modes.S_ISGID)
 
 
-def _end_by_writing(fd: int, mode: int) -> bool:
+def _clear_by_writing(fd: int, mode: int) -> bool:
     """Have the host's kernel end what a write ends, without one. Whether *mode* is left."""
     with contextlib.suppress(OSError):
         writing = at.reopened(fd, os.O_WRONLY | os.O_NONBLOCK)

@@ -31,12 +31,12 @@ from osxfs_sim.model.status import NamesStatus
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.tree.collisions import Collision
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode
-from osxfs_sim.mount.tree.syscall_inspection import renaming
+from osxfs_sim.mount.tree.syscall_inspection import rename_in_progress
 
 log = logging.getLogger(__name__)
 
 _MOST_NAMES_INDEXED = 500_000
-_MOST_BELIEVED_MISSING = 100_000
+_MOST_NEGATIVE_ENTRIES = 100_000
 _MOST_REPORTED = 10_000
 # Timestamps are as coarse as 4 ms on older kernels: two changes within one tick
 # look like one. An index read so soon after a change, or adapted to a change of
@@ -63,17 +63,19 @@ class Spellings(Protocol):
     """What the handlers ask about names. Raises what the host's calls raise."""
 
     def look_up(
-        self, directory: Inode, dir_fd: int, asked: bytes, thread_id: int
+        self, directory: Inode, dir_fd: int, requested: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
         """As find, for LOOKUP: CaseOnlyRenameError where a rename shall respell the name."""
 
-    def find(self, directory: Inode, dir_fd: int, asked: bytes) -> tuple[bytes, os.stat_result]:
+    def find(self, directory: Inode, dir_fd: int, requested: bytes) -> tuple[bytes, os.stat_result]:
         """What the host calls *asked*, and what it is. Raises FileNotFoundError."""
 
-    def existing(self, directory: Inode, dir_fd: int, asked: bytes) -> bytes:
+    def existing(self, directory: Inode, dir_fd: int, requested: bytes) -> bytes:
         """What the host calls *asked*, before it is taken away; *asked* where it does not exist."""
 
-    def new(self, directory: Inode, dir_fd: int, asked: bytes, *, may_exist: bool = False) -> bytes:
+    def new(
+        self, directory: Inode, dir_fd: int, requested: bytes, *, may_exist: bool = False
+    ) -> bytes:
         """How *asked* is to be stored; if it *may_exist*, what the host calls it already.
 
         Raises FileExistsError where it exists under another spelling, and
@@ -84,7 +86,7 @@ class Spellings(Protocol):
         """Whether both would be the same entry of a directory."""
 
     def target(
-        self, directory: Inode, dir_fd: int, asked: bytes
+        self, directory: Inode, dir_fd: int, requested: bytes
     ) -> tuple[bytes, os.stat_result | None]:
         """Where a rename to *asked* leads: what the host calls it, and what is there already."""
 
@@ -97,28 +99,30 @@ class Spellings(Protocol):
         It may be *name* itself, where the guest found it by another since.
         """
 
-    def stored(self, asked: bytes) -> bytes:
+    def stored_name(self, requested: bytes) -> bytes:
         """How *asked* is stored when it is new."""
 
-    def shown(self, dir_fd: int, name: bytes) -> bytes:
+    def display_name(self, dir_fd: int, name: bytes) -> bytes:
         """How the host's *name* is listed."""
 
-    def respell(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> bytes:
+    def respell(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> bytes:
         """*name* was replaced by a rename to *asked*: give it that spelling, and return it."""
 
-    def believed(self, name: bytes, asked: bytes, lifetimes: CacheTimeouts) -> CacheTimeouts:
+    def entry_timeouts(
+        self, name: bytes, requested: bytes, timeouts: CacheTimeouts
+    ) -> CacheTimeouts:
         """How long the guest may believe that *asked* is the host's *name*."""
 
-    def negative_timeout_ns(self, directory: Inode, asked: bytes, cache_timeout_ns: int) -> int:
+    def negative_timeout_ns(self, directory: Inode, requested: bytes, cache_timeout_ns: int) -> int:
         """How long the guest may believe that there is no *asked*."""
 
-    def added(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def added(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
         """*name* was made, where the guest asked for *asked*."""
 
-    def renamed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def renamed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
         """Something became *name*, where the guest asked for *asked*."""
 
-    def removed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def removed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
         """*name* was taken away, where the guest asked for *asked*."""
 
     def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
@@ -133,29 +137,31 @@ class ExactNames:
     """Names are bytes, as on most Linux file systems."""
 
     def look_up(
-        self, directory: Inode, dir_fd: int, asked: bytes, thread_id: int
+        self, directory: Inode, dir_fd: int, requested: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
-        return asked, os.stat(asked, dir_fd=dir_fd, follow_symlinks=False)
+        return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
 
-    def find(self, directory: Inode, dir_fd: int, asked: bytes) -> tuple[bytes, os.stat_result]:
-        return asked, os.stat(asked, dir_fd=dir_fd, follow_symlinks=False)
+    def find(self, directory: Inode, dir_fd: int, requested: bytes) -> tuple[bytes, os.stat_result]:
+        return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
 
-    def existing(self, directory: Inode, dir_fd: int, asked: bytes) -> bytes:
-        return asked
+    def existing(self, directory: Inode, dir_fd: int, requested: bytes) -> bytes:
+        return requested
 
-    def new(self, directory: Inode, dir_fd: int, asked: bytes, *, may_exist: bool = False) -> bytes:
-        return asked
+    def new(
+        self, directory: Inode, dir_fd: int, requested: bytes, *, may_exist: bool = False
+    ) -> bytes:
+        return requested
 
     def is_same(self, one: bytes, other: bytes) -> bool:
         return one == other
 
     def target(
-        self, directory: Inode, dir_fd: int, asked: bytes
+        self, directory: Inode, dir_fd: int, requested: bytes
     ) -> tuple[bytes, os.stat_result | None]:
         try:
-            return asked, os.stat(asked, dir_fd=dir_fd, follow_symlinks=False)
+            return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
         except FileNotFoundError:
-            return asked, None
+            return requested, None
 
     def key(self, name: bytes) -> bytes:
         return name
@@ -163,28 +169,30 @@ class ExactNames:
     def negative_spelling(self, directory: Inode, name: bytes) -> bytes | None:
         return None
 
-    def stored(self, asked: bytes) -> bytes:
-        return asked
+    def stored_name(self, requested: bytes) -> bytes:
+        return requested
 
-    def shown(self, dir_fd: int, name: bytes) -> bytes:
+    def display_name(self, dir_fd: int, name: bytes) -> bytes:
         return name
 
-    def respell(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> bytes:
+    def respell(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> bytes:
         return name
 
-    def believed(self, name: bytes, asked: bytes, lifetimes: CacheTimeouts) -> CacheTimeouts:
-        return lifetimes
+    def entry_timeouts(
+        self, name: bytes, requested: bytes, timeouts: CacheTimeouts
+    ) -> CacheTimeouts:
+        return timeouts
 
-    def negative_timeout_ns(self, directory: Inode, asked: bytes, cache_timeout_ns: int) -> int:
+    def negative_timeout_ns(self, directory: Inode, requested: bytes, cache_timeout_ns: int) -> int:
         return cache_timeout_ns
 
-    def added(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def added(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
         return
 
-    def renamed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def renamed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
         return
 
-    def removed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def removed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
         return
 
     def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
@@ -272,11 +280,11 @@ class FoldedNames:
         self._may_cache = self._increment_epoch()
 
     def look_up(
-        self, directory: Inode, dir_fd: int, asked: bytes, thread_id: int
+        self, directory: Inode, dir_fd: int, requested: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
-        name, status = self.find(directory, dir_fd, asked)
-        respelling = name not in (asked, self._stored(asked)) and self._is_respelled(
-            directory, asked, thread_id
+        name, status = self.find(directory, dir_fd, requested)
+        respelling = name not in (requested, self._stored_name(requested)) and self._is_respelled(
+            directory, requested, thread_id
         )
         if respelling:
             # rename("a", "A"): to the kernel both would be the same object, for
@@ -284,14 +292,14 @@ class FoldedNames:
             raise CaseOnlyRenameError
         return name, status
 
-    def find(self, directory: Inode, dir_fd: int, asked: bytes) -> tuple[bytes, os.stat_result]:
+    def find(self, directory: Inode, dir_fd: int, requested: bytes) -> tuple[bytes, os.stat_result]:
         try:
-            return asked, os.stat(asked, dir_fd=dir_fd, follow_symlinks=False)
+            return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
         except OSError as error:
             # Another spelling of what is too long may be shorter.
             if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
                 raise
-            name = self._otherwise_spelled(directory, dir_fd, asked)
+            name = self._otherwise_spelled(directory, dir_fd, requested)
             if name is None:
                 raise
         try:
@@ -299,23 +307,25 @@ class FoldedNames:
         except FileNotFoundError:
             # The host was faster: what it is called now, if it is there.
             self.forget(directory)
-            name = self._otherwise_spelled(directory, dir_fd, asked)
+            name = self._otherwise_spelled(directory, dir_fd, requested)
             if name is None:
                 raise
         return name, os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
 
-    def existing(self, directory: Inode, dir_fd: int, asked: bytes) -> bytes:
+    def existing(self, directory: Inode, dir_fd: int, requested: bytes) -> bytes:
         self._prepare_change(directory, dir_fd)
         try:
-            return self.find(directory, dir_fd, asked)[0]
+            return self.find(directory, dir_fd, requested)[0]
         except FileNotFoundError:
-            return asked
+            return requested
 
-    def new(self, directory: Inode, dir_fd: int, asked: bytes, *, may_exist: bool = False) -> bytes:
-        stored = self._rules.stored(asked)
+    def new(
+        self, directory: Inode, dir_fd: int, requested: bytes, *, may_exist: bool = False
+    ) -> bytes:
+        stored = self._rules.stored(requested)
         self._prepare_change(directory, dir_fd)
         try:
-            name, _ = self.find(directory, dir_fd, asked)
+            name, _ = self.find(directory, dir_fd, requested)
         except FileNotFoundError:
             return stored
         if may_exist:
@@ -326,13 +336,13 @@ class FoldedNames:
         return self._rules.key(one) == self._rules.key(other)
 
     def target(
-        self, directory: Inode, dir_fd: int, asked: bytes
+        self, directory: Inode, dir_fd: int, requested: bytes
     ) -> tuple[bytes, os.stat_result | None]:
         self._prepare_change(directory, dir_fd)
         try:
-            return self.find(directory, dir_fd, asked)
+            return self.find(directory, dir_fd, requested)
         except FileNotFoundError:
-            return self._rules.stored(asked), None
+            return self._rules.stored(requested), None
 
     def key(self, name: bytes) -> bytes:
         return self._rules.key(name)
@@ -340,17 +350,17 @@ class FoldedNames:
     def negative_spelling(self, directory: Inode, name: bytes) -> bytes | None:
         return self._missing.pop((directory.number, self._rules.key(name)), None)
 
-    def stored(self, asked: bytes) -> bytes:
-        return self._rules.stored(asked)
+    def stored_name(self, requested: bytes) -> bytes:
+        return self._rules.stored(requested)
 
-    def shown(self, dir_fd: int, name: bytes) -> bytes:
+    def display_name(self, dir_fd: int, name: bytes) -> bytes:
         shown = self._rules.shown(name)
         if shown != name and _exists(dir_fd, shown):
             return name  # the host holds both: no two entries of a listing are the same
         return shown
 
-    def respell(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> bytes:
-        stored = self._stored(asked)
+    def respell(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> bytes:
+        stored = self._stored_name(requested)
         if stored == name:
             return name
         # The replacing itself was atomic; now it gets the spelling it was given,
@@ -364,28 +374,30 @@ class FoldedNames:
                 return name
             os.rename(name, stored, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         self._index_without(directory, dir_fd, name)
-        self._end_names()
+        self._invalidate_all_names()
         return stored
 
-    def believed(self, name: bytes, asked: bytes, lifetimes: CacheTimeouts) -> CacheTimeouts:
-        if name == asked and self._may_cache:
-            self._ever_cached |= lifetimes.entry_timeout_ns > 0
-            return lifetimes
-        return CacheTimeouts(0, lifetimes.attr_timeout_ns)
+    def entry_timeouts(
+        self, name: bytes, requested: bytes, timeouts: CacheTimeouts
+    ) -> CacheTimeouts:
+        if name == requested and self._may_cache:
+            self._ever_cached |= timeouts.entry_timeout_ns > 0
+            return timeouts
+        return CacheTimeouts(0, timeouts.attr_timeout_ns)
 
-    def negative_timeout_ns(self, directory: Inode, asked: bytes, cache_timeout_ns: int) -> int:
+    def negative_timeout_ns(self, directory: Inode, requested: bytes, cache_timeout_ns: int) -> int:
         if cache_timeout_ns <= 0 or not self._may_cache:
             return 0
         self._ever_cached = True
-        place = directory.number, self._rules.key(asked)
-        if self._missing.setdefault(place, asked) != asked:
+        place = directory.number, self._rules.key(requested)
+        if self._missing.setdefault(place, requested) != requested:
             return 0  # one spelling of each is enough to keep track of
-        if len(self._missing) > _MOST_BELIEVED_MISSING:
-            self._end_names()
-            self._missing[place] = asked
+        if len(self._missing) > _MOST_NEGATIVE_ENTRIES:
+            self._invalidate_all_names()
+            self._missing[place] = requested
         return cache_timeout_ns
 
-    def added(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def added(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
         key = self._rules.key(name)
         index = self._indices.get(directory)
         if index is not None:
@@ -395,19 +407,19 @@ class FoldedNames:
                 index.count += 1
                 self._names_indexed += 1
             index.restamp(os.fstat(dir_fd))
-        if self._missing.pop((directory.number, key), asked) != asked:
-            self._end_names()
+        if self._missing.pop((directory.number, key), requested) != requested:
+            self._invalidate_all_names()
 
-    def renamed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
-        self.added(directory, dir_fd, name, asked)
-        if name != asked:
+    def renamed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        self.added(directory, dir_fd, name, requested)
+        if name != requested:
             # The kernel goes on to believe the object by its new name, as asked.
-            self._end_names()
+            self._invalidate_all_names()
 
-    def removed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def removed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
         self._index_without(directory, dir_fd, name)
-        if name != asked:
-            self._end_names()
+        if name != requested:
+            self._invalidate_all_names()
 
     def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
         identity = directory.device, directory.host_number
@@ -443,15 +455,15 @@ class FoldedNames:
             directories_with_collisions=self._collisions,
             first_collision=self._first_collision,
             names_indexed=self._names_indexed,
-            names_can_be_ended=self._may_cache,
+            names_can_be_invalidated=self._may_cache,
         )
 
-    def _otherwise_spelled(self, directory: Inode, dir_fd: int, asked: bytes) -> bytes | None:
+    def _otherwise_spelled(self, directory: Inode, dir_fd: int, requested: bytes) -> bytes | None:
         try:
             index = self._index(directory, dir_fd)
         except PermissionError:
             return None  # it may be searched and not listed: names are what they are
-        names = index.by_key.get(self._rules.key(asked))
+        names = index.by_key.get(self._rules.key(requested))
         return min(names) if names else None
 
     def _index(self, directory: Inode, dir_fd: int) -> _Index:
@@ -500,31 +512,31 @@ class FoldedNames:
             index.by_key.pop(key, None)
         index.restamp(os.fstat(dir_fd))
 
-    def _end_names(self) -> None:
+    def _invalidate_all_names(self) -> None:
         self._missing.clear()
         if self._may_cache and self._ever_cached:
             self._may_cache = self._increment_epoch()
 
-    def _stored(self, asked: bytes) -> bytes:
+    def _stored_name(self, requested: bytes) -> bytes:
         """As stored, for a name that exists and may be one that cannot be made."""
         try:
-            return self._rules.stored(asked)
+            return self._rules.stored(requested)
         except OSError:
-            return asked
+            return requested
 
-    def _is_respelled(self, directory: Inode, asked: bytes, thread_id: int) -> bool:
+    def _is_respelled(self, directory: Inode, requested: bytes, thread_id: int) -> bool:
         """Whether a thread looks *asked* up to rename another spelling of it to this one.
 
         The same rename may look up the same spelling on its way there ("A/a" to
         "A/A"), so it matters which directory it is looked up in.
         """
-        found = renaming(thread_id)
+        found = rename_in_progress(thread_id)
         if found is None or not found.old or not found.new:
             return False
         key = self._rules.key
         *old_way, old = found.old
         *way, new = found.new
-        if new != asked or old == new or key(old) != key(new):
+        if new != requested or old == new or key(old) != key(new):
             return False
         keys = [key(part) for part in way]
         here = self._way_to(directory)
@@ -534,7 +546,7 @@ class FoldedNames:
         if way[:above] == self._mountpoint:
             return keys[above:] == here
         # Reached by another way: a link, a mount of a part, another view of mounts.
-        return keys[len(keys) - len(here) :] == here and asked not in way
+        return keys[len(keys) - len(here) :] == here and requested not in way
 
     def _way_to(self, directory: Inode) -> list[bytes] | None:
         """The keys of the names from the share's root to *directory*; None if it has no way."""

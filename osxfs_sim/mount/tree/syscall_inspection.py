@@ -30,8 +30,8 @@ _LONGEST_PATH_BYTES = 4096
 _ADDRESS = (1 << 56) - 1
 # A thread sends its request just before it goes to sleep: until then it is
 # "running", and its system call is not told.
-_LOOKS = 200
-_BETWEEN_LOOKS_S = 0.000_1
+_ATTEMPTS = 200
+_BETWEEN_ATTEMPTS_S = 0.000_1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Renaming:
     """The components of the new path."""
 
 
-def renaming(thread_id: int) -> Renaming | None:
+def rename_in_progress(thread_id: int) -> Renaming | None:
     """The rename that a thread waits in; None if it is in none, or it cannot be told.
 
     An exchange is none: it leaves names as they are.
@@ -75,12 +75,12 @@ def renaming(thread_id: int) -> Renaming | None:
 
 def _system_call(thread_id: int) -> list[int]:
     """The number of the system call, and its arguments. ValueError if there is none."""
-    for _ in range(_LOOKS):
+    for _ in range(_ATTEMPTS):
         with open(f"/proc/{thread_id}/syscall", encoding="ascii") as file:
             words = file.read().split()
         if words != ["running"]:
             return [int(word, 0) for word in words[:7]]
-        time.sleep(_BETWEEN_LOOKS_S)
+        time.sleep(_BETWEEN_ATTEMPTS_S)
     raise ValueError("it does not wait")
 
 

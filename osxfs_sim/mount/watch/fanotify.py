@@ -79,7 +79,7 @@ class FanotifyWatcher:
     """Host changes by fanotify; a Watcher. Not thread-safe."""
 
     kind = "fanotify"
-    notes_own = False
+    needs_own_changes = False
 
     def __init__(self, root: Inode, root_fd: int) -> None:
         """Mark what *root_fd* is on, or get ready to mark directories. Raises MountError."""
@@ -138,7 +138,7 @@ class FanotifyWatcher:
     def fileno(self) -> int:
         return self._fd
 
-    def follow(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
+    def watch(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
         if directory.device != self._device:
             return False
         try:
@@ -160,7 +160,7 @@ class FanotifyWatcher:
         self._handles[directory] = handle
         return True
 
-    def unfollow(self, directory: Inode) -> None:
+    def unwatch(self, directory: Inode) -> None:
         handle = self._drop(directory)
         if handle is None or handle in self._by_handle or not self._marks_directories:
             return
@@ -275,10 +275,10 @@ class FanotifyWatcher:
             return None
         return directory.parent, directory.name
 
-    def own(self, directory: Inode, name: bytes, dir_fd: int) -> None:
+    def record_own_change(self, directory: Inode, name: bytes, dir_fd: int) -> None:
         pass
 
-    def own_fd(self, fd: int) -> None:
+    def record_own_change_fd(self, fd: int) -> None:
         pass
 
     def close(self) -> None:

@@ -100,7 +100,7 @@ class InotifyWatcher:
     """Host changes by inotify; a Watcher. Not thread-safe."""
 
     kind = "inotify"
-    notes_own = True
+    needs_own_changes = True
 
     def __init__(self, root: Inode, root_fd: int) -> None:
         """Raises MountError where the kernel gives no more of it."""
@@ -128,7 +128,7 @@ class InotifyWatcher:
     def fileno(self) -> int:
         return self._fd
 
-    def follow(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
+    def watch(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
         if directory.device != self._device:
             return False
         try:
@@ -141,7 +141,7 @@ class InotifyWatcher:
                 self.refused += 1
             return False
         if self._watches.get(directory) != watch:
-            self.unfollow(directory)
+            self.unwatch(directory)
             before = self._by_watch.get(watch)
             if before is not None:
                 del self._watches[before]
@@ -149,7 +149,7 @@ class InotifyWatcher:
             self._watches[directory] = watch
         return True
 
-    def unfollow(self, directory: Inode) -> None:
+    def unwatch(self, directory: Inode) -> None:
         watch = self._watches.pop(directory, None)
         if watch is None:
             return
@@ -307,7 +307,7 @@ class InotifyWatcher:
     def _is_as_left(self, status: os.stat_result) -> bool:
         return self._own_objects.get((status.st_dev, status.st_ino)) == _state(status)
 
-    def own(self, directory: Inode, name: bytes, dir_fd: int) -> None:
+    def record_own_change(self, directory: Inode, name: bytes, dir_fd: int) -> None:
         watch = self._watches.get(directory)
         key = (-1 if watch is None else watch, name)
         own = self._own_names.get(key) or _OwnName()
@@ -332,7 +332,7 @@ class InotifyWatcher:
         if len(self._own_names) > _OWN_KEPT:
             self._own_names.popitem(last=False)
 
-    def own_fd(self, fd: int) -> None:
+    def record_own_change_fd(self, fd: int) -> None:
         if self._times_tell:
             self._note(os.fstat(fd))
 

@@ -59,7 +59,7 @@ class Watcher(Protocol):
 
     kind: str
     """"fanotify" or "inotify"."""
-    notes_own: bool
+    needs_own_changes: bool
     """Whether own() and own_fd() must be called at all."""
     refused: int
     """Directories that could not be followed because the kernel had no watch left."""
@@ -67,7 +67,7 @@ class Watcher(Protocol):
     def fileno(self) -> int:
         """Readable when there is something to read."""
 
-    def follow(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
+    def watch(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
         """See changes in *directory* and of itself from now on.
 
         Must be called before anything below or about it is answered, and again
@@ -77,7 +77,7 @@ class Watcher(Protocol):
         to be read by us, or no longer there.
         """
 
-    def unfollow(self, directory: Inode) -> None:
+    def unwatch(self, directory: Inode) -> None:
         """The guest has forgotten it: its changes are passed over from now on."""
 
     def read(self, most: int) -> Sequence[HostChange | Lost]:
@@ -87,7 +87,7 @@ class Watcher(Protocol):
         kernel is left over: what comes next makes fileno() readable.
         """
 
-    def own(self, directory: Inode, name: bytes, dir_fd: int) -> None:
+    def record_own_change(self, directory: Inode, name: bytes, dir_fd: int) -> None:
         """Our server has just changed *name* in *dir_fd* for the guest.
 
         For each name that a request put there, took away or changed the object of,
@@ -95,7 +95,7 @@ class Watcher(Protocol):
         the directory itself.
         """
 
-    def own_fd(self, fd: int) -> None:
+    def record_own_change_fd(self, fd: int) -> None:
         """Our server has just changed the object behind *fd*: its content or attributes."""
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from osxfs_sim.mount.tree.overlaps import Overlaps
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners
 from osxfs_sim.mount.writeback.guest_view import GuestView, guest_parent
 
-_HELD_KINDS = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
+_DEFERRABLE_KINDS = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
 # Who may not be changed, or not in all ways (chattr(1)): the host has to say.
 _FIXED = syscalls.STATX_ATTR_IMMUTABLE | syscalls.STATX_ATTR_APPEND
 _NOBODY = KnownCaller(-1, -1)
@@ -52,9 +52,9 @@ class Deferral:
         self._mounts_fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         self._mounts = select.poll()
         self._mounts.register(self._mounts_fd, select.POLLPRI)
-        self._looked_by: Request | None = None
+        self._facts_read_by: Request | None = None
         """Whose look at the host what is below is of."""
-        self._looked_at: set[Inode] = set()
+        self._facts_read_of: set[Inode] = set()
 
     def close(self) -> None:
         os.close(self._mounts_fd)
@@ -85,23 +85,23 @@ class Deferral:
         facts = inode.facts
         if facts is not None and inode.overlay is not None and facts.mount_id:
             return facts
-        if request is not None and request is self._looked_by:
-            if inode in self._looked_at:
+        if request is not None and request is self._facts_read_by:
+            if inode in self._facts_read_of:
                 return facts
         else:
-            self._looked_by = request
-            self._looked_at.clear()
-        looked, failure = self._attempt(self._look, inode)
+            self._facts_read_by = request
+            self._facts_read_of.clear()
+        looked, failure = self._attempt(self._read_facts, inode)
         if failure:
             return None
         if facts is not None and inode.overlay is not None:
             # What is held is of the object that it was.
             looked = looked._replace(generation=facts.generation)
         inode.facts = looked
-        self._looked_at.add(inode)
+        self._facts_read_of.add(inode)
         return looked  # type: ignore[no-any-return]
 
-    def _look(self, inode: Inode) -> Facts:
+    def _read_facts(self, inode: Inode) -> Facts:
         """Raises OSError."""
         if inode.is_directory and inode.parent is not None:
             # By its name: what may be mounted there, its descriptor does not show.
@@ -112,12 +112,12 @@ class Deferral:
         else:
             dir_fd, name, status = self._backing.find(inode)
             name = b"" if name == b"." else name
-        facts = generations.look(dir_fd, name, status)
+        facts = generations.read_facts(dir_fd, name, status)
         owners = self._owners.ids(dir_fd, name, status, _NOBODY)
         inode.shown = Shown(status.st_mode, status.st_uid, status.st_gid, *owners)
         return facts
 
-    def look_for_mounts(self) -> None:
+    def check_mounts(self) -> None:
         """Has anything been mounted since? Then where it was has to be looked at again."""
         if self._mounts.poll(0):
             self._mount_id = syscalls.more_status(self._inodes.root.path_fd, b"")[1]
@@ -125,7 +125,7 @@ class Deferral:
                 if inode.facts is not None:
                     inode.facts = inode.facts._replace(mount_id=0)
 
-    def holds_in(self, request: Request, directory: Inode) -> bool:
+    def may_defer_in(self, request: Request, directory: Inode) -> bool:
         """Whether a name in *directory* may be held."""
         if self.is_stronger(directory, request):
             return False
@@ -140,9 +140,9 @@ class Deferral:
         status, _ = self._attempt(self._view.status, directory)
         return status is not None and not status.st_mode & modes.S_ISVTX
 
-    def holds(self, request: Request | None, inode: Inode) -> bool:
+    def may_defer(self, request: Request | None, inode: Inode) -> bool:
         """Whether a change of the object itself may be held."""
-        if inode.kind not in _HELD_KINDS or inode is self._inodes.root:
+        if inode.kind not in _DEFERRABLE_KINDS or inode is self._inodes.root:
             return False
         overlay = inode.overlay
         if overlay is not None and (overlay.local_only or overlay.orphan):

@@ -7,7 +7,13 @@ from pyfuse3 import FUSEError
 
 from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.model.write_back import Change
-from osxfs_sim.mount.loop.notifications import Attributes, EndAnswers, Ending, Entry, Pages
+from osxfs_sim.mount.loop.notifications import (
+    InvalAttributes,
+    InvalEntry,
+    Invalidate,
+    Invalidation,
+    InvalPages,
+)
 from osxfs_sim.mount.requests.handle_table import HandleTable
 from osxfs_sim.mount.requests.host_calls import HostCalls
 from osxfs_sim.mount.tree.backing import Backing
@@ -27,10 +33,10 @@ class GuestSide:
         inodes: InodeTable,
         backing: Backing,
         spellings: Spellings,
-        name_sets: CompleteDirectories[Inode] | None,
+        complete_directories: CompleteDirectories[Inode] | None,
         handles: HandleTable,
         evict: Callable[[Inode], None],
-        end_answers: EndAnswers,
+        invalidate: Invalidate,
     ) -> None:
         """*evict* is told of what the guest refers to no more, and of which nothing is held."""
         self.sync_errors = SyncErrors()
@@ -40,35 +46,35 @@ class GuestSide:
         self._inodes = inodes
         self._backing = backing
         self._spellings = spellings
-        self._name_sets = name_sets
+        self._complete_directories = complete_directories
         self._handles = handles
         self._evict = evict
-        self._end_answers = end_answers
+        self._invalidate = invalidate
 
     def was_set_aside(
         self, changes: "list[Change[Inode]]", shown_anew: set[Inode], code: int
     ) -> None:
         """The host has refused *changes*: what the guest was told by them is true no more."""
-        endings: dict[Ending, None] = {}
+        invalidations: dict[Invalidation, None] = {}
         for change in changes:
             concerned = {change.target, *change.directories}
             for inode in concerned:
                 self.sync_errors.happened(inode, code, self._handles.of(inode))
             for directory, name, _ in name_effects(change):
                 self.has_name(directory, name)  # it may be there still
-                if directory.children is not None and directory.told(name) is not None:
-                    del directory.children[name]
-                endings[Entry(directory.number, name)] = None
-                endings[Attributes(directory.number, None)] = None
+                if directory.sent_dentries is not None and directory.sent_dentry(name) is not None:
+                    del directory.sent_dentries[name]
+                invalidations[InvalEntry(directory.number, name)] = None
+                invalidations[InvalAttributes(directory.number, None)] = None
         for inode in shown_anew:
-            endings[Pages(inode.number, None)] = None
-        self._end_answers(endings)
+            invalidations[InvalPages(inode.number, None)] = None
+        self._invalidate(invalidations)
 
     def evict_if_forgotten(self, inode: Inode) -> None:
         """Nothing is held of *inode* any more: has the kernel forgotten it meanwhile?"""
-        if not self._inodes.knows(inode) or self._inodes.let_go(inode):
+        if not self._inodes.knows(inode) or self._inodes.evict(inode):
             self._evict(inode)
-        while (unneeded := self._inodes.take_unneeded()) is not None:
+        while (unneeded := self._inodes.pop_unneeded()) is not None:
             self._evict(unneeded)
 
     def created_on_host(self, inode: Inode) -> None:
@@ -107,8 +113,8 @@ class GuestSide:
 
     def has_name(self, directory: Inode, name: bytes) -> None:
         """The guest has put *name* there."""
-        if self._name_sets is not None:
-            self._name_sets.added(directory, self._spellings.key(name))
+        if self._complete_directories is not None:
+            self._complete_directories.added(directory, self._spellings.key(name))
 
     def check_synced(self, handle: int, inode: Inode) -> None:
         """For fsync(2). Raises FUSEError where something was set aside, once."""
@@ -117,7 +123,7 @@ class GuestSide:
             raise FUSEError(failure)
 
 
-class HeldEviction:
+class PendingEviction:
     """What the guest refers to no more, where something may be held of it: then it stays."""
 
     def __init__(

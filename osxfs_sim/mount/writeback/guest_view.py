@@ -67,7 +67,7 @@ class GuestView:
     def identify(
         self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
     ) -> tuple[Inode, os.stat_result]:
-        known = self._inodes.known(status)
+        known = self._inodes.find(status)
         if (
             known is not None
             and known.overlay is not None
@@ -86,7 +86,7 @@ class GuestView:
             return status_of_local_only(inode)
         return laid_over(overlay, self._backing.status(inode))
 
-    def held_attributes(
+    def pending_attributes(
         self, inode: Inode, name: bytes, caller: Caller, *, is_cached: bool
     ) -> EntryAttributes:
         """The attributes of an object that is reached by a held name, or not on the host."""
@@ -96,23 +96,23 @@ class GuestView:
         if overlay is not None and overlay.local_only:
             status, ids = status_of_local_only(inode), (caller.uid, caller.gid)
             if is_cached:
-                timeouts = self._caching.of_local(name, status)
+                timeouts = self._caching.local_timeouts(name, status)
         else:
             fd, host_name, status = self._backing.find(inode)
             ids = self._owners.ids(fd, host_name, status, caller)
             if is_cached:
-                timeouts = self._caching.of_attributes(inode, status)
+                timeouts = self._caching.attr_timeouts(inode, status)
         return self.show(inode, status, ids, timeouts)
 
-    def held_entry(
+    def pending_entry(
         self, parent: Inode, name: bytes, inode: Inode, caller: Caller
     ) -> EntryAttributes:
         """As _held_attributes, for an answer that names the object."""
-        is_cached = parent.followed is not False
-        entry = self.held_attributes(inode, name, caller, is_cached=is_cached)
-        inode.lookups += 1
-        if parent.children is not None:
-            parent.children[name] = inode
+        is_cached = parent.watched is not False
+        entry = self.pending_attributes(inode, name, caller, is_cached=is_cached)
+        inode.nlookup += 1
+        if parent.sent_dentries is not None:
+            parent.sent_dentries[name] = inode
         return entry
 
 
@@ -124,7 +124,7 @@ def merged(names: list[bytes], overlay: dict[bytes, bool]) -> list[bytes]:
     return shown + [name for name, is_there in overlay.items() if is_there]
 
 
-class HeldListing(Layer):
+class OverlayListing(Layer):
     """A listing with what is held laid over the host's names."""
 
     next: Source
@@ -135,7 +135,7 @@ class HeldListing(Layer):
 
     def names(self, fh: int, listing: Listing) -> list[bytes]:
         names: list[bytes] = self.next.names(fh, listing)
-        together = merged(names[2:], listing.held)
+        together = merged(names[2:], listing.pending_names)
         # Positions that were told before stay what they were, though names have moved from
         # what is held to the host's own order.
         present = set(together)
@@ -167,14 +167,14 @@ class HeldListing(Layer):
         if known.inode is None:
             return 1  # gone since the listing began: passed over
         caller: Any = listing.caller
-        entry = self._view.held_entry(directory, name, known.inode, caller)
+        entry = self._view.pending_entry(directory, name, known.inode, caller)
         if not pyfuse3.readdir_reply(token, name, entry, position + 1):
-            known.inode.lookups -= 1
+            known.inode.nlookup -= 1
             return 0
         return DIRENTPLUS_BYTES + len(name)
 
 
-class HeldOperations(Layer):
+class OverlayOperations(Layer):
     """The host's part of requests, where the host may have nothing yet."""
 
     next: HostOperations
@@ -189,5 +189,5 @@ class HeldOperations(Layer):
     ) -> EntryAttributes:
         inode = self._inodes[number]
         if inode.is_local_only:  # what it is open by is nothing of the host's yet
-            return self._view.held_attributes(inode, b"", ctx, is_cached=is_cached)
+            return self._view.pending_attributes(inode, b"", ctx, is_cached=is_cached)
         return self.next.getattr(number, ctx, is_cached=is_cached)

@@ -46,7 +46,7 @@ from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.overlaps import Overlaps
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners
 from osxfs_sim.mount.tree.pending import drop_overlay, overlay_of
-from osxfs_sim.mount.tree.set_id import ends_set_id_alone, without_set_id
+from osxfs_sim.mount.tree.set_id import only_clears_set_id, without_set_id
 from osxfs_sim.mount.tree.xattrs import GuestAttributes
 from osxfs_sim.mount.writeback.deferral import Deferral
 from osxfs_sim.mount.writeback.guest_side import GuestSide
@@ -59,8 +59,8 @@ from osxfs_sim.mount.writeback.writeback import WriteBack
 _READ, _WRITE, _SEARCH = 4, 2, 1
 # Room on the host that is left to others: a full disk is met when the guest writes, not later.
 _SPARE_BYTES = 16 << 20
-_LOOK_FOR_ROOM_NS = 50_000_000
-_NEVER_NS = -2 * _LOOK_FOR_ROOM_NS  # also on a machine just booted
+_READ_ROOM_NS = 50_000_000
+_NEVER_NS = -2 * _READ_ROOM_NS  # also on a machine just booted
 _FEW_OBJECTS = 1_000
 
 
@@ -98,7 +98,7 @@ class WriteBackHandlers(Layer):
         self._side = side
         self._deferral = deferral
         self._limits = deferral.limits
-        self._holds_in, self._holds = deferral.holds_in, deferral.holds
+        self._may_defer_in, self._may_defer = deferral.may_defer_in, deferral.may_defer
         self._calls = calls
         self._attempt, self._errno_of = calls.attempt, calls.errno_of
         self._crossings = crossings
@@ -116,20 +116,20 @@ class WriteBackHandlers(Layer):
         self._privileged = server_is_root
         self._kernel_writes_back = kernel_writes_back
         self._null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._room_looked_ns = _NEVER_NS
+        self._room_read_ns = _NEVER_NS
         self._room_bytes = self._room_objects = self._block_bytes = 0
 
     def close(self) -> None:
         os.close(self._null_fd)
         self._deferral.close()
 
-    async def _hold(
+    async def _defer(
         self, request: Request, size_bytes: int, work: Callable[..., Any], *arguments: Any
     ) -> Any:
         """Do *work*, which holds a change, when there is room for one, and answer at once."""
         await self._wait_for_room(request, size_bytes)
         answer, failure = self._attempt(work, *arguments)
-        self._acknowledged(OperationClass.METADATA, request)
+        self._record_latency(OperationClass.METADATA, request)
         if failure:
             raise FUSEError(failure)
         return answer
@@ -142,13 +142,13 @@ class WriteBackHandlers(Layer):
             await self.write_back.room_for(size_bytes)
         except OSError as error:
             raise FUSEError(error.errno or errno.EIO) from error
-        return request.again()
+        return request.restarted()
 
-    def _acknowledged(self, operation_class: OperationClass, request: Request) -> None:
+    def _record_latency(self, operation_class: OperationClass, request: Request) -> None:
         achieved_ns = time.monotonic_ns() - request.arrival_ns
         self.write_back.acknowledged.add(operation_class, 0, achieved_ns)
 
-    async def _through(
+    async def _write_through(
         self,
         request: Request,
         inodes: Sequence[Inode | None],
@@ -156,18 +156,18 @@ class WriteBackHandlers(Layer):
         *arguments: Any,
     ) -> Any:
         """Have *handler* ask the host, once that has everything that is held of *inodes*."""
-        request = await self._settle(request, *inodes)
+        request = await self._flush(request, *inodes)
         return await handler(request, *arguments)
 
-    async def _settle(self, request: Request, *inodes: Inode | None) -> Request:
+    async def _flush(self, request: Request, *inodes: Inode | None) -> Request:
         """Wait until the host has what the guest has changed of *inodes*, and what that needs.
 
         Returns the request as which to go on.
         """
         needed = max((self._needed(each) for each in inodes if each is not None), default=0)
-        return await self._reach(request, needed)
+        return await self._wait_flushed(request, needed)
 
-    async def _reach(self, request: Request, sequence: int) -> Request:
+    async def _wait_flushed(self, request: Request, sequence: int) -> Request:
         """Wait until the host has all changes up to this one."""
         if sequence < self.write_back.changes.oldest_sequence:
             return request
@@ -175,7 +175,7 @@ class WriteBackHandlers(Layer):
             await self.write_back.wait_flushed(sequence)
         except OSError as error:
             raise FUSEError(error.errno or errno.EIO) from error
-        return request.again()  # what follows is a request of its own
+        return request.restarted()  # what follows is a request of its own
 
     def _needed(self, inode: Inode) -> int:
         """The last change that *inode* needs to be what and where the guest has it.
@@ -228,7 +228,7 @@ class WriteBackHandlers(Layer):
             self._check_permits(here, _SEARCH)
             here = guest_parent(here)
 
-    def _mode_is_held(self, inode: Inode | None) -> bool:
+    def _mode_is_pending(self, inode: Inode | None) -> bool:
         """Whether the host has other modes yet, of *inode* or of a directory above it."""
         for _ in range(_DEEPEST):
             if inode is None:
@@ -274,9 +274,9 @@ class WriteBackHandlers(Layer):
         try:
             return await handler(request, *arguments)
         except FUSEError as error:
-            if error.errno != errno.EACCES or not any(map(self._mode_is_held, inodes)):
+            if error.errno != errno.EACCES or not any(map(self._mode_is_pending, inodes)):
                 raise
-        request = await self._settle(request, *inodes)
+        request = await self._flush(request, *inodes)
         return await handler(request, *arguments)
 
     # What the guest is shown
@@ -297,13 +297,13 @@ class WriteBackHandlers(Layer):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         dir_fd = self._backing.directory_fd(parent)
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-        inode = self._inodes.known(status)
+        inode = self._inodes.find(status)
         if inode is not None and inode.overlay is not None:
             return inode, laid_over(inode.overlay, status)
         return inode, status
 
-    def inode_called(self, parent_number: int, asked: bytes) -> Inode | None:
-        return self._in_guest(self._inodes[parent_number], asked)[0]
+    def inode_called(self, parent_number: int, requested: bytes) -> Inode | None:
+        return self._in_guest(self._inodes[parent_number], requested)[0]
 
     def _exists_in_guest(self, parent: Inode, name: bytes) -> bool:
         try:
@@ -354,16 +354,16 @@ class WriteBackHandlers(Layer):
                 inode = known.inode
                 if inode.is_local_only:
                     return self._calls.answer(
-                        request, self._view.held_entry, parent, name, inode, ctx
+                        request, self._view.pending_entry, parent, name, inode, ctx
                     )
-                return self._look_up_held(request, parent, name, inode, ctx)
+                return self._look_up_pending(request, parent, name, inode, ctx)
             if overlay.local_only and len(name) > self._limits.name_bytes:
                 return self._calls.answer(request, _too_long)
             if known is not None or overlay.local_only:
                 return self.next.answer_missing(parent, name)
         return self.next.lookup(request, parent_inode, name, ctx)
 
-    async def _look_up_held(
+    async def _look_up_pending(
         self, request: Request, parent: Inode, name: bytes, inode: Inode, ctx: RequestContext
     ) -> EntryAttributes:
         """What the guest has given a name. Where the host has taken it away, who wins is settled.
@@ -372,12 +372,12 @@ class WriteBackHandlers(Layer):
         """
         try:
             entry: EntryAttributes = await self._calls.cross(
-                request, self._view.held_entry, parent, name, inode, ctx
+                request, self._view.pending_entry, parent, name, inode, ctx
             )
         except FUSEError as error:
             if error.errno != errno.ESTALE:
                 raise
-            request = await self._settle_stale(request, inode)
+            request = await self._flush_stale(request, inode)
         else:
             return entry
         known = parent.overlay.name(name) if parent.overlay is not None else None
@@ -385,10 +385,10 @@ class WriteBackHandlers(Layer):
             raise FUSEError(errno.ESTALE)  # it was changed again meanwhile
         return await self._look_up(request, parent.number, name, ctx)
 
-    async def _settle_stale(self, request: Request, inode: Inode) -> Request:
+    async def _flush_stale(self, request: Request, inode: Inode) -> Request:
         """Have the host get what is held of *inode* now. Raises FUSEError (ESTALE) if it cannot."""
         try:
-            return await self._settle(request, inode)
+            return await self._flush(request, inode)
         except FUSEError:
             raise FUSEError(errno.ESTALE) from None
 
@@ -412,16 +412,16 @@ class WriteBackHandlers(Layer):
     def _check_room(self, size_bytes: int, *, objects: int = 0) -> None:
         """Whether the host has room for all that is held, and for this. Raises OSError."""
         now_ns = time.monotonic_ns()
-        if now_ns - self._room_looked_ns > _LOOK_FOR_ROOM_NS:
-            self._look_for_room(now_ns)
-            self._deferral.look_for_mounts()
+        if now_ns - self._room_read_ns > _READ_ROOM_NS:
+            self._read_room(now_ns)
+            self._deferral.check_mounts()
         if not self._has_room(size_bytes, objects):
-            if self._room_looked_ns != now_ns:
-                self._look_for_room(now_ns)
+            if self._room_read_ns != now_ns:
+                self._read_room(now_ns)
             if not self._has_room(size_bytes, objects):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _look_for_room(self, now_ns: int) -> None:
+    def _read_room(self, now_ns: int) -> None:
         host = os.fstatvfs(self._inodes.root.path_fd)
         if host.f_flag & os.ST_RDONLY:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
@@ -434,7 +434,7 @@ class WriteBackHandlers(Layer):
             self._block_bytes = host.f_frsize
         if host.f_files:  # some file systems have inodes as long as they have room
             self._room_objects = host.f_favail
-        self._room_looked_ns = now_ns
+        self._room_read_ns = now_ns
 
     def _has_room(self, size_bytes: int, objects: int) -> bool:
         changes = self.write_back.changes
@@ -444,7 +444,7 @@ class WriteBackHandlers(Layer):
         if objects > self._room_objects:
             return False
         if self._room_objects - objects < _FEW_OBJECTS:
-            self._room_looked_ns = _NEVER_NS  # what crosses meanwhile counts: look again each time
+            self._room_read_ns = _NEVER_NS  # what crosses meanwhile counts: look again each time
         return changes.bytes + size_bytes + objects * self._block_bytes <= self._room_bytes
 
     def _defer_make(
@@ -489,7 +489,7 @@ class WriteBackHandlers(Layer):
     ) -> EntryAttributes:
         parent = self._inodes[parent_number]
         inode = self._defer_make(parent, name, mode, ctx, target)
-        return self._view.held_entry(parent, name, inode, ctx)
+        return self._view.pending_entry(parent, name, inode, ctx)
 
     def mknod(
         self,
@@ -502,11 +502,11 @@ class WriteBackHandlers(Layer):
     ) -> Coroutine[Any, Any, EntryAttributes]:
         handler = self.next.mknod
         parent = self._inodes[parent_inode]
-        if modes.S_ISREG(mode) and self._holds_in(request, parent):
+        if modes.S_ISREG(mode) and self._may_defer_in(request, parent):
             return self._as_permitted(
                 request,
                 (parent,),
-                self._hold,
+                self._defer,
                 0,
                 self._made_in_guest,
                 parent_inode,
@@ -517,7 +517,7 @@ class WriteBackHandlers(Layer):
         return self._as_permitted(
             request,
             (parent,),
-            self._through,
+            self._write_through,
             (parent,),
             handler,
             parent_inode,
@@ -532,13 +532,21 @@ class WriteBackHandlers(Layer):
     ) -> Coroutine[Any, Any, EntryAttributes]:
         handler = self.next.mkdir
         parent = self._inodes[parent_inode]
-        if not self._holds_in(request, parent) or not self._may_have_more_links(parent):
+        if not self._may_defer_in(request, parent) or not self._may_have_more_links(parent):
             return self._as_permitted(
-                request, (parent,), self._through, (parent,), handler, parent_inode, name, mode, ctx
+                request,
+                (parent,),
+                self._write_through,
+                (parent,),
+                handler,
+                parent_inode,
+                name,
+                mode,
+                ctx,
             )
         mode = modes.S_IFDIR | modes.S_IMODE(mode)
         return self._as_permitted(
-            request, (parent,), self._hold, 0, self._made_in_guest, parent_inode, name, mode, ctx
+            request, (parent,), self._defer, 0, self._made_in_guest, parent_inode, name, mode, ctx
         )
 
     def symlink(
@@ -546,11 +554,11 @@ class WriteBackHandlers(Layer):
     ) -> Coroutine[Any, Any, EntryAttributes]:
         handler = self.next.symlink
         parent = self._inodes[parent_inode]
-        if not self._holds_in(request, parent) or len(target) > self._limits.link_target_bytes:
+        if not self._may_defer_in(request, parent) or len(target) > self._limits.link_target_bytes:
             return self._as_permitted(
                 request,
                 (parent,),
-                self._through,
+                self._write_through,
                 (parent,),
                 handler,
                 parent_inode,
@@ -561,7 +569,7 @@ class WriteBackHandlers(Layer):
         return self._as_permitted(
             request,
             (parent,),
-            self._hold,
+            self._defer,
             0,
             self._made_in_guest,
             parent_inode,
@@ -583,15 +591,15 @@ class WriteBackHandlers(Layer):
         source = guest_parent(target)
         if (
             self._limits.has_links
-            and self._holds_in(request, parent)
-            and self._holds(request, target)
+            and self._may_defer_in(request, parent)
+            and self._may_defer(request, target)
             and self._may_have_more_links(target)
             and self._is_ours(target)
         ):
             return self._as_permitted(
                 request,
                 (parent, source),
-                self._hold,
+                self._defer,
                 0,
                 self._defer_link,
                 target,
@@ -602,7 +610,7 @@ class WriteBackHandlers(Layer):
         handler = self.next.link
         arguments = (inode, new_parent_inode, new_name, ctx)
         return self._as_permitted(
-            request, (parent, source), self._through, (parent, target), handler, *arguments
+            request, (parent, source), self._write_through, (parent, target), handler, *arguments
         )
 
     def _may_have_more_links(self, inode: Inode) -> bool:
@@ -621,7 +629,7 @@ class WriteBackHandlers(Layer):
         self, target: Inode, parent: Inode, name: bytes, ctx: RequestContext
     ) -> EntryAttributes:
         self._check_new(parent, name, is_object=self._limits.links_take_inodes)
-        if not self._holds(None, target):  # it has lost its name while this waited
+        if not self._may_defer(None, target):  # it has lost its name while this waited
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         now_ns = time.time_ns()
         change = Change(
@@ -631,7 +639,7 @@ class WriteBackHandlers(Layer):
         overlay_of(target).ctime_ns = now_ns
         self._names_changed(parent, now_ns)
         self._side.has_name(parent, name)
-        return self._view.held_entry(parent, name, target, ctx)
+        return self._view.pending_entry(parent, name, target, ctx)
 
     def unlink(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
@@ -640,7 +648,7 @@ class WriteBackHandlers(Layer):
         return self._as_permitted(
             request,
             (self._inodes[parent_inode],),
-            self._take_away,
+            self._remove,
             handler,
             Kind.UNLINK,
             parent_inode,
@@ -655,7 +663,7 @@ class WriteBackHandlers(Layer):
         return self._as_permitted(
             request,
             (self._inodes[parent_inode],),
-            self._take_away,
+            self._remove,
             handler,
             Kind.RMDIR,
             parent_inode,
@@ -663,7 +671,7 @@ class WriteBackHandlers(Layer):
             ctx,
         )
 
-    async def _take_away(
+    async def _remove(
         self,
         request: Request,
         handler: Callable[..., Coroutine[Any, Any, None]],
@@ -679,20 +687,24 @@ class WriteBackHandlers(Layer):
         if failure:
             raise FUSEError(failure)
         inode = found[0]
-        if inode is None or not self._holds_in(request, parent) or not self._holds(request, inode):
-            await self._through(request, (parent, inode), handler, parent_number, name, ctx)
+        if (
+            inode is None
+            or not self._may_defer_in(request, parent)
+            or not self._may_defer(request, inode)
+        ):
+            await self._write_through(request, (parent, inode), handler, parent_number, name, ctx)
             return
         asks_host = kind is Kind.RMDIR and not inode.is_local_only
         _, failure = self._attempt(self._defer_removal, kind, parent, name)
         if failure == errno.EACCES and not self._privileged:
             # We may not see whether it is empty; or may not at all, which the host will say.
-            await self._through(request, (parent, inode), handler, parent_number, name, ctx)
+            await self._write_through(request, (parent, inode), handler, parent_number, name, ctx)
             return
         if asks_host:
             # Only the host knows whether a directory of its own is empty.
             await self._crossings.cross(arrived, Operation.READDIRPLUS, 0)
         else:
-            self._acknowledged(OperationClass.METADATA, arrived)
+            self._record_latency(OperationClass.METADATA, arrived)
         if failure:
             raise FUSEError(failure)
 
@@ -712,13 +724,13 @@ class WriteBackHandlers(Layer):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         now_ns = time.time_ns()
         is_last = inode.is_directory or status.st_nlink <= 1
-        self._note_seen(inode)
+        self._record_seen(inode)
         change = Change(kind, inode, time.monotonic_ns(), parent, name, detail=OtherDetail(now_ns))
-        self.write_back.defer(change, loses=[inode] if is_last else [])
+        self.write_back.defer(change, orphaned=[inode] if is_last else [])
         if inode.overlay is not None:
             inode.overlay.ctime_ns = now_ns
         self._names_changed(parent, now_ns)
-        self._untell(parent, name, inode)
+        self._drop_sent_dentry(parent, name, inode)
 
     @staticmethod
     def _names_changed(directory: Inode, now_ns: int) -> None:
@@ -728,11 +740,11 @@ class WriteBackHandlers(Layer):
             overlay.mtime_ns = overlay.ctime_ns = now_ns
 
     @staticmethod
-    def _untell(parent: Inode, name: bytes, inode: Inode) -> None:
+    def _drop_sent_dentry(parent: Inode, name: bytes, inode: Inode) -> None:
         """What was never on the host is not looked for among its changes."""
-        if inode.host_number == 0 and parent.told(name) is inode:
-            assert parent.children is not None
-            del parent.children[name]
+        if inode.host_number == 0 and parent.sent_dentry(name) is inode:
+            assert parent.sent_dentries is not None
+            del parent.sent_dentries[name]
 
     def rename(
         self,
@@ -765,26 +777,26 @@ class WriteBackHandlers(Layer):
         if failure not in (0, errno.ENOENT):
             raise FUSEError(failure)
         replaced = there[0] if there is not None else None
-        holds = (
+        deferrable = (
             moving is not None
             and (there is None or replaced is not None)
             and not flags & ~pyfuse3.RENAME_NOREPLACE
-            and self._holds_in(request, old_parent)
-            and self._holds_in(request, new_parent)
-            and self._holds(request, moving)
-            and (replaced is None or self._holds(request, replaced))
+            and self._may_defer_in(request, old_parent)
+            and self._may_defer_in(request, new_parent)
+            and self._may_defer(request, moving)
+            and (replaced is None or self._may_defer(request, replaced))
             and (
                 old_parent is new_parent
                 or not moving.is_directory
                 or self._may_have_more_links(new_parent)
             )
         )
-        if not holds:
+        if not deferrable:
             if self._overlaps is not None:
                 # A directory may take what is held below it to where nothing may be held.
-                request = await self._reach(request, self.write_back.changes.last_sequence)
+                request = await self._wait_flushed(request, self.write_back.changes.last_sequence)
             involved = (old_parent, new_parent, moving, replaced)
-            await self._through(request, involved, handler, *arguments)
+            await self._write_through(request, involved, handler, *arguments)
             return
         assert moving is not None
         asks_host = replaced is not None and replaced.is_directory and not replaced.is_local_only
@@ -794,12 +806,12 @@ class WriteBackHandlers(Layer):
         if failure == errno.EACCES and not self._privileged:
             # As in _take_away.
             involved = (old_parent, new_parent, moving, replaced)
-            await self._through(request, involved, handler, *arguments)
+            await self._write_through(request, involved, handler, *arguments)
             return
         if asks_host:
             await self._crossings.cross(arrived, Operation.READDIRPLUS, 0)
         else:
-            self._acknowledged(OperationClass.METADATA, arrived)
+            self._record_latency(OperationClass.METADATA, arrived)
         if failure:
             raise FUSEError(failure)
 
@@ -819,7 +831,7 @@ class WriteBackHandlers(Layer):
             replaced, status = self._in_guest(new_parent, new_name)
         except FileNotFoundError:
             status = None
-        loses: list[Inode] = []
+        orphaned: list[Inode] = []
         if replaced is not None and status is not None:
             if flags & pyfuse3.RENAME_NOREPLACE:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
@@ -830,8 +842,8 @@ class WriteBackHandlers(Layer):
         if replaced is not None and status is not None:
             self._check_replaceable(moving, replaced)
             if replaced.is_directory or status.st_nlink <= 1:
-                loses.append(replaced)
-            self._note_seen(replaced)
+                orphaned.append(replaced)
+            self._record_seen(replaced)
         if moving.is_directory and old_parent is not new_parent:
             self._check_permits(moving, _WRITE)  # its ".." changes
         now_ns = time.time_ns()
@@ -847,15 +859,15 @@ class WriteBackHandlers(Layer):
             replaced_is_directory=replaced is not None and replaced.is_directory,
             detail=OtherDetail(now_ns),
         )
-        self.write_back.defer(change, loses=loses)
+        self.write_back.defer(change, orphaned=orphaned)
         overlay = overlay_of(moving)
         overlay.ctime_ns = now_ns
         overlay.guest_place = new_parent, new_name
         if replaced is not None:
             if replaced.overlay is not None:
                 replaced.overlay.ctime_ns = now_ns
-            self._untell(new_parent, new_name, replaced)
-        self._untell(old_parent, old_name, moving)
+            self._drop_sent_dentry(new_parent, new_name, replaced)
+        self._drop_sent_dentry(old_parent, old_name, moving)
         self._names_changed(old_parent, now_ns)
         self._names_changed(new_parent, now_ns)
         self._side.has_name(new_parent, new_name)
@@ -869,7 +881,7 @@ class WriteBackHandlers(Layer):
             if not self._is_empty(replaced):
                 raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
 
-    def _note_seen(self, inode: Inode) -> None:
+    def _record_seen(self, inode: Inode) -> None:
         """What the host's file is like, before the guest first changes it."""
         if inode.kind != modes.S_IFREG or inode.is_local_only:
             return
@@ -886,10 +898,10 @@ class WriteBackHandlers(Layer):
     ) -> Coroutine[Any, Any, EntryAttributes]:
         node = self._inodes[inode]
         if node.is_local_only:
-            return self._calls.answer(request, self._attributes_of_unmade, node, ctx)
-        return self._asked(request, (node,), self.next.getattr, inode, ctx)
+            return self._calls.answer(request, self._local_attributes, node, ctx)
+        return self._ask_host(request, (node,), self.next.getattr, inode, ctx)
 
-    def _asked(
+    def _ask_host(
         self,
         request: Request,
         inodes: Sequence[Inode | None],
@@ -901,8 +913,8 @@ class WriteBackHandlers(Layer):
             return handler(request, *arguments)
         return self._once_allowed(request, inodes, handler, *arguments)
 
-    def _attributes_of_unmade(self, inode: Inode, ctx: RequestContext) -> EntryAttributes:
-        return self._view.held_attributes(inode, b"", ctx, is_cached=True)
+    def _local_attributes(self, inode: Inode, ctx: RequestContext) -> EntryAttributes:
+        return self._view.pending_attributes(inode, b"", ctx, is_cached=True)
 
     def setattr(
         self,
@@ -918,10 +930,10 @@ class WriteBackHandlers(Layer):
         too_large = fields.update_size and attr.st_size > self._limits.file_bytes
         # What is open may be set by that, which we are not always told.
         directories = () if node.open_fds else (guest_parent(node),)
-        if not self._holds(request, node) or too_large:
+        if not self._may_defer(request, node) or too_large:
             arguments = (inode, attr, fields, fh, ctx)
             return self._as_permitted(
-                request, directories, self._through, (node,), handler, *arguments
+                request, directories, self._write_through, (node,), handler, *arguments
             )
         return self._as_permitted(
             request, directories, self._set_in_guest, handler, node, attr, fields, fh, ctx
@@ -939,10 +951,10 @@ class WriteBackHandlers(Layer):
     ) -> EntryAttributes:
         arrived = request
         request = await self._wait_for_room(request, 0)
-        if not self._holds(request, inode):  # it has lost its name while this waited
+        if not self._may_defer(request, inode):  # it has lost its name while this waited
             return await handler(request, inode.number, attr, fields, fh, ctx)
         entry, failure = self._attempt(self._defer_attributes, inode, attr, fields, fh, ctx)
-        self._acknowledged(OperationClass.METADATA, arrived)
+        self._record_latency(OperationClass.METADATA, arrived)
         if failure:
             raise FUSEError(failure)
         return entry  # type: ignore[no-any-return]
@@ -970,7 +982,7 @@ class WriteBackHandlers(Layer):
         elif inode.kind == modes.S_IFREG:
             is_chown = uid is not None or gid is not None
             if is_chown or (size is not None and ctx.uid and self._privileged):
-                mode = self._ended_set_id(status.st_mode)
+                mode = self._cleared_set_id(status.st_mode)
         now_ns = time.time_ns()
         detail = SetDetail(
             size,
@@ -987,7 +999,7 @@ class WriteBackHandlers(Layer):
             self.write_back.pending.descriptors.keep(inode, overlay_of(inode), fh)
         elif not self._privileged:
             self._keep_any_descriptor(inode)
-        return self._view.held_attributes(inode, b"", ctx, is_cached=True)
+        return self._view.pending_attributes(inode, b"", ctx, is_cached=True)
 
     def _keep_any_descriptor(self, inode: Inode) -> None:
         """Of a file that is open: the modes above it may keep us from finding it again."""
@@ -1012,7 +1024,7 @@ class WriteBackHandlers(Layer):
         is_ours = self._is_ours(inode)
         sets_mode = fields.update_mode and not (
             # As before a write, which is the host's to do then.
-            ends_set_id_alone(self._view.status(inode).st_mode, modes.S_IMODE(wanted.st_mode))
+            only_clears_set_id(self._view.status(inode).st_mode, modes.S_IMODE(wanted.st_mode))
             and self._permits(inode, _WRITE)
         )
         if not is_ours and (sets_mode or fields.update_atime or fields.update_mtime):
@@ -1024,7 +1036,7 @@ class WriteBackHandlers(Layer):
             self._check_permits(inode, _WRITE)
 
     @staticmethod
-    def _ended_set_id(mode: int) -> int | None:
+    def _cleared_set_id(mode: int) -> int | None:
         """The bits of *mode* without set-id bits, if it had any that end."""
         kept = without_set_id(modes.S_IMODE(mode))
         return None if kept == modes.S_IMODE(mode) else kept
@@ -1032,7 +1044,7 @@ class WriteBackHandlers(Layer):
     def _defer_set(self, inode: Inode, detail: SetDetail) -> None:
         """The guest sets attributes. Raises OSError."""
         self.write_back.pending.check_not_aside(inode)
-        self._note_seen(inode)
+        self._record_seen(inode)
         overlay = overlay_of(inode)
         if not overlay.orphan:
             self._check_room(0)
@@ -1062,11 +1074,11 @@ class WriteBackHandlers(Layer):
     ) -> Coroutine[Any, Any, bytes]:
         node = self._inodes[inode]
         if node.is_local_only:
-            return self._calls.answer(request, self._held_link_target, node)
-        return self._asked(request, (node,), self.next.readlink, inode, ctx)
+            return self._calls.answer(request, self._pending_link_target, node)
+        return self._ask_host(request, (node,), self.next.readlink, inode, ctx)
 
     @staticmethod
-    def _held_link_target(inode: Inode) -> bytes:
+    def _pending_link_target(inode: Inode) -> bytes:
         assert inode.overlay is not None
         return inode.overlay.link_target
 
@@ -1076,7 +1088,7 @@ class WriteBackHandlers(Layer):
         node = self._inodes[inode]
         if node.overlay is not None and node.overlay.mode is not None:
             return self._calls.answer(request, self._may_access, node, mode)
-        return self._asked(request, (node,), self.next.access, inode, mode, ctx)
+        return self._ask_host(request, (node,), self.next.access, inode, mode, ctx)
 
     def _may_access(self, inode: Inode, mode: int) -> bool:
         """As access(2) would say to the server, whose the object will be."""
@@ -1117,23 +1129,23 @@ class WriteBackHandlers(Layer):
     ) -> Coroutine[Any, Any, FileInfo]:
         node = self._inodes[inode]
         if node.is_local_only:
-            return self._open_while_unmade(request, node, flags, ctx)
+            return self._open_while_local(request, node, flags, ctx)
         if self._kernel_writes_back and flags & os.O_ACCMODE == os.O_WRONLY:
             return self._open_to_fill_pages(request, self.next.open, node, flags, ctx)
-        if flags & os.O_TRUNC and self._holds(request, node):
+        if flags & os.O_TRUNC and self._may_defer(request, node):
             return self._open_and_cut(request, self.next.open, node, flags, ctx)
         return self.next.open(request, inode, flags, ctx)
 
-    async def _open_while_unmade(
+    async def _open_while_local(
         self, request: Request, inode: Inode, flags: int, ctx: RequestContext
     ) -> FileInfo:
         request = await self._wait_for_room(request, 0)
         if inode.is_local_only:
-            return await self._hold(request, 0, self._open_unmade, inode, flags, ctx)  # type: ignore[no-any-return]
+            return await self._defer(request, 0, self._open_local, inode, flags, ctx)  # type: ignore[no-any-return]
         # The host has got it meanwhile.
         return await self._open_in_guest(request, inode.number, flags, ctx)
 
-    def _open_unmade(self, inode: Inode, flags: int, ctx: RequestContext) -> FileInfo:
+    def _open_local(self, inode: Inode, flags: int, ctx: RequestContext) -> FileInfo:
         if inode.overlay is not None and inode.overlay.aside:
             raise StaleError  # the guest's kernel shall look again
         # A descriptor that stands for the host's file: once there is one, it is one.
@@ -1141,7 +1153,7 @@ class WriteBackHandlers(Layer):
         try:
             if flags & os.O_TRUNC:
                 self._cut(inode, ctx)
-            keeps = self._caching.keeps_local_pages(self._view.status(inode))
+            keeps = self._caching.keep_cache_of_local(self._view.status(inode))
             return self._operations.opened(inode, fd, flags, ctx, keeps)
         except BaseException:
             os.close(fd)
@@ -1159,7 +1171,7 @@ class WriteBackHandlers(Layer):
 
         Where the host lets nobody read, writes go past the kernel's pages.
         """
-        cuts = flags & os.O_TRUNC and self._holds(request, inode)
+        cuts = flags & os.O_TRUNC and self._may_defer(request, inode)
         open_ = self._open_and_cut if cuts else self._open_as_it_is
         try:
             return await open_(request, handler, inode, flags & ~os.O_ACCMODE | os.O_RDWR, ctx)
@@ -1191,7 +1203,7 @@ class WriteBackHandlers(Layer):
         """Open a file of the host's, and hold that it is cut."""
         request = await self._wait_for_room(request, 0)
         handle = await handler(request, inode.number, flags & ~os.O_TRUNC, ctx)
-        if self._holds(request, inode):
+        if self._may_defer(request, inode):
             _, failure = self._attempt(self._cut, inode, ctx)
         else:
             _, failure = self._attempt(at.set_size, handle.fh, 0)
@@ -1204,7 +1216,7 @@ class WriteBackHandlers(Layer):
         status = self._view.status(inode)
         mode = None
         if ctx.uid and self._privileged:
-            mode = self._ended_set_id(status.st_mode)
+            mode = self._cleared_set_id(status.st_mode)
         self._defer_set(inode, SetDetail(0, mode, None, None, None, None, time.time_ns()))
 
     def create(
@@ -1217,12 +1229,12 @@ class WriteBackHandlers(Layer):
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
         parent = self._inodes[parent_inode]
-        if not self._holds_in(request, parent):
+        if not self._may_defer_in(request, parent):
             handler = self.next.create
             return self._as_permitted(
                 request,
                 (parent,),
-                self._through,
+                self._write_through,
                 (parent,),
                 handler,
                 parent_inode,
@@ -1232,7 +1244,16 @@ class WriteBackHandlers(Layer):
                 ctx,
             )
         return self._as_permitted(
-            request, (parent,), self._hold, 0, self._create_in_guest, parent, name, mode, flags, ctx
+            request,
+            (parent,),
+            self._defer,
+            0,
+            self._create_in_guest,
+            parent,
+            name,
+            mode,
+            flags,
+            ctx,
         )
 
     def _create_in_guest(
@@ -1247,8 +1268,8 @@ class WriteBackHandlers(Layer):
                     raise
                 # The guest's kernel shall look again, and open what is there.
                 raise StaleError from None
-            keeps = self._caching.keeps_local_pages(self._view.status(inode))
-            entry = self._view.held_entry(parent, name, inode, ctx)
+            keeps = self._caching.keep_cache_of_local(self._view.status(inode))
+            entry = self._view.pending_entry(parent, name, inode, ctx)
             return self._operations.opened(inode, fd, flags, ctx, keeps), entry
         except BaseException:
             os.close(fd)
@@ -1264,7 +1285,7 @@ class WriteBackHandlers(Layer):
     async def _read_overlaid(
         self, request: Request, inode: Inode, fh: int, off: int, size: int
     ) -> bytes:
-        answer, failure = self._attempt(self._read_held, inode, fh, off, size)
+        answer, failure = self._attempt(self._read_dirty, inode, fh, off, size)
         if failure:
             raise FUSEError(failure)
         data, of_host = answer
@@ -1272,7 +1293,7 @@ class WriteBackHandlers(Layer):
             await self._crossings.cross(request, Operation.READ, of_host)
         return bytes(data)
 
-    def _read_held(self, inode: Inode, fd: int, offset: int, size: int) -> tuple[bytearray, int]:
+    def _read_dirty(self, inode: Inode, fd: int, offset: int, size: int) -> tuple[bytearray, int]:
         """The bytes, and how many of them the host had to be asked for."""
         overlay = inode.overlay
         assert overlay is not None
@@ -1297,8 +1318,8 @@ class WriteBackHandlers(Layer):
     async def write(self, request: Request, fh: int, off: int, buf: bytes) -> int:
         inode = self._files[fh]
         length = len(buf)
-        if not self._holds(request, inode) or off + length > self._limits.file_bytes:
-            request = await self._settle(request, inode)
+        if not self._may_defer(request, inode) or off + length > self._limits.file_bytes:
+            request = await self._flush(request, inode)
             return await self.next.write(request, fh, off, buf)
         arrived = request
         has_waited = False
@@ -1311,7 +1332,7 @@ class WriteBackHandlers(Layer):
         if length >= WRITE_IN_THREAD_BYTES:
             _, failure = await in_thread(lambda: self._attempt(journal.put, place, buf))
             is_put = has_waited = True
-        if has_waited and not failure and not self._holds(request, inode):
+        if has_waited and not failure and not self._may_defer(request, inode):
             # It has lost its name while this waited: nothing of it is held any more.
             journal.free(place, length)
             return await self.next.write(request, fh, off, buf)
@@ -1327,7 +1348,7 @@ class WriteBackHandlers(Layer):
             raise FUSEError(failure)
         if fh in self._handles.synchronous:
             await self._sync(request, inode, fh, datasync=True)
-        self._acknowledged(OperationClass.WRITE, arrived)
+        self._record_latency(OperationClass.WRITE, arrived)
         return length
 
     def _defer_write(self, inode: Inode, fd: int, offset: int, length: int, place: int) -> None:
@@ -1335,15 +1356,15 @@ class WriteBackHandlers(Layer):
         self.write_back.pending.check_not_aside(inode)
         self._check_room(length)
         if inode.overlay is None or inode.overlay.seen is None:
-            self._note_seen(inode)
+            self._record_seen(inode)
         overlay = overlay_of(inode)
         size = overlay.size
         if size is None:
             size = 0 if overlay.local_only else os.fstat(fd).st_size
         if fd in self._handles.appending:
             offset = size
-        if fd in self._handles.ending_set_id:
-            mode = self._ended_set_id(self._view.status(inode).st_mode)
+        if fd in self._handles.clearing_set_id:
+            mode = self._cleared_set_id(self._view.status(inode).st_mode)
             if mode is not None:
                 self._defer_set(
                     inode, SetDetail(None, mode, None, None, None, None, time.time_ns())
@@ -1378,20 +1399,20 @@ class WriteBackHandlers(Layer):
 
     async def flush(self, request: Request, fh: int) -> None:
         """close(2) is no sync: nothing crosses for it, and there is nothing to report."""
-        if not self._holds(request, self._files[fh]):
+        if not self._may_defer(request, self._files[fh]):
             await self.next.flush(request, fh)
 
     async def fsync(self, request: Request, fh: int, datasync: bool) -> None:
         await self._sync(request, self._files[fh], fh, datasync=datasync)
 
     async def _sync(self, request: Request, inode: Inode, fh: int, *, datasync: bool) -> None:
-        await self._settle(request, inode)
+        await self._flush(request, inode)
         self._side.check_synced(fh, inode)
         if inode.is_local_only:
             return  # it has no name any more, and never will: there is nothing to find again
         parent_fd, _ = self._attempt(self._open_directory_of, inode)
         await self._calls.cross_in_thread(
-            request.again(),
+            request.restarted(),
             *(_sync_on_host, fh, parent_fd, datasync),
             operation=Operation.FSYNC,
         )
@@ -1408,7 +1429,7 @@ class WriteBackHandlers(Layer):
     ) -> Coroutine[Any, Any, int]:
         node = self._inodes[inode]
         if node.is_local_only:
-            return self._calls.answer(request, self._open_unmade_directory, node, ctx)
+            return self._calls.answer(request, self._open_local_directory, node, ctx)
         if self._privileged:
             return self.next.opendir(request, inode, ctx)
         return self._once_allowed(request, (node,), self._open_directory_permitted, node, ctx)
@@ -1419,7 +1440,7 @@ class WriteBackHandlers(Layer):
         await self._calls.answer(request, self._check_open, inode, os.O_RDONLY)
         return await self.next.opendir(request, inode.number, ctx)
 
-    def _open_unmade_directory(self, inode: Inode, ctx: RequestContext) -> int:
+    def _open_local_directory(self, inode: Inode, ctx: RequestContext) -> int:
         self._check_open(inode, os.O_RDONLY)
         fd = os.dup(self._null_fd)
         self._handles.listings[fd] = Listing(inode, KnownCaller(ctx.uid, ctx.gid))
@@ -1432,7 +1453,7 @@ class WriteBackHandlers(Layer):
             # meanwhile is in here, and what it loses is not in its answer.
             overlay = listing.directory.overlay
             names = (overlay.names if overlay is not None else None) or {}
-            listing.held = {name: each.inode is not None for name, each in names.items()}
+            listing.pending_names = {name: each.inode is not None for name, each in names.items()}
             if fh in self._side.unopened:
                 directory = listing.directory
                 await self._once_allowed(
@@ -1450,12 +1471,12 @@ class WriteBackHandlers(Layer):
                 if error.errno != errno.ESTALE:
                     raise
                 # The host has taken away what the guest has put in it: see _look_up_held().
-                request = await self._settle_stale(request, listing.directory)
-                listing.held = {}
+                request = await self._flush_stale(request, listing.directory)
+                listing.pending_names = {}
                 await self.next.readdir(request, fh, start_id, token)
             return
         if start_id == 0:
-            listing.names = [b".", b"..", *merged([], listing.held)]
+            listing.names = [b".", b"..", *merged([], listing.pending_names)]
         for position in range(start_id, len(listing.names)):
             added, failure = self._attempt(self._listing.add_entry, token, fh, listing, position)
             if failure:
@@ -1470,13 +1491,13 @@ class WriteBackHandlers(Layer):
 
     async def fsyncdir(self, request: Request, fh: int, datasync: bool) -> None:
         directory = self._handles.listings[fh].directory
-        await self._settle(request, directory)
+        await self._flush(request, directory)
         self._side.check_synced(fh, directory)
         if directory.is_local_only:
             return
         if fh in self._side.unopened:
             await self._calls.answer(request, self._side.open_directory, fh, directory)
-        await self.next.fsyncdir(request.again(), fh, datasync)
+        await self.next.fsyncdir(request.restarted(), fh, datasync)
 
     # Extended attributes: the host's at once, and after what is held of the object.
 
@@ -1499,7 +1520,7 @@ class WriteBackHandlers(Layer):
         *arguments: Any,
     ) -> None:
         await self._calls.answer(request, self._guest_attributes.check, name)
-        await self._through(request, (self._inodes[number],), handler, number, *arguments)
+        await self._write_through(request, (self._inodes[number],), handler, number, *arguments)
 
     def getxattr(
         self, request: Request, inode: int, name: bytes, ctx: RequestContext
@@ -1507,7 +1528,7 @@ class WriteBackHandlers(Layer):
         node = self._inodes[inode]
         if node.is_local_only:
             return self._calls.answer(request, self._no_attribute, name)
-        return self._asked(request, (node,), self.next.getxattr, inode, name, ctx)
+        return self._ask_host(request, (node,), self.next.getxattr, inode, name, ctx)
 
     def _no_attribute(self, name: bytes) -> bytes:
         self._guest_attributes.check(name)

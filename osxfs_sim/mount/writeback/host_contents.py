@@ -113,7 +113,7 @@ class HostContents:
             self._now_seen(inode, fd)
 
     def _now_seen(self, inode: Inode, fd: int) -> None:
-        self._namespace.has_changed(inode, fd)
+        self._namespace.record_change(inode, fd)
         if inode.overlay is not None and inode.overlay.seen is not None:
             inode.overlay.seen = what_is_seen(os.fstat(fd))
 

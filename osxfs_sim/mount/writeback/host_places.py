@@ -16,7 +16,7 @@ from osxfs_sim.mount.tree import generations
 from osxfs_sim.mount.tree.backing import Backing, StaleError
 from osxfs_sim.mount.tree.generations import is_same
 from osxfs_sim.mount.tree.inodes import Facts, Inode, InodeTable, Shown
-from osxfs_sim.mount.tree.namespace import Follower, Namespace
+from osxfs_sim.mount.tree.namespace import DirectoryWatcher, Namespace
 from osxfs_sim.mount.tree.owners import Owners
 from osxfs_sim.mount.writeback.conflicts import Conflicts
 from osxfs_sim.mount.writeback.restoring import dress, last_shown, set_times_if_allowed, status_of
@@ -40,7 +40,7 @@ class HostPlaces:
         inodes: InodeTable,
         backing: Backing,
         owners: Owners,
-        watcher: Follower | None,
+        watcher: DirectoryWatcher | None,
         conflicts: Conflicts,
     ) -> None:
         self._namespace = namespace
@@ -127,7 +127,7 @@ class HostPlaces:
         inode.facts = Facts(
             generations.generation(fd, b"", status), above.mount_id if above is not None else 0, 0
         )
-        self._namespace.named(parent, dir_fd, name, name)
+        self._namespace.name_added(parent, dir_fd, name, name)
         if inode.overlay is not None:
             inode.overlay.place = parent, name
             inode.overlay.local_only = False
@@ -135,7 +135,7 @@ class HostPlaces:
             inode.shown = Shown(status.st_mode, status.st_uid, status.st_gid)
             if self._watcher is not None:
                 inode.handle = syscalls.file_handle(fd, b"")
-                inode.followed = self._watcher.follow(inode, dir_fd, name)
+                inode.watched = self._watcher.watch(inode, dir_fd, name)
         inode.changed_ns = time.time_ns()
 
     def make_way(self, parent: Inode, dir_fd: int, name: bytes) -> None:
@@ -144,7 +144,7 @@ class HostPlaces:
         if status is None:
             return  # and has taken it away
         self._conflicts.lose(parent, name)
-        with self._namespace.losing_a_name(parent, dir_fd, name):
+        with self._namespace.removing_name(parent, dir_fd, name):
             if not modes.S_ISDIR(status.st_mode):
                 os.unlink(name, dir_fd=dir_fd)
                 return
@@ -160,7 +160,7 @@ class HostPlaces:
     def names_changed(self, directory: Inode, dir_fd: int, at_ns: int) -> None:
         """The names in *directory* have changed when the guest changed them, and not now."""
         set_times_if_allowed(dir_fd, None, at_ns)
-        self._namespace.has_changed(directory, dir_fd)
+        self._namespace.record_change(directory, dir_fd)
 
     def lies_in(self, directory: Inode, above: Inode) -> bool:
         """Whether *directory* is *above*, or below it, on the host."""

@@ -28,7 +28,7 @@ from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.backing import OPEN_SAFELY, Backing, StaleError
 from osxfs_sim.mount.tree.generations import is_same
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
-from osxfs_sim.mount.tree.namespace import Follower, Namespace
+from osxfs_sim.mount.tree.namespace import DirectoryWatcher, Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners
 from osxfs_sim.mount.writeback.conflicts import Conflicts, OvertakenError
 from osxfs_sim.mount.writeback.host_contents import HostContents, ReadData
@@ -49,7 +49,7 @@ class HostWriter:
         inodes: InodeTable,
         backing: Backing,
         owners: Owners,
-        watcher: Follower | None,
+        watcher: DirectoryWatcher | None,
         read_data: ReadData,
         on_conflict: Callable[[Inode, bytes], None] | None = None,
     ) -> None:
@@ -160,10 +160,10 @@ class HostWriter:
             except (StaleError, FileNotFoundError):
                 self.contents.revive(inode, parent, dir_fd, name)  # the host has removed it
                 return
-            self._namespace.named(parent, dir_fd, name, name)
+            self._namespace.name_added(parent, dir_fd, name, name)
             status = status_of(dir_fd, name)
             if status is not None and inode.is_same(status):
-                self._inodes.found(parent, name, status)
+                self._inodes.find_or_add(parent, name, status)
             self.places.names_changed(parent, dir_fd, change.detail.at_ns)
 
     def _link_now(self, inode: Inode, parent: Inode, dir_fd: int, name: bytes) -> None:
@@ -175,7 +175,7 @@ class HostWriter:
                 if status is None or not is_same(inode, dir_fd, name, status):
                     self.places.make_way(parent, dir_fd, name)
                     at.give_name(fd, dir_fd, name)
-            self._namespace.has_changed(inode, fd)
+            self._namespace.record_change(inode, fd)
 
     def _remove(self, change: "Change[Inode]", remove: Callable[..., None]) -> None:
         inode, parent, name = change.target, change.parent, change.name
@@ -191,9 +191,9 @@ class HostWriter:
                 return
             if self.contents.was_changed(inode, status):
                 self.conflicts.lose(parent, name)
-            with self._namespace.losing_a_name(parent, dir_fd, name):
+            with self._namespace.removing_name(parent, dir_fd, name):
                 remove(name, dir_fd=dir_fd)
-            self._namespace.unnamed(parent, dir_fd, name, name)
+            self._namespace.name_removed(parent, dir_fd, name, name)
             self.places.names_changed(parent, dir_fd, change.detail.at_ns)
         except FileNotFoundError:
             return
@@ -220,7 +220,7 @@ class HostWriter:
                 kept = os.dup(fd)
         except OSError:
             return  # it is gone after all
-        for parent, name in [*inode.ways()]:
+        for parent, name in [*inode.places()]:
             inode.drop_name(parent, name)
         self._inodes.detach_host_number(inode)
         self._backing.keep_orphan(inode, kept)
@@ -298,7 +298,7 @@ class HostWriter:
     def _take_old_name(self, parent: Inode, name: bytes, at_ns: int) -> None:
         """The host has linked a file where the guest has renamed it to."""
         with contextlib.suppress(FileNotFoundError), self.places.directory(parent) as dir_fd:
-            with self._namespace.losing_a_name(parent, dir_fd, name):
+            with self._namespace.removing_name(parent, dir_fd, name):
                 os.unlink(name, dir_fd=dir_fd)
-            self._namespace.unnamed(parent, dir_fd, name, name)
+            self._namespace.name_removed(parent, dir_fd, name, name)
             self.places.names_changed(parent, dir_fd, at_ns)

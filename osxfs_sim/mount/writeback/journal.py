@@ -79,8 +79,8 @@ class Journal:
         # Written, so that it has its room from the start: what is acknowledged may fill the disk
         # that it lies on. Not mapped: a page without room would end the server (SIGBUS).
         os.pwrite(self._progress_fd, progress_bytes(0) + progress_bytes(0), 0)
-        self._told: dict[int, Inode] = {}
-        self._told_ways: dict[int, set[tuple[int, bytes]]] = {}
+        self._recorded: dict[int, Inode] = {}
+        self._recorded_places: dict[int, set[tuple[int, bytes]]] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -92,7 +92,7 @@ class Journal:
         self._records_bytes = 0
         self._compacted_bytes = 0
         self._live: dict[int, int] = {}
-        self._forget_told()
+        self._forget_recorded()
 
     # Whose it is
 
@@ -111,12 +111,12 @@ class Journal:
     def _say_whose(self) -> None:
         write_owner(self._lock_fd, self._owner)
 
-    def _forget_told(self) -> None:
+    def _forget_recorded(self) -> None:
         """No record says where anything is."""
         # What the next records introduce: objects, and further ways to them.
         self._introduced: list[tuple[int, tuple[int, bytes] | None]] = []
-        self._told = {ROOT_NUMBER: self._root}
-        self._told_ways = {}
+        self._recorded = {ROOT_NUMBER: self._root}
+        self._recorded_places = {}
 
     # Data
 
@@ -206,9 +206,9 @@ class Journal:
         """No record says this."""
         for number, way in introduced:
             if way is None:
-                self._told.pop(number, None)
+                self._recorded.pop(number, None)
             else:
-                self._told_ways.get(number, set()).discard(way)
+                self._recorded_places.get(number, set()).discard(way)
 
     def _append(self, records: bytes | bytearray) -> None:
         written = os.pwrite(self._changes_fd, records, self._records_bytes)
@@ -224,7 +224,7 @@ class Journal:
     def _records_of(self, change: "Change[Inode]") -> bytearray:
         records = bytearray()
         if change.kind is Kind.MAKE:
-            self._tell(change.target)
+            self._mark_recorded(change.target)
         for inode in (change.target, change.parent, change.old_parent, change.replaced):
             if inode is not None:
                 records += self._introduce(inode)
@@ -235,7 +235,7 @@ class Journal:
         """What the records call it."""
         return inode.number if inode is not None else 0
 
-    def _ways(self, inode: Inode) -> list[tuple[Inode, bytes]]:
+    def _places(self, inode: Inode) -> list[tuple[Inode, bytes]]:
         """By which names the host has it, the latest first."""
         if inode.parent is None:
             return []  # it has no name on the host, not yet or no more
@@ -244,8 +244,8 @@ class Journal:
     def _known(self, inode: Inode, parent: Inode, name: bytes) -> bytes:
         return known_record(inode, self._number(inode), self._number(parent), name)
 
-    def _tell(self, inode: Inode) -> None:
-        self._told[self._number(inode)] = inode
+    def _mark_recorded(self, inode: Inode) -> None:
+        self._recorded[self._number(inode)] = inode
         self._introduced.append((self._number(inode), None))
 
     def _introduce(self, inode: Inode) -> bytes:
@@ -256,12 +256,12 @@ class Journal:
         if inode.is_directory:
             return self._introduce_directory(inode)
         number = self._number(inode)
-        if self._told.get(number) is not inode:
-            self._tell(inode)
-            self._told_ways.pop(number, None)
+        if self._recorded.get(number) is not inode:
+            self._mark_recorded(inode)
+            self._recorded_places.pop(number, None)
         records = b""
-        for parent, name in self._ways(inode):
-            told = self._told_ways.setdefault(number, set())
+        for parent, name in self._places(inode):
+            told = self._recorded_places.setdefault(number, set())
             way = self._number(parent), name
             if way not in told:
                 told.add(way)
@@ -271,9 +271,9 @@ class Journal:
 
     def _introduce_directory(self, inode: Inode) -> bytes:
         records = b""
-        while self._told.get(self._number(inode)) is not inode:
-            self._tell(inode)
-            ways = self._ways(inode)
+        while self._recorded.get(self._number(inode)) is not inode:
+            self._mark_recorded(inode)
+            ways = self._places(inode)
             if not ways:
                 break  # it has no name on the host: nothing can be done to it there
             records = self._known(inode, *ways[0]) + records
@@ -295,8 +295,8 @@ class Journal:
 
     def compact(self, overlay: "Iterable[Change[Inode]]") -> None:
         """Leave out all records but those that the changes still *held* need."""
-        told = self._told, self._told_ways
-        self._forget_told()
+        told = self._recorded, self._recorded_places
+        self._forget_recorded()
         try:
             records = bytearray(self._base())
             for change in overlay:
@@ -305,7 +305,7 @@ class Journal:
                 fd = written(dir_fd, "changes.new", records)
                 os.rename("changes.new", "changes", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         except OSError:
-            self._told, self._told_ways = told
+            self._recorded, self._recorded_places = told
             raise
         finally:
             self._introduced = []
@@ -328,7 +328,7 @@ class Journal:
         if self._records_bytes:
             os.ftruncate(self._changes_fd, 0)
             self._records_bytes = 0
-            self._forget_told()
+            self._forget_recorded()
 
     def close(self, *, keep: bool) -> None:
         """*keep* it for the next mount, or take it away."""

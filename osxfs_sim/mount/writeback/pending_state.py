@@ -53,26 +53,26 @@ class PendingState:
 
     # What begins to be pending
 
-    def defer(self, change: "Change[Inode]", *, loses: Iterable[Inode] = ()) -> None:
+    def defer(self, change: "Change[Inode]", *, orphaned: Iterable[Inode] = ()) -> None:
         """The guest has made *change*, by which the objects *loses* have lost their last name.
 
         Raises OSError, and nothing has happened, where it cannot be kept.
         """
         changes = self.changes
-        loses = list(loses)
+        orphaned = list(orphaned)
         for inode in concerned(change):
             if inode.overlay is not None and inode.overlay.aside:
                 raise StaleError  # the guest's kernel shall look again
         change.sequence = changes.last_sequence + 1
         # Who is killed before the rest of this has all that was made on the host first.
         self.journal.append(change)
-        for inode in loses:
+        for inode in orphaned:
             if inode is change.replaced and changes.cancels(inode):
                 change.replaced = None  # the host never gets it
         changes.add(change)
         self.count(change, 1)
-        for inode in loses:
-            self._lose(inode)
+        for inode in orphaned:
+            self._orphan(inode)
 
     def extend(self, inode: Inode, offset: int, length: int, position: int, detail: Any) -> bool:
         """Hold a write along with the last change, if it only continues that. Raises OSError."""
@@ -112,7 +112,7 @@ class PendingState:
             elif not overlay.changes:
                 self._mark_clean(inode, overlay)
 
-    def _lose(self, inode: Inode) -> None:
+    def _orphan(self, inode: Inode) -> None:
         """*inode* has no name any more: cancel what need not cross."""
         overlay = overlay_of(inode)
         overlay.orphan = True
@@ -124,7 +124,7 @@ class PendingState:
                     [after for _, after in cancelled.compacted],
                 )
         written = [change for change in cancelled.dropped if change.kind is Kind.WRITE]
-        self.disown(inode, overlay, written)
+        self.release_content(inode, overlay, written)
         for before, after in cancelled.compacted:
             self.count(after, 1, is_latest=False)
             self.count(before, -1)
@@ -132,9 +132,11 @@ class PendingState:
             self.count(change, -1)
         if cancelled.dropped:
             self._when_dropped()
-        self.tidy()
+        self.trim_journal()
 
-    def disown(self, inode: Inode, overlay: Overlay, written: "list[Change[Inode]]") -> None:
+    def release_content(
+        self, inode: Inode, overlay: Overlay, written: "list[Change[Inode]]"
+    ) -> None:
         """What was written to a file without a name belongs to who has it open, or to nobody."""
         content = overlay.content
         if content is None:
@@ -172,22 +174,22 @@ class PendingState:
         """No change of *inode* is held any more."""
         if overlay.local_only:
             # It never got to the host. Who has it open may go on; see forget().
-            if not inode.lookups and inode.open_fds is None:
+            if not inode.nlookup and inode.open_fds is None:
                 self.forget(inode)
             return
         if overlay.fd >= 0:
             if overlay.orphan and overlay.content:
-                self.pour_out(inode, overlay)
+                self.write_to_orphan(inode, overlay)
             self.descriptors.close_of(inode, overlay)
         elif overlay.orphan and overlay.content and inode.open_fds:
-            self.pour_out(inode, overlay)
+            self.write_to_orphan(inode, overlay)
         self._free_content(overlay)
         drop_overlay(inode)
         if overlay.orphan and not inode.is_directory:
             inode.parent = None  # who has it open does not give it a name again
         self._evict(inode)
 
-    def pour_out(self, inode: Inode, overlay: Overlay) -> None:
+    def write_to_orphan(self, inode: Inode, overlay: Overlay) -> None:
         """The host's file has lost its name with all that was not written: who has it open sees it.
 
         Nobody on the host can, any more.
@@ -212,7 +214,7 @@ class PendingState:
         self._free_content(overlay)
         drop_overlay(inode)
         self._evict(inode)
-        self.tidy()
+        self.trim_journal()
 
     def _free_content(self, overlay: Overlay) -> None:
         """The pieces that no change owns."""
@@ -243,7 +245,7 @@ class PendingState:
         if overlay is not None and not overlay.changes and not overlay.local_only:
             self._mark_clean(inode, overlay)
 
-    def tidy(self, *, thoroughly: bool = False) -> None:
+    def trim_journal(self, *, thoroughly: bool = False) -> None:
         """Where nothing is held any more, little is kept: to cut a file costs more than a change.
 
         What is left in the journal then is known as done or cancelled.

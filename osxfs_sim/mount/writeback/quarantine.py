@@ -47,7 +47,7 @@ class Quarantine(Journal):
             return 0
         return self._numbers_given.setdefault(inode, len(self._numbers_given) + ROOT_NUMBER)
 
-    def _ways(self, inode: Inode) -> list[tuple[Inode, bytes]]:
+    def _places(self, inode: Inode) -> list[tuple[Inode, bytes]]:
         overlay = inode.overlay
         if (
             overlay is not None
@@ -56,7 +56,7 @@ class Quarantine(Journal):
             and overlay.guest_place is not None
         ):
             return [overlay.guest_place]  # on its way there
-        return super()._ways(inode)
+        return super()._places(inode)
 
     def keep(
         self,

@@ -15,7 +15,7 @@ from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.refusals import Verdict, judge
 from osxfs_sim.model.write_back import Change, Kind, depending
 from osxfs_sim.mount.mounts.mountpoints import MountError
-from osxfs_sim.mount.tree.backing import Backing, affordable
+from osxfs_sim.mount.tree.backing import Backing, descriptor_budget
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners, open_owners
@@ -53,7 +53,7 @@ def open_host_tree(source: str, state: Path, ownership: Ownership) -> Iterator[H
     """The directory *source*, to be written to as the user that we are. Raises OSError."""
     root_fd = at.open_place(source)
     inodes = InodeTable(os.fstat(root_fd))
-    backing = Backing(inodes.root, root_fd, most_descriptors=affordable(_MOST_DIRECTORIES))
+    backing = Backing(inodes.root, root_fd, most_descriptors=descriptor_budget(_MOST_DIRECTORIES))
     owners = open_owners(ownership, state, KnownCaller(os.geteuid(), os.getegid()))
     namespace = Namespace(inodes, backing, owners, ExactNames(), None, None)
     try:

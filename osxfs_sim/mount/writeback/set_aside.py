@@ -27,7 +27,7 @@ from osxfs_sim.mount.writeback.quarantine import Quarantine, open_quarantine
 log = logging.getLogger(__name__)
 
 _KEPT_PATHS = 10
-_MOST_UNTOLD = 10_000
+_MOST_UNREPORTED = 10_000
 
 
 OnAside = Callable[[list[Change[Inode]], set[Inode], int], None]
@@ -58,7 +58,7 @@ class SetAside:
         self._pending = pending
         self._writer = writer
         self._inodes = inodes
-        self._untold: dict[str, str] = {}  # paths and reasons, since the last flush
+        self._unreported: dict[str, str] = {}  # paths and reasons, since the last flush
 
     @property
     def directory(self) -> Path:
@@ -94,14 +94,14 @@ class SetAside:
         except Exception:
             log.exception("bug: after %s was set aside", refusal.path)
         if not is_moot:
-            self._note_down(fallen, paths, refusal)
+            self._report(fallen, paths, refusal)
 
-    def _note_down(self, fallen: list[Change[Inode]], paths: list[str], refusal: Refusal) -> None:
+    def _report(self, fallen: list[Change[Inode]], paths: list[str], refusal: Refusal) -> None:
         """For the status, the next flush, and the log."""
         self.count += len(fallen)
         self.bytes += sum(each.length for each in fallen)
-        if len(self._untold) < _MOST_UNTOLD:
-            self._untold |= dict.fromkeys(paths, refusal.reason)
+        if len(self._unreported) < _MOST_UNREPORTED:
+            self._unreported |= dict.fromkeys(paths, refusal.reason)
         self.latest += [
             ChangeSetAside(
                 change=each.kind.value,
@@ -176,7 +176,7 @@ class SetAside:
             self._forget_what_was_written(inode)
         written = [change for change in closure.changes if change.kind is Kind.WRITE]
         for inode in lost:
-            self._pending.disown(
+            self._pending.release_content(
                 inode, overlay_of(inode), [each for each in written if each.target is inode]
             )
         for change in written:
@@ -205,7 +205,7 @@ class SetAside:
         if overlay.orphan and not overlay.local_only:
             if overlay.content is not None:
                 if overlay.fd >= 0 or inode.open_fds:
-                    self._pending.pour_out(inode, overlay)
+                    self._pending.write_to_orphan(inode, overlay)
                 for piece in overlay.content.pieces():
                     self._pending.journal.free(piece.position, piece.length)
                 overlay.content = None
@@ -243,9 +243,9 @@ class SetAside:
                 assert change.parent is not None
                 overlay_of(change.target).guest_place = change.parent, change.name
 
-    def take_untold(self) -> dict[str, str]:
+    def take_unreported(self) -> dict[str, str]:
         """Paths of what was set aside since this was last asked for, and why."""
-        untold, self._untold = self._untold, {}
+        untold, self._unreported = self._unreported, {}
         return untold
 
     def close(self) -> None:

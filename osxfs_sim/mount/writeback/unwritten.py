@@ -114,7 +114,7 @@ def describe_kept(kept: list[UnfinishedJournal]) -> str:
     return f"of earlier shares {told}; {_remedy_of_aside(kept[0].source, kept[0].directory)}"
 
 
-def told_of_set_aside(reasons: dict[str, str], directory: Path) -> str:
+def set_aside_message(reasons: dict[str, str], directory: Path) -> str:
     """What was set aside of a living share: *reasons* by path."""
     shown = "; ".join(f"{path}: {reason}" for path, reason in list(reasons.items())[:_SHOWN])
     more = f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""

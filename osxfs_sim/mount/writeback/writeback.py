@@ -25,7 +25,7 @@ from osxfs_sim.model.status import RefusalStatus, SetAsideStatus, WriteBackStatu
 from osxfs_sim.model.write_back import Change, Kind, PendingChanges, WriteBackSpec
 from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.latency.receipt import Receipt
-from osxfs_sim.mount.loop.reactor import Reactor, Signal, breathe, in_thread, pause, told, until
+from osxfs_sim.mount.loop.reactor import Reactor, Signal, in_thread, pause, until, wait, yield_
 from osxfs_sim.mount.requests.handlers import WRITE_IN_THREAD_BYTES
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.writeback.host_writer import HostWriter
@@ -86,7 +86,7 @@ class WriteBack:
             evict,
             created_on_host,
             attributes_set_on_host,
-            lambda: reactor.tell(self._progress),
+            lambda: reactor.notify_all(self._progress),
         )
         """What is pending: list, journal, overlay, data, descriptors."""
         self.aside = SetAside(self.pending, writer, inodes, on_aside)
@@ -105,11 +105,11 @@ class WriteBack:
         self._refused_times = 0  # of the change under way
         self._refused_since_ns = 0
         self._out_of_patience: dict[int, int] = {}  # with an errno, and since when
-        self.start_counting_anew()
+        self.reset_counts()
 
-    def start_counting_anew(self) -> None:
+    def reset_counts(self) -> None:
         """Forget counts and receipts; what is held counts as made."""
-        self.changes.start_counting_anew()
+        self.changes.reset_counts()
         self.receipt = Receipt()
         self.acknowledged = Receipt()
         self.crossings_made = [0] * len(Operation)
@@ -117,16 +117,16 @@ class WriteBack:
 
     # What begins to be pending
 
-    def defer(self, change: "Change[Inode]", *, loses: Iterable[Inode] = ()) -> None:
+    def defer(self, change: "Change[Inode]", *, orphaned: Iterable[Inode] = ()) -> None:
         """The guest has made *change*, by which the objects *loses* have lost their last name.
 
         Raises OSError, and nothing has happened, where it cannot be kept.
         """
-        self.pending.defer(change, loses=loses)
+        self.pending.defer(change, orphaned=orphaned)
         if not self._ageing:
             self._ageing = True
             # Not from within a request: what it is doing to the guest's view is not done yet.
-            self._reactor.call_soon(lambda: self._reactor.start_own(self._age()))
+            self._reactor.call_soon(lambda: self._reactor.spawn(self._age()))
 
     # Limits
 
@@ -161,7 +161,7 @@ class WriteBack:
         self._wanted = max(self._wanted, sequence)
         if not self._working and len(self.changes):
             self._working = True
-            self._reactor.start_own(self._work())
+            self._reactor.spawn(self._work())
 
     async def wait_flushed(self, sequence: int) -> None:
         """Wait until the host has everything up to this change. Raises OSError if it refuses."""
@@ -178,7 +178,7 @@ class WriteBack:
         if self.refusals > refusals and self.refusal is not None:
             raise OSError(self.refusal[0], os.strerror(self.refusal[0]))
         if self._working:
-            await told(self._progress)
+            await wait(self._progress)
 
     def is_flushed(self, sequence: int) -> bool:
         """Whether everything up to this change is on the host, and its crossing is paid."""
@@ -204,18 +204,18 @@ class WriteBack:
                 try:
                     goes_on = await self._apply(change)
                 except Exception as error:
-                    self._reactor.internal_errors.note("write-back: a change", error)
+                    self._reactor.internal_errors.record("write-back: a change", error)
                     goes_on = self._waits(errno.EIO, path_of_change(change))
                 if not goes_on:
                     return
-                self._reactor.tell(self._progress)
-                await breathe()
+                self._reactor.notify_all(self._progress)
+                await yield_()
             await self._pay_all_but(0)
         except Exception as error:
             self._broken(error)
         finally:
             self._working = False
-            self._reactor.tell(self._progress)
+            self._reactor.notify_all(self._progress)
         if self._next() is not None:
             self.flush_up_to(self._wanted)
 
@@ -224,7 +224,7 @@ class WriteBack:
 
         Else who waits would start it anew at once, for ever.
         """
-        self._reactor.internal_errors.note("write-back", error)
+        self._reactor.internal_errors.record("write-back", error)
         self.refusal = errno.EIO, "an internal error"
         self._has_refused()
 
@@ -239,7 +239,7 @@ class WriteBack:
             # Where nobody has waited for the answer, it came when it was due.
             self._unpaid.popleft()
             self.receipt.add(CLASS_OF[operation], due_ns - began_ns, answered_ns - began_ns)
-            self._reactor.tell(self._progress)
+            self._reactor.notify_all(self._progress)
 
     async def _apply(self, change: "Change[Inode]") -> bool:
         """Have the host get *change*; False where it is to be tried again in a while."""
@@ -275,11 +275,11 @@ class WriteBack:
         except Exception:
             log.exception("bug: after %s", path_of_change(change))
         self.pending.descriptors.keep_spare()
-        self.pending.tidy()
+        self.pending.trim_journal()
 
-    def tidy(self) -> None:
+    def trim_journal(self) -> None:
         """When there is time for it: where nothing is pending any more, nothing is kept."""
-        self.pending.tidy(thoroughly=True)
+        self.pending.trim_journal(thoroughly=True)
 
     def finish(self) -> int:
         """Write back everything, waiting for nothing: after the last request.
@@ -309,7 +309,7 @@ class WriteBack:
         is_bug = not isinstance(error, OSError)
         path = path_of_change(change)
         if is_bug:
-            self._reactor.internal_errors.note(f"write-back: {change.kind}", error, f" of {path}")
+            self._reactor.internal_errors.record(f"write-back: {change.kind}", error, f" of {path}")
         if change.kind is Kind.MAKE and not change.target.is_local_only:
             # It is there; what has failed was to dress it up.
             log.warning("the host has made %s, but: %s", path, error)
@@ -358,8 +358,8 @@ class WriteBack:
         self.refusal = None
         self._refused_times = 0
         self.pending.descriptors.keep_spare()
-        self._reactor.tell(self._progress)
-        self.pending.tidy()
+        self._reactor.notify_all(self._progress)
+        self.pending.trim_journal()
 
     def _waits(self, code: int, path: str, *, ends: bool = False) -> bool:
         """The oldest change is tried again in a while: the worker does not go on (False)."""
@@ -368,10 +368,10 @@ class WriteBack:
 
     def _has_refused(self, *, ends: bool = False) -> bool:
         self.refusals += 1
-        self._reactor.tell(self._progress)
+        self._reactor.notify_all(self._progress)
         if not self._trying_again and not ends:
             self._trying_again = True
-            self._reactor.start_own(self._try_again())
+            self._reactor.spawn(self._try_again())
         return False
 
     async def _try_again(self) -> None:
@@ -394,7 +394,7 @@ class WriteBack:
                 try:
                     await self._until_due()
                 except Exception as error:
-                    self._reactor.internal_errors.note("write-back: what is due", error)
+                    self._reactor.internal_errors.record("write-back: what is due", error)
                     await pause(_TRY_AGAIN_NS)
         finally:
             self._ageing = False
@@ -408,7 +408,7 @@ class WriteBack:
         else:
             self.flush_up_to(self.changes.oldest_sequence)
             if self._working:
-                await told(self._progress)
+                await wait(self._progress)
 
     def close(self, *, keep: bool) -> None:
         """After finish(): nothing more will be held. *keep* the journal for the next mount."""

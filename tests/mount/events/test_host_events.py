@@ -539,7 +539,7 @@ def test_a_name_that_a_known_directory_lacks_is_answered_without_a_crossing(shar
     for number in range(100):
         assert not (live.guest / "directory" / f"missing-{number}").exists()
     assert asked(live, "LOOKUP") == crossed, "in the first run too"
-    assert live.status().events.name_sets.answers == 100
+    assert live.status().events.complete_directories.answers == 100
     assert (live.guest / "directory" / "present").exists()
 
 
@@ -640,10 +640,10 @@ def test_known_names_are_dropped_whole_when_events_were_lost(share) -> None:
     live.settle()
     for name in ("d", "e"):
         assert not (live.guest / name / "missing").exists()
-    assert live.status().events.name_sets.directories >= 2
+    assert live.status().events.complete_directories.directories >= 2
     with losing(live, 1):
         (live.source / "d" / "missing").touch()
-    assert live.status().events.name_sets.directories == 0
+    assert live.status().events.complete_directories.directories == 0
     assert (live.guest / "d" / "missing").exists()
 
 

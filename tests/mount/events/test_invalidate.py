@@ -12,7 +12,12 @@ from support.guests import eventually
 
 from osxfs_sim.model.caching import Negative
 from osxfs_sim.mount.events.invalidate import Invalidator
-from osxfs_sim.mount.loop.notifications import Attributes, Entry, Everything, Pages
+from osxfs_sim.mount.loop.notifications import (
+    IncrementEpoch,
+    InvalAttributes,
+    InvalEntry,
+    InvalPages,
+)
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.tree.inodes import InodeTable
 from osxfs_sim.mount.tree.spellings import ExactNames
@@ -62,7 +67,7 @@ def invalidator(kernel: FakeKernel) -> Iterator[Invalidator]:
 def end(invalidator: Invalidator, *endings: object) -> None:
     """End these, and wait until it is done."""
     done = threading.Event()
-    invalidator.end(endings, done.set)
+    invalidator.invalidate(endings, done.set)
     assert done.wait(180)
 
 
@@ -71,9 +76,11 @@ def test_answers_are_ended_in_order_and_then_it_is_told(
 ) -> None:
     told: list[int] = []
     done = threading.Event()
-    entry = Entry(1, b"name")
-    invalidator.end([entry, Attributes(1, None)], lambda: told.append(len(kernel.asked)))
-    invalidator.end([Pages(7, entry)], done.set)
+    entry = InvalEntry(1, b"name")
+    invalidator.invalidate(
+        [entry, InvalAttributes(1, None)], lambda: told.append(len(kernel.asked))
+    )
+    invalidator.invalidate([InvalPages(7, entry)], done.set)
     assert done.wait(180)
     assert kernel.asked == [("entry", 1, b"name"), ("inode", 1, True), ("inode", 7, False)]
     assert told == [2]
@@ -86,7 +93,7 @@ def test_an_inode_that_a_reply_on_its_way_brings_is_ended_after_it(
 ) -> None:
     kernel.unknown = {7}
     kernel.arrives_with = {7: b"name"}
-    end(invalidator, Attributes(7, Entry(1, b"name")))
+    end(invalidator, InvalAttributes(7, InvalEntry(1, b"name")))
     assert kernel.asked == [("inode", 7, True), ("entry", 1, b"name"), ("inode", 7, True)]
 
 
@@ -94,7 +101,7 @@ def test_what_the_kernel_has_forgotten_is_no_trouble(
     kernel: FakeKernel, invalidator: Invalidator, caplog: pytest.LogCaptureFixture
 ) -> None:
     kernel.unknown = {7, 8}
-    end(invalidator, Pages(7, Entry(1, b"name")), Attributes(8, None))
+    end(invalidator, InvalPages(7, InvalEntry(1, b"name")), InvalAttributes(8, None))
     assert kernel.asked[-1] == ("inode", 8, True)
     assert caplog.text == ""
 
@@ -103,7 +110,7 @@ def test_trouble_with_one_answer_does_not_keep_the_others(
     kernel: FakeKernel, invalidator: Invalidator, caplog: pytest.LogCaptureFixture
 ) -> None:
     kernel.broken = {b"broken"}
-    end(invalidator, Entry(1, b"broken"), Entry(1, b"sound"))
+    end(invalidator, InvalEntry(1, b"broken"), InvalEntry(1, b"sound"))
     assert kernel.asked == [("entry", 1, b"broken"), ("entry", 1, b"sound")]
     assert "bug:" in caplog.text
 
@@ -115,7 +122,7 @@ def test_everything_is_one_call(invalidator: Invalidator) -> None:
         calls.append("all")
         return True
 
-    end(invalidator, Everything(end_all))
+    end(invalidator, IncrementEpoch(end_all))
     assert calls == ["all"]
 
 
@@ -128,7 +135,7 @@ def test_what_waits_when_it_stops_is_left(kernel: FakeKernel) -> None:
         held.set()
         return go_on.wait(180)
 
-    invalidator.end([Everything(hold), Entry(1, b"left")], lambda: None)
+    invalidator.invalidate([IncrementEpoch(hold), InvalEntry(1, b"left")], lambda: None)
     assert held.wait(180)
     stopping = threading.Thread(target=invalidator.stop)
     stopping.start()
@@ -144,10 +151,10 @@ def test_a_name_missing_in_the_root_is_believed_only_if_that_can_be_ended(
 ) -> None:
     """Before Linux 6.16 there is no message that ends all names, the root's missing ones too."""
     status = os.stat("/")
-    inodes = InodeTable(status, remembers_names=True)
-    below = inodes.found(inodes.root, b"below", os.stat("/proc"))
+    inodes = InodeTable(status, tracks_dentries=True)
+    below = inodes.find_or_add(inodes.root, b"below", os.stat("/proc"))
     policy = Negative(1_000_000_000, 1_000_000_000)
     caching = Caching(policy, inodes.root, NO_BACKING, ExactNames(), None, None)
-    caching.tell_whether_root_names_can_end(can_end_all_names)
-    assert (caching.of_missing_ns(inodes.root, b"missing") > 0) is can_end_all_names
-    assert caching.of_missing_ns(below, b"missing") == 1_000_000_000
+    caching.set_can_invalidate_root_names(can_end_all_names)
+    assert (caching.negative_timeout_ns(inodes.root, b"missing") > 0) is can_end_all_names
+    assert caching.negative_timeout_ns(below, b"missing") == 1_000_000_000

@@ -97,18 +97,18 @@ def test_a_share_without_bugs_is_made_of_the_usual_parts_alone(field: Path) -> N
     assert hearing(()) is None
     assert raising(()) is None
     with requests(field) as share:
-        handlers = share.machinery.handlers
+        handlers = share.components.handlers
         assert type(handlers) is Handlers
         assert type(handlers._operations) is HostOperations
         assert type(handlers._entries) is Entries
-        assert handlers._caching is share.machinery.caching
+        assert handlers._caching is share.components.caching
         assert handlers._evict.__func__ is Namespace.forget
 
 
 def test_bugs_are_laid_over_the_usual_parts_and_change_none_of_them(field: Path) -> None:
     before = dict(vars(HostOperations))
     with requests(field, bugs=("phantom", "two-locks")) as share:
-        laid = share.machinery.handlers._operations
+        laid = share.components.handlers._operations
         names = []
         while isinstance(laid, Layer):
             names.append(type(laid).__name__)

@@ -10,7 +10,7 @@ from osxfs_sim.model.latency import LatencyModel, LatencySpec, LogNormal
 from osxfs_sim.model.operations import Operation, OperationClass
 from osxfs_sim.mount.latency import crossings as crossings_module
 from osxfs_sim.mount.latency.crossings import ClientOverhead, Crossings
-from osxfs_sim.mount.loop.request import made
+from osxfs_sim.mount.loop.request import new_request
 
 
 class Clock:
@@ -37,7 +37,7 @@ def crossings_of(base_ns=130_000, outside=None, seed=0, **values) -> Crossings:
 
 def cross(crossings, operation, size_bytes, arrival_ns, resumed_late_by_ns=0):
     """One request as the reactor drives it: when it was to be resumed, or None if at once."""
-    answer = crossings.cross(made(operation, arrival_ns), operation, size_bytes)
+    answer = crossings.cross(new_request(operation, arrival_ns), operation, size_bytes)
     try:
         send_ns = answer.send(None)
     except StopIteration:
@@ -56,13 +56,20 @@ def line_of(crossings, label="metadata"):
 
 def test_one_measured_point_holds_for_all_latencies():
     outside = ClientOverhead({0: 20_000})
-    assert [outside.ns(asked_ns) for asked_ns in (0, 1, 10**9)] == [20_000] * 3
+    assert [outside.overhead_ns(target_ns) for target_ns in (0, 1, 10**9)] == [20_000] * 3
 
 
 def test_between_two_points_it_grows_in_proportion_and_beyond_them_not_at_all():
     outside = ClientOverhead({100_000: 20_000, 200_000: 30_000})
-    asked = (0, 100_000, 125_000, 150_000, 200_000, 10**9)
-    assert [outside.ns(each) for each in asked] == [20_000, 20_000, 22_500, 25_000, 30_000, 30_000]
+    target = (0, 100_000, 125_000, 150_000, 200_000, 10**9)
+    assert [outside.overhead_ns(each) for each in target] == [
+        20_000,
+        20_000,
+        22_500,
+        25_000,
+        30_000,
+        30_000,
+    ]
 
 
 def test_points_may_be_given_in_any_order():
@@ -76,8 +83,8 @@ def test_no_point_at_all_is_a_bug():
 
 def test_ever_new_latencies_are_not_all_remembered():
     outside = ClientOverhead({0: 0, 10**6: 1_000})
-    for asked_ns in range(20_000):
-        outside.ns(asked_ns)
+    for target_ns in range(20_000):
+        outside.overhead_ns(target_ns)
     assert len(outside.known) < 10_000
 
 
@@ -85,14 +92,14 @@ POINTS = st.dictionaries(st.integers(0, 10**9), st.integers(0, 10**6), min_size=
 
 
 def interpolates_as_numpy_does(outside_class):
-    @given(points=POINTS, asked_ns=st.integers(0, 2 * 10**9), which=st.integers(0, 5))
-    def check(points, asked_ns, which):
+    @given(points=POINTS, target_ns=st.integers(0, 2 * 10**9), which=st.integers(0, 5))
+    def check(points, target_ns, which):
         outside = outside_class(points)
         measured = sorted(points)
-        for each in (asked_ns, measured[which % len(measured)]):
+        for each in (target_ns, measured[which % len(measured)]):
             expected = np.interp(each, measured, [points[point] for point in measured])
-            assert abs(outside.ns(each) - expected) <= 0.501
-            assert outside.ns(each) == outside.ns(each)  # also from memory
+            assert abs(outside.overhead_ns(each) - expected) <= 0.501
+            assert outside.overhead_ns(each) == outside.overhead_ns(each)  # also from memory
 
     check()
 
@@ -102,19 +109,19 @@ def test_interpolation_is_numpys():
 
 
 class TakesTheNearest(ClientOverhead):
-    def _interpolate(self, asked_ns):
-        return self.points[min(self.points, key=lambda point: abs(point - asked_ns))]
+    def _interpolate(self, target_ns):
+        return self.points[min(self.points, key=lambda point: abs(point - target_ns))]
 
 
 class GoesOnBeyond(ClientOverhead):
-    def _interpolate(self, asked_ns):
+    def _interpolate(self, target_ns):
         last = max(self.points)
-        return super()._interpolate(asked_ns) + max(0, asked_ns - last)
+        return super()._interpolate(target_ns) + max(0, target_ns - last)
 
 
 class RemembersTheWrongOne(ClientOverhead):
-    def ns(self, asked_ns):
-        return self.known.setdefault(0, self._interpolate(asked_ns))
+    def overhead_ns(self, target_ns):
+        return self.known.setdefault(0, self._interpolate(target_ns))
 
 
 @pytest.mark.parametrize("bug", [TakesTheNearest, GoesOnBeyond, RemembersTheWrongOne])
@@ -152,7 +159,7 @@ def test_a_reply_that_is_overdue_is_sent_at_once(clock):
     clock.now_ns = 500_000
     crossings = crossings_of()
     assert cross(crossings, Operation.LOOKUP, 0, 1_000) is None
-    assert line_of(crossings).achieved_p50_ns == pytest.approx(499_000, rel=0.001)
+    assert line_of(crossings).observed_p50_ns == pytest.approx(499_000, rel=0.001)
     assert line_of(crossings).late == 1
 
 
@@ -170,15 +177,15 @@ def test_less_latency_than_lies_outside_cannot_be_held_at_all(clock):
     clock.now_ns = 1_000
     crossings = crossings_of(5_000, outside={0: 20_000})
     assert cross(crossings, Operation.LOOKUP, 0, 1_000) is None
-    assert line_of(crossings).achieved_p50_ns == pytest.approx(20_000, rel=0.001)
+    assert line_of(crossings).observed_p50_ns == pytest.approx(20_000, rel=0.001)
 
 
 @pytest.mark.usefixtures("clock")
 def test_the_receipt_says_what_the_client_saw_and_not_what_the_server_did():
     crossings = crossings_of(outside={0: 20_000})
     cross(crossings, Operation.LOOKUP, 0, 1_000, resumed_late_by_ns=3_000)
-    assert line_of(crossings).asked_p50_ns == pytest.approx(130_000, rel=0.001)
-    assert line_of(crossings).achieved_p50_ns == pytest.approx(133_000, rel=0.001)
+    assert line_of(crossings).target_p50_ns == pytest.approx(130_000, rel=0.001)
+    assert line_of(crossings).observed_p50_ns == pytest.approx(133_000, rel=0.001)
 
 
 @pytest.mark.usefixtures("clock")
@@ -195,7 +202,7 @@ def test_a_request_is_receipted_in_its_class_and_counted_by_its_kind():
 @pytest.mark.usefixtures("clock")
 def test_a_request_that_is_still_held_is_counted_and_not_yet_receipted():
     crossings = crossings_of()
-    request = crossings.cross(made(Operation.LOOKUP, 0), Operation.LOOKUP, 0)
+    request = crossings.cross(new_request(Operation.LOOKUP, 0), Operation.LOOKUP, 0)
     request.send(None)
     assert crossings.counts[Operation.LOOKUP] == 1
     assert crossings.receipt.report() == {}
@@ -207,7 +214,7 @@ def test_counting_anew_forgets_counts_and_receipt():
     crossings = crossings_of()
     cross(crossings, Operation.LOOKUP, 0, 0)
     crossings.missing_lookups += 1
-    crossings.start_counting_anew()
+    crossings.reset_counts()
     assert sum(crossings.counts) == 0
     assert crossings.missing_lookups == 0
     assert crossings.receipt.report() == {}
@@ -219,7 +226,7 @@ def test_counting_anew_does_not_begin_the_drawn_latencies_anew():
         crossings = crossings_of(distribution=LogNormal(0.5))
         first = [cross(crossings, Operation.LOOKUP, 0, 0) for _ in range(5)]
         if anew:
-            crossings.start_counting_anew()
+            crossings.reset_counts()
         return first + [cross(crossings, Operation.LOOKUP, 0, 0) for _ in range(5)]
 
     assert drawn(anew=True) == drawn(anew=False)

@@ -35,8 +35,8 @@ def counts(histogram: HdrHistogram) -> dict[int, int]:
 
 def receipt_of(*lines: tuple[int, int], operation_class=METADATA) -> Receipt:
     receipt = Receipt()
-    for asked_ns, achieved_ns in lines:
-        receipt.add(operation_class, asked_ns, achieved_ns)
+    for target_ns, observed_ns in lines:
+        receipt.add(operation_class, target_ns, observed_ns)
     return receipt
 
 
@@ -89,13 +89,13 @@ def test_the_check_of_percentiles_notices(bug):
 
 def test_a_receipt_of_many_agrees_with_numpy_within_one_percent():
     generator = np.random.default_rng(7)
-    achieved = np.rint(130_000 * np.exp(0.3 * generator.standard_normal(30_000))).astype(int)
-    line = receipt_of(*((130_000, each) for each in achieved.tolist())).report()["metadata"]
+    observed = np.rint(130_000 * np.exp(0.3 * generator.standard_normal(30_000))).astype(int)
+    line = receipt_of(*((130_000, each) for each in observed.tolist())).report()["metadata"]
     assert line.count == 30_000
-    assert line.asked_p50_ns == pytest.approx(130_000, rel=0.001)
+    assert line.target_p50_ns == pytest.approx(130_000, rel=0.001)
     for percentile in (50, 90, 99):
-        expected = np.percentile(achieved, percentile)
-        assert getattr(line, f"achieved_p{percentile}_ns") == pytest.approx(expected, rel=0.01)
+        expected = np.percentile(observed, percentile)
+        assert getattr(line, f"observed_p{percentile}_ns") == pytest.approx(expected, rel=0.01)
 
 
 # Folding and adding
@@ -137,11 +137,11 @@ def test_histograms_merge_by_adding(first_ns, second_ns):
 def test_a_reports_histograms_are_read_and_merged_by_hdrhistograms_own_tools():
     first = receipt_of((130_000, 131_000), (130_000, 250_000)).report()["metadata"]
     second = receipt_of((130_000, 131_000)).report()["metadata"]
-    merged = HdrHistogram.decode(first.achieved_histogram)
-    merged.decode_and_add(second.achieved_histogram)
+    merged = HdrHistogram.decode(first.observed_histogram)
+    merged.decode_and_add(second.observed_histogram)
     assert counts(merged) == counts(recorded([131_000, 250_000, 131_000]))
-    asked = HdrHistogram.decode(first.asked_histogram)
-    assert counts(asked) == counts(recorded([130_000, 130_000]))
+    target = HdrHistogram.decode(first.target_histogram)
+    assert counts(target) == counts(recorded([130_000, 130_000]))
 
 
 def test_a_value_beyond_an_hour_counts_as_an_hour():
@@ -171,7 +171,7 @@ def test_classes_are_kept_apart():
     receipt.add(READ, 2_000, 2_000)
     report = receipt.report()
     assert {label: line.count for label, line in report.items()} == {"metadata": 1, "read": 2}
-    assert (report["metadata"].achieved_p50_ns, report["read"].achieved_p50_ns) == (100, 2000)
+    assert (report["metadata"].observed_p50_ns, report["read"].observed_p50_ns) == (100, 2000)
 
 
 def test_reporting_does_not_end_the_counting():
@@ -192,7 +192,7 @@ def test_what_waits_to_be_folded_is_bounded():
 
 
 @pytest.mark.parametrize(
-    ("asked_ns", "achieved_ns", "late"),
+    ("target_ns", "observed_ns", "late"),
     [
         (130_000, 150_000, 0),
         (130_000, 150_001, 1),
@@ -203,16 +203,16 @@ def test_what_waits_to_be_folded_is_bounded():
         (130_000, 1_000, 0),
     ],
 )
-def test_late_is_later_than_twenty_microseconds_and_five_percent(asked_ns, achieved_ns, late):
-    assert receipt_of((asked_ns, achieved_ns)).report()["metadata"].late == late
+def test_late_is_later_than_twenty_microseconds_and_five_percent(target_ns, observed_ns, late):
+    assert receipt_of((target_ns, observed_ns)).report()["metadata"].late == late
 
 
 @pytest.mark.parametrize(
-    ("achieved_ns", "within"),
+    ("observed_ns", "within"),
     [(130_000, True), (136_000, True), (137_000, False), (124_000, True), (123_000, False)],
 )
-def test_a_median_is_tolerated_up_to_five_percent_either_way(achieved_ns, within):
-    report = receipt_of(*[(130_000, achieved_ns)] * 50).report()["metadata"]
+def test_a_median_is_tolerated_up_to_five_percent_either_way(observed_ns, within):
+    report = receipt_of(*[(130_000, observed_ns)] * 50).report()["metadata"]
     assert report.within_tolerance is within
 
 
@@ -231,8 +231,8 @@ def test_one_late_answer_in_ten_is_tolerated_and_no_more(late, within):
 
 def test_where_nothing_was_asked_for_nothing_is_late_and_nothing_is_judged():
     line = receipt_of((0, 30_000), (0, 90_000), (0, 90_000)).report()["metadata"]
-    assert line.asked_p50_ns == 0
-    assert line.achieved_p50_ns == pytest.approx(90_000, rel=0.001)
+    assert line.target_p50_ns == 0
+    assert line.observed_p50_ns == pytest.approx(90_000, rel=0.001)
     assert line.late == 0
     assert line.within_tolerance is None
 
@@ -240,4 +240,4 @@ def test_where_nothing_was_asked_for_nothing_is_late_and_nothing_is_judged():
 def test_asked_for_and_achieved_are_shown_on_the_same_scale():
     # Both come out of a histogram: what was met exactly must not look off by its rounding.
     line = receipt_of((130_000, 130_000)).report()["metadata"]
-    assert line.asked_p50_ns == line.achieved_p50_ns
+    assert line.target_p50_ns == line.observed_p50_ns

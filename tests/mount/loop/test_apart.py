@@ -11,7 +11,7 @@ from support.guests import eventually, refused
 from support.live import LiveShare
 
 from osxfs_sim.mount.loop import apart
-from osxfs_sim.mount.loop.apart import Device, own_table, run_apart
+from osxfs_sim.mount.loop.apart import Device, run_without_fuse_fds, unshare_fd_table
 
 
 def in_a_thread(call: Callable[[], None]) -> None:
@@ -35,7 +35,7 @@ def test_a_thread_with_a_table_of_its_own_has_what_it_keeps_and_nothing_else() -
     other = os.open("/dev/null", os.O_RDONLY)
 
     def look() -> None:
-        assert own_table((write_fd,))
+        assert unshare_fd_table((write_fd,))
         for fd in (read_fd, other):
             with refused(errno.EBADF):
                 os.fstat(fd)
@@ -54,18 +54,18 @@ def test_a_thread_with_a_table_of_its_own_has_what_it_keeps_and_nothing_else() -
 
 def test_a_call_made_apart_answers_and_fails_as_it_does() -> None:
     fd = os.open("/dev/null", os.O_RDONLY)
-    assert run_apart(divmod, 7, 2) == (3, 1)
+    assert run_without_fuse_fds(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
-        run_apart(divmod, 7, 0)
+        run_without_fuse_fds(divmod, 7, 0)
     with refused(errno.EBADF):
-        run_apart(os.fstat, fd)
+        run_without_fuse_fds(os.fstat, fd)
     os.close(fd)
 
 
 def test_where_no_thread_can_be_apart_calls_are_made_all_the_same(monkeypatch) -> None:
     monkeypatch.setattr(apart, "_unshare", lambda: False)
     fd = os.open("/dev/null", os.O_RDONLY)
-    run_apart(os.fstat, fd)
+    run_without_fuse_fds(os.fstat, fd)
     os.close(fd)
 
 
@@ -73,7 +73,7 @@ def test_where_no_thread_can_be_apart_calls_are_made_all_the_same(monkeypatch) -
 def test_what_is_no_share_is_not_cloned() -> None:
     fd = os.open("/dev/null", os.O_RDONLY)
     device = Device(fd)
-    device.leave_but_tell(())  # this thread keeps its table
+    device.keep_clone_only(())  # this thread keeps its table
     os.fstat(fd)
     device.close()
     os.close(fd)

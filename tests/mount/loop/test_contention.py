@@ -9,11 +9,11 @@ def test_many_switches_mean_contention_for_a_while_and_few_do_not() -> None:
     counts = iter([100, 101, 103, 103, 103])
     contention = Contention(lambda: next(counts))
     # The first look knows of no time that the count could be of.
-    assert contention.look(0) is False
-    assert contention.look(10 * MS) is False
-    assert contention.look(20 * MS) is True
-    assert contention.look(119 * MS) is True
-    assert contention.look(120 * MS) is False
+    assert contention.sample(0) is False
+    assert contention.sample(10 * MS) is False
+    assert contention.sample(20 * MS) is True
+    assert contention.sample(119 * MS) is True
+    assert contention.sample(120 * MS) is False
 
 
 def test_the_kernel_counts_for_this_thread() -> None:

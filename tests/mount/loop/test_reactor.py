@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from osxfs_sim.mount.loop import reactor as reactor_module
-from osxfs_sim.mount.loop.reactor import Patience, Reactor, breathe, in_thread
+from osxfs_sim.mount.loop.reactor import Patience, Reactor, in_thread, yield_
 
 pytestmark = pytest.mark.starts_processes
 
@@ -217,7 +217,7 @@ def test_long_work_that_breathes_lets_a_new_request_pass() -> None:
     async def long(kernel: Kernel) -> None:
         kernel.request("now")
         for _ in range(50):
-            await breathe()
+            await yield_()
 
     kernel = Kernel(long=long, now=at_once)
 
@@ -265,7 +265,7 @@ def test_a_share_that_fell_asleep_wakes_for_the_next_request() -> None:
     kernel = Kernel(now=at_once)
     idle = []
     kernel.reactor.patience = Patience(spin_ns=0, block_ns=0, awake_ns=0)
-    kernel.reactor.when_idle = lambda: idle.append(kernel.reactor.awake.held)
+    kernel.reactor.idle_callback = lambda: idle.append(kernel.reactor.awake.held)
 
     async def drive() -> None:
         while not idle:
@@ -309,10 +309,10 @@ def test_a_chore_that_never_ends_does_not_keep_a_share_awake_that_nobody_uses() 
     chore = Busy()
     kernel.reactor.patience = Patience(spin_ns=0, block_ns=0, awake_ns=5 * MS)
     slept = []
-    kernel.reactor.when_idle = lambda: slept.append(chore.turns)
+    kernel.reactor.idle_callback = lambda: slept.append(chore.turns)
 
     async def drive() -> None:
-        kernel.reactor.take_on(chore)
+        kernel.reactor.set_idle_task(chore)
         while not slept or chore.turns < slept[0] + 20:
             chore.more()
             kernel.reactor.call_soon(lambda: None)  # what its threads have to say
@@ -321,7 +321,7 @@ def test_a_chore_that_never_ends_does_not_keep_a_share_awake_that_nobody_uses() 
         kernel.request("now")
         while "now is answered" not in kernel.events:
             await trio.sleep(0.001)
-        kernel.reactor.take_off()
+        kernel.reactor.clear_idle_task()
         kernel.end()
 
     kernel.run(drive)
@@ -349,7 +349,7 @@ def test_an_arrival_is_dated_back_by_the_wake_up_it_waited_for(monkeypatch) -> N
     kernel.reactor.patience = Patience(spin_ns=0, block_ns=0, awake_ns=0)
     kernel.reactor.wake_ns = [0, 0, 0, HOUR_NS]
     asleep: list[bool] = []
-    kernel.reactor.when_idle = lambda: asleep.append(True)
+    kernel.reactor.idle_callback = lambda: asleep.append(True)
 
     async def drive() -> None:
         while not asleep:

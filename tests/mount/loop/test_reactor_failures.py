@@ -66,8 +66,8 @@ def test_work_of_its_own_that_fails_ends_alone() -> None:
 
     async def drive() -> None:
         await _wait_until(lambda: kernel.reactor.serves)
-        kernel.reactor.start_own(fails(kernel))
-        kernel.reactor.start_own(fails_later(kernel))
+        kernel.reactor.spawn(fails(kernel))
+        kernel.reactor.spawn(fails_later(kernel))
         kernel.reactor.call_soon(lambda: [][1])
         done: list[bool] = []
         kernel.reactor.call_soon(lambda: done.append(True))
@@ -84,7 +84,7 @@ def test_work_of_its_own_that_fails_ends_alone() -> None:
 def test_what_is_done_when_idle_may_fail() -> None:
     kernel = Kernel(now=at_once)
     kernel.reactor.patience = Patience(spin_ns=0, block_ns=0, awake_ns=0)
-    kernel.reactor.when_idle = lambda: [][1]
+    kernel.reactor.idle_callback = lambda: [][1]
 
     async def drive() -> None:
         await _wait_until(lambda: kernel.reactor.internal_errors.count > 0)
@@ -118,18 +118,18 @@ def test_a_chore_that_fails_rests_and_is_tried_again() -> None:
     chore = Failing(4)
 
     async def drive() -> None:
-        kernel.reactor.take_on(chore)
+        kernel.reactor.set_idle_task(chore)
         chore.more()
         await _wait_until(lambda: kernel.reactor.internal_errors.count > 0)
         for number in range(50):
-            kernel.reactor.chore_wanted()  # which is no reason not to rest
+            kernel.reactor.wake_idle_task()  # which is no reason not to rest
             kernel.request("now")
             await _wait_until(_until_answered(kernel, "now", number + 1))
         await _wait_until(lambda: chore.done > 0)
         done = chore.done
         chore.more()
         await _wait_until(lambda: chore.done > done)
-        kernel.reactor.take_off()
+        kernel.reactor.clear_idle_task()
         kernel.end()
 
     kernel.run(drive)
@@ -142,10 +142,10 @@ def test_a_chore_that_always_fails_can_be_taken_off_while_it_rests() -> None:
     chore = Failing(1_000_000)
 
     async def drive() -> None:
-        kernel.reactor.take_on(chore)
+        kernel.reactor.set_idle_task(chore)
         chore.more()
         await _wait_until(lambda: kernel.reactor.internal_errors.count > 1)
-        kernel.reactor.take_off()
+        kernel.reactor.clear_idle_task()
         turns = chore.turns
         chore.more()
         kernel.request("now")

@@ -320,7 +320,7 @@ def test_a_share_whose_profile_is_called_exports_is_no_hub(site: Path) -> None:
     ):
         entry = mount_at(str(site / "mnt"))
         assert entry is not None
-        assert not entry.is_hub
+        assert not entry.is_exports_root
 
 
 def test_umount_recursively_ends_them_too(site: Path) -> None:

@@ -468,7 +468,7 @@ def test_to_make_the_services_costs_the_share_neither_requests_nor_randomness(
         assert live.requests() == {}
         for _ in range(20):
             os.stat(live.guest)
-        asked.append(live.status().receipt["metadata"].asked_p50_ns)
+        asked.append(live.status().receipt["metadata"].target_p50_ns)
     assert asked[0] == asked[1]
 
 

@@ -415,17 +415,17 @@ def test_whoever_writes_a_set_id_file_of_somebody_else_ends_its_bits_as_natively
     for path in files:
         path.write_bytes(b"text")
         path.chmod(mode)
-    stranger = User(NOBODY.pw_uid, NOBODY.pw_gid)
+    non_member = User(NOBODY.pw_uid, NOBODY.pw_gid)
     for directory in (live.guest, natively):
         assert [
-            outcome_as(stranger, write, str(directory / how)) for how, write in _WRITERS.items()
+            outcome_as(non_member, write, str(directory / how)) for how, write in _WRITERS.items()
         ] == ["ok"] * len(_WRITERS)
 
     def ends(directory: Path) -> list[str]:
         return [oct((directory / how).stat().st_mode) for how in _WRITERS]
 
     eventually(lambda: ends(live.source) == ends(natively))
-    assert outcome_as(stranger, os.chmod, str(live.guest / "write"), 0o700) == "EPERM"
+    assert outcome_as(non_member, os.chmod, str(live.guest / "write"), 0o700) == "EPERM"
 
 
 def _write(path: str) -> None:

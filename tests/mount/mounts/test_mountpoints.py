@@ -245,8 +245,8 @@ def test_a_link_to_a_directory_is_not_used(own, tmp_path):
 
 def test_a_directory_of_somebody_else_is_not_used(own, monkeypatch):
     own.mkdir(mode=0o700)
-    stranger = os.geteuid() + 1
-    monkeypatch.setattr(os, "geteuid", lambda: stranger)
+    non_member = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: non_member)
     message = complaint(MountError, make_runtime_directory)
     assert message == f"{own} belongs to somebody else or is open to others: remove it"
 

@@ -20,7 +20,7 @@ from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import ExactNames
 
-POLICY = Negative(5, negative_timeout_ns=7)
+POLICY = Negative(5, negative_ns=7)
 KEPT = CacheTimeouts(5, 5)
 
 
@@ -28,76 +28,76 @@ class Tree:
     """A root, and a directory in it."""
 
     def __init__(
-        self, policy: Negative = POLICY, name_sets: CompleteDirectories | None = None
+        self, policy: Negative = POLICY, complete_directories: CompleteDirectories | None = None
     ) -> None:
-        self.inodes = InodeTable(os.stat("/"), remembers_names=True)
+        self.inodes = InodeTable(os.stat("/"), tracks_dentries=True)
         self.status = os.stat("/proc")
-        self.below: Inode = self.inodes.found(self.inodes.root, b"below", self.status)
+        self.below: Inode = self.inodes.find_or_add(self.inodes.root, b"below", self.status)
         backing: Any = SimpleNamespace(is_own=lambda inode: inode is self.inodes.root)
         self.caching = Caching(
-            policy, self.inodes.root, backing, ExactNames(), name_sets, overlaps=None
+            policy, self.inodes.root, backing, ExactNames(), complete_directories, overlaps=None
         )
 
     def entry(self) -> CacheTimeouts:
-        return self.caching.of_entry(self.below, b"f", b"f", self.status)
+        return self.caching.entry_timeouts(self.below, b"f", b"f", self.status)
 
 
 def test_where_nothing_speaks_against_it_the_policy_decides() -> None:
     tree = Tree()
     assert tree.entry() == KEPT
-    assert tree.caching.of_attributes(tree.below, tree.status) == KEPT
-    assert tree.caching.of_missing_ns(tree.below, b"f") == 7
-    assert tree.caching.keeps_pages(tree.below, tree.status)
-    assert tree.caching.keeps_pages_of_new(tree.below, tree.status)
+    assert tree.caching.attr_timeouts(tree.below, tree.status) == KEPT
+    assert tree.caching.negative_timeout_ns(tree.below, b"f") == 7
+    assert tree.caching.keep_cache(tree.below, tree.status)
+    assert tree.caching.keep_cache_of_new(tree.below, tree.status)
 
 
 def test_of_a_directory_that_is_not_watched_nothing_is_kept() -> None:
     tree = Tree()
-    tree.below.followed = False
+    tree.below.watched = False
     assert tree.entry() == UNCACHED
-    assert tree.caching.of_attributes(tree.below, tree.status) == UNCACHED
-    assert tree.caching.of_missing_ns(tree.below, b"f") == 0
-    assert not tree.caching.keeps_pages(tree.below, tree.status)
-    assert not tree.caching.keeps_pages_of_new(tree.below, tree.status)
+    assert tree.caching.attr_timeouts(tree.below, tree.status) == UNCACHED
+    assert tree.caching.negative_timeout_ns(tree.below, b"f") == 0
+    assert not tree.caching.keep_cache(tree.below, tree.status)
+    assert not tree.caching.keep_cache_of_new(tree.below, tree.status)
 
 
 def test_of_what_the_host_has_moved_away_nothing_is_kept_and_of_the_root_it_is() -> None:
     tree = Tree()
     tree.below.parent = None
-    assert tree.caching.of_attributes(tree.below, tree.status) == UNCACHED
-    assert tree.caching.of_attributes(tree.inodes.root, tree.status) == KEPT
+    assert tree.caching.attr_timeouts(tree.below, tree.status) == UNCACHED
+    assert tree.caching.attr_timeouts(tree.inodes.root, tree.status) == KEPT
 
 
 def test_a_negative_entry_is_kept_only_where_it_can_be_invalidated() -> None:
     tree = Tree()
     root = tree.inodes.root
-    assert tree.caching.of_missing_ns(root, b"f") == 7
-    tree.caching.tell_whether_root_names_can_end(False)
-    assert tree.caching.of_missing_ns(root, b"f") == 0
-    assert tree.caching.of_missing_ns(tree.below, b"f") == 7
-    tree.caching.tell_of_volumes(frozenset({tree.below.number}))
-    assert tree.caching.of_missing_ns(tree.below, b"f") == 0
+    assert tree.caching.negative_timeout_ns(root, b"f") == 7
+    tree.caching.set_can_invalidate_root_names(False)
+    assert tree.caching.negative_timeout_ns(root, b"f") == 0
+    assert tree.caching.negative_timeout_ns(tree.below, b"f") == 7
+    tree.caching.set_volumes(frozenset({tree.below.number}))
+    assert tree.caching.negative_timeout_ns(tree.below, b"f") == 0
 
 
 def test_what_the_server_asks_of_itself_leaves_nothing_in_the_kernel() -> None:
     tree = Tree()
     with tree.caching.suspended():
         assert tree.entry() == UNCACHED
-        assert tree.caching.of_missing_ns(tree.below, b"f") == 0
+        assert tree.caching.negative_timeout_ns(tree.below, b"f") == 0
     assert tree.entry() == KEPT
 
 
 def test_a_name_is_lacking_once_all_others_are_known() -> None:
     sets = CompleteDirectories()
     tree = Tree(Complete(5, negative_timeout_ns=7), sets)
-    tree.below.followed = True
-    assert tree.caching.wants_names(tree.below)
-    assert not tree.caching.lacks(tree.below, b"f")
+    tree.below.watched = True
+    assert tree.caching.should_read_names(tree.below)
+    assert not tree.caching.known_absent(tree.below, b"f")
     sets.begin_reading(tree.below)
     sets.end_reading(tree.below, {b"g"})
-    assert tree.caching.lacks(tree.below, b"f")
-    assert not tree.caching.lacks(tree.below, b"g")
-    assert not tree.caching.wants_names(tree.below)
+    assert tree.caching.known_absent(tree.below, b"f")
+    assert not tree.caching.known_absent(tree.below, b"g")
+    assert not tree.caching.should_read_names(tree.below)
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK])
@@ -109,4 +109,4 @@ def test_of_pipes_sockets_and_devices_nothing_is_ever_kept(kind: int) -> None:
 def test_a_policy_s_negative_entries_are_no_shorter_than_nothing() -> None:
     assert negative_timeout_ns(POLICY, b"f", 0, True) == 7
     assert negative_timeout_ns(POLICY, b"f", 0, False) == 0
-    assert negative_timeout_ns(Negative(1, negative_timeout_ns=-1), b"f", 0, True) == 0
+    assert negative_timeout_ns(Negative(1, negative_ns=-1), b"f", 0, True) == 0

@@ -135,9 +135,9 @@ def _raising_later(error: BaseException) -> Callable[..., Any]:
 def _answers(at: Share, name: str, answer: Callable[..., Any]) -> None:
     """From now on requests of this kind are answered so, as by a layer over the handlers."""
     layer = SimpleNamespace(
-        **{each: getattr(at.share.machinery.handlers, each) for each in ASKED} | {name: answer}
+        **{each: getattr(at.share.components.handlers, each) for each in ASKED} | {name: answer}
     )
-    at.share.dispatcher.serve_by(layer)
+    at.share.dispatcher.set_handlers(layer)
 
 
 async def _answering_rubbish(*_: Any) -> Any:
@@ -177,7 +177,7 @@ def test_a_bug_in_an_answer_is_the_asker_s_eio_and_nobody_else_s(
         if not (fault == "rubbish" and name == "forget"):
             assert at.errors == 1
             assert "bug:" in caplog.text
-        at.share.dispatcher.serve_by(at.share.machinery.handlers)
+        at.share.dispatcher.set_handlers(at.share.components.handlers)
         assert not at.share.dispatcher.order.turns
         assert at.ask("getattr").st_size == 7
         if name not in ("release", "releasedir"):
@@ -331,11 +331,11 @@ def test_what_the_kernel_forgets_too_often_is_a_bug_and_not_the_end(at: Share) -
     share = at.share
     share.answer("forget", [(_GONE, 1), (at.directory, 1_000), (at.link, 1)])
     assert at.errors == 2
-    table = share.machinery.inodes
+    table = share.components.inodes
     with pytest.raises(OSError, match=os.strerror(errno.ESTALE)):
         table[at.link]
     at.directory = share.answer("lookup", 1, b"d", CALLER).st_ino
-    assert table[at.directory].lookups == 1
+    assert table[at.directory].nlookup == 1
     assert at.ask("getattr").st_size == 7
     assert at.errors == 2
 
@@ -347,7 +347,7 @@ def test_who_waits_its_turn_has_waited_all_the_same(field: Path) -> None:
         share.ask("write", at.handle, 0, _SLOW)
         share.reactor.arrival_ns = 5
         seen = []
-        own = share.machinery.handlers.getattr
+        own = share.components.handlers.getattr
 
         def getattr_(request: Request, *arguments: Any) -> Any:
             seen.append(request.arrival_ns)
@@ -387,7 +387,7 @@ def test_the_server_s_own_requests_for_events_wait_for_nobody(
         share = at.share
         own: Any = SimpleNamespace(uid=0, gid=0, pid=77, umask=0)
         injector: Any = SimpleNamespace(thread_id=77, current=None)
-        share.dispatcher.serve_by(injected_layer(share.machinery, injector))
+        share.dispatcher.set_handlers(injected_layer(share.components, injector))
         monkeypatch.setattr(share.dispatcher, "_is_suppressed", lambda ctx: ctx is own)
         share.ask("write", at.handle, 0, _SLOW)
         touch = attributes(mtime_ns=1), fields(mtime=True), None
@@ -411,7 +411,7 @@ def test_a_bug_of_write_back_s_own_is_eio_for_who_waits_and_it_goes_on(
 ) -> None:
     settings = {**DELEGATED, "write_back_age_ns": 3_600_000_000_000}
     with sharing(field, settings) as at:
-        write_back = at.share.machinery.write_back
+        write_back = at.share.components.write_back
         assert write_back is not None
         at.ask("write")
         for name in ("_next", "_apply", "_pay_all_but"):

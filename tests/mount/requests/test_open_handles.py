@@ -23,7 +23,7 @@ def open_all(handles: OpenHandles, uid: int, most: int = 10_000) -> int:
     """As many as *uid* gets."""
     for count in range(most):
         try:
-            handles.take(uid)
+            handles.acquire(uid)
         except OSError:
             return count
     return most
@@ -37,7 +37,7 @@ def test_who_opens_everything_gets_half_and_the_next_half_of_what_is_left():
     assert open_all(handles, 1) == 0
     assert open_all(handles, 0) == 125, "root gets the rest"
     with pytest.raises(OSError, match="Too many"):
-        handles.take(0)
+        handles.acquire(0)
 
 
 def test_whose_server_it_is_has_it_all():
@@ -46,14 +46,14 @@ def test_whose_server_it_is_has_it_all():
 
 def test_what_is_closed_or_has_failed_is_free_again():
     handles = OpenHandles(4, _SERVER)
-    handles.take(1)
-    handles.taken(77, 1)
-    handles.take(1)
-    handles.give_back(1)  # it failed
-    handles.take(1)
-    handles.taken(78, 1)
+    handles.acquire(1)
+    handles.assign(77, 1)
+    handles.acquire(1)
+    handles.release(1)  # it failed
+    handles.acquire(1)
+    handles.assign(78, 1)
     with pytest.raises(OSError, match="Too many"):
-        handles.take(1)
+        handles.acquire(1)
     assert "users 1:" in handles.warning()
     handles.closed(77)
     handles.closed(77)  # of a handle that is nobody's
@@ -72,16 +72,16 @@ def test_whatever_ordinary_users_do_another_can_open_one_and_counts_are_true(ste
             handles.closed(handle)
         else:
             try:
-                handles.take(uid)
+                handles.acquire(uid)
             except OSError:
                 continue
-            handles.taken(number, uid)
+            handles.assign(number, uid)
             held.append((number, uid))
         assert handles.open == len(held)
         # Four users leave a sixteenth.
         assert handles.most - handles.open >= 2
-    handles.take(99)
-    handles.take(0)
+    handles.acquire(99)
+    handles.acquire(0)
 
 
 _HOLDS = """

@@ -72,7 +72,7 @@ class Run:
             for flags in (0, os.O_DSYNC, os.O_APPEND)
         ]
         # As if the host had to fetch what is read in odd numbers of bytes.
-        handlers = share.machinery.handlers
+        handlers = share.components.handlers
         reader = getattr(handlers, "next", handlers)._reader
         own = reader._read_from_memory
 
@@ -83,7 +83,7 @@ class Run:
 
     @property
     def source(self) -> Path:
-        return Path(os.readlink(f"/proc/self/fd/{self.share.machinery.inodes.root.path_fd}"))
+        return Path(os.readlink(f"/proc/self/fd/{self.share.components.inodes.root.path_fd}"))
 
     def ask(self) -> None:
         """One more request."""
@@ -181,7 +181,7 @@ class Run:
             answer = self.share.answers.get(number, "nothing")
             if not (answer != "nothing" and is_right(answer)):
                 found.append(f"{what} was answered {_shown(answer)}")
-        if self.share.machinery.dispatcher.order.turns:
+        if self.share.components.dispatcher.order.turns:
             found.append("somebody still has a turn")
         content = (self.source / "f").read_bytes()
         if content != self.expected.content:
@@ -248,7 +248,7 @@ def test_without_an_order_it_is_found_out(side: str, monkeypatch: pytest.MonkeyP
     def without(self: Dispatcher, handlers: Any, *arguments: Any, **more: Any) -> None:
         own(self, handlers, *arguments, **more)
         self.order = _NoOrder()
-        self.serve_by(handlers)
+        self.set_handlers(handlers)
 
     monkeypatch.setattr(Dispatcher, "__init__", without)
     found = [wrong for seed in range(300) if (wrong := run(seed, SIDES[side])[0])]

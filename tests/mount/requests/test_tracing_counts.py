@@ -24,8 +24,8 @@ from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.operations import CLASS_OF, UNAWAITED, Operation
 from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount.latency.crossings import ClientOverhead, Crossings
-from osxfs_sim.mount.loop.reactor import Reactor, Signal, told
-from osxfs_sim.mount.loop.request import Crossing, Request, made
+from osxfs_sim.mount.loop.reactor import Reactor, Signal, wait
+from osxfs_sim.mount.loop.request import Crossing, Request, new_request
 from osxfs_sim.mount.requests.tracing import Tracing
 from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.trace.format import read_trace
@@ -182,7 +182,7 @@ def test_rows_by_the_host_are_the_crossings_that_were_counted(
 class Scene:
     """Handlers, of which each request does what it is told to, and a reactor that turns by hand."""
 
-    name_sets = None
+    complete_directories = None
     injector_thread = 0
 
     def __init__(self, tracing: type[Tracing] = Tracing) -> None:
@@ -199,7 +199,7 @@ class Scene:
         self.tracing._recorder = self  # type: ignore[assignment]
         self.tracing._begin_to_note()
 
-    def serve_by(self, layer: Any) -> None:
+    def set_handlers(self, layer: Any) -> None:
         self.layer = layer
 
     def __getattr__(self, name: str) -> Any:
@@ -222,14 +222,14 @@ class Scene:
         """A request comes, and is served until it waits."""
 
         async def worker() -> None:
-            request = made(Operation[operation.upper()], arrival_ns or time.monotonic_ns())
+            request = new_request(Operation[operation.upper()], arrival_ns or time.monotonic_ns())
             await getattr(self.layer, operation)(request, 3, deed)
 
-        self.reactor.start_own(worker())
+        self.reactor.spawn(worker())
 
     def go_on(self) -> None:
-        while self.reactor._held:
-            self.reactor._resume(heapq.heappop(self.reactor._held)[2], time.monotonic_ns())
+        while self.reactor._delayed:
+            self.reactor._resume(heapq.heappop(self.reactor._delayed)[2], time.monotonic_ns())
 
     async def cross(self, request: Request, operation: Operation) -> None:
         self.latest = [Crossing(operation, 0, request.arrival_ns, 0, 0)]
@@ -247,21 +247,21 @@ def one_that_waits_and_then_crosses(scene: Scene) -> None:
     room = Signal()
 
     async def settle_and_sync(request: Request) -> None:
-        await told(room)
-        await scene.cross(request.again(), Operation.FSYNC)
+        await wait(room)
+        await scene.cross(request.restarted(), Operation.FSYNC)
 
     scene.ask("fsync", settle_and_sync)
     scene.ask("read", lambda request: scene.cross(request, Operation.READ))
-    scene.reactor.tell(room)
+    scene.reactor.notify_all(room)
     scene.go_on()
     assert scene.rows[1:] == [("FSYNC", "host")]
 
 
 def one_that_waits_and_another_that_crosses_with_the_same_arrival(scene: Scene) -> None:
     room = Signal()
-    scene.ask("flush", lambda _: told(room), arrival_ns=5)
+    scene.ask("flush", lambda _: wait(room), arrival_ns=5)
     scene.ask("read", lambda request: scene.cross(request, Operation.READ), arrival_ns=5)
-    scene.reactor.tell(room)
+    scene.reactor.notify_all(room)
     scene.go_on()
     assert scene.rows == [("READ", "host"), ("FLUSH", "held")]
 
@@ -270,14 +270,14 @@ def one_in_whose_turn_others_begin(scene: Scene) -> None:
     """A handler has write-back begin, and pyfuse3 another worker, before it goes on and after."""
 
     async def background() -> None:
-        await scene.cross(made(Operation.WRITE, time.monotonic_ns()), Operation.WRITE)
+        await scene.cross(new_request(Operation.WRITE, time.monotonic_ns()), Operation.WRITE)
         scene.crossings.counts[Operation.WRITE] -= 1  # the share's status has it elsewhere
 
     async def deed(request: Request) -> None:
-        scene.reactor.start_own(background())
+        scene.reactor.spawn(background())
         scene.ask("read", lambda request: scene.cross(request, Operation.READ))
         await scene.cross(request, Operation.FLUSH)
-        scene.reactor.start_own(background())
+        scene.reactor.spawn(background())
 
     scene.ask("flush", deed)
     assert scene.rows == [("READ", "host"), ("FLUSH", "host")]
@@ -322,7 +322,7 @@ class ByArrival(Tracing):
     """As it was: the last crossing is a request's, if it has the request's arrival."""
 
     def _note(self, operation: int, request: Request, *more: Any) -> None:
-        request = made(request.operation, request.arrival_ns)
+        request = new_request(request.operation, request.arrival_ns)
         latest = self._dispatcher.latest  # type: ignore[attr-defined]
         request.paid = [each for each in latest if each.arrival_ns == request.arrival_ns]
         super()._note(operation, request, *more)

@@ -287,7 +287,7 @@ def stopped(share: Callable[..., LiveShare]) -> Iterator[LiveShare]:
 def test_whoever_asks_a_stopped_server_is_told_the_way_out(stopped: LiveShare) -> None:
     guest = str(stopped.guest)
     remedy = f"kill -CONT {stopped.pid}, or osxfs-sim umount --force {guest}"
-    for question in ("status", "flush", "pulse"):
+    for question in ("status", "flush", "live-counters"):
         timeout_s = None if question == "flush" else 60.0
         assert remedy in complaint(SilentError, ask, guest, question, timeout_s=timeout_s)
     assert remedy in complaint(SilentError, unmount_and_wait, guest)

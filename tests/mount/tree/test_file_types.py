@@ -176,13 +176,13 @@ def test_a_reader_never_meets_a_writer_of_the_other_side(
         eventually(lambda: has_reader(own))
         # Trying has released it: it met a writer that wrote nothing.
         assert finish(reader) == "\n"
-    with process(_READ, own) as reader, process(_BE_INSIDE, others, os.O_RDWR) as stranger:
+    with process(_READ, own) as reader, process(_BE_INSIDE, others, os.O_RDWR) as non_member:
         with descriptor(others, os.O_WRONLY) as fd:
             os.write(fd, b"not for you")
         assert not select.select([reader.stdout], [], [], 0)[0]
         assert run(_WRITE, own, "for you") == "ready\nmet\n"
         assert finish(reader) == "for you\n"
-        finish(stranger, "\n")
+        finish(non_member, "\n")
 
 
 @two_profiles

@@ -35,8 +35,8 @@ def new_table() -> InodeTable:
 
 def told(table: InodeTable, status, parent: Inode | None = None, name: bytes = b"name") -> Inode:
     """As the handlers answer a lookup: found, and a lookup counted."""
-    inode = table.found(parent or table.root, name, status)
-    inode.lookups += 1
+    inode = table.find_or_add(parent or table.root, name, status)
+    inode.nlookup += 1
     return inode
 
 
@@ -47,7 +47,7 @@ def test_the_root_is_always_number_one():
     table = new_table()
     assert table.root.number == ROOT_NUMBER == 1
     assert table[1] is table.root
-    assert table.known(status_of(ROOT_ON_HOST, DIRECTORY)) is table.root
+    assert table.find(status_of(ROOT_ON_HOST, DIRECTORY)) is table.root
 
 
 def test_an_object_keeps_its_number_of_the_host():
@@ -72,7 +72,7 @@ def test_a_host_number_that_means_something_else_here_is_not_used(host_number):
     table = new_table()
     inode = told(table, status_of(host_number))
     assert inode.number > INVENTED
-    assert table.known(status_of(host_number)) is inode
+    assert table.find(status_of(host_number)) is inode
 
 
 def test_an_object_of_a_file_system_below_gets_a_number_of_its_own():
@@ -80,20 +80,20 @@ def test_an_object_of_a_file_system_below_gets_a_number_of_its_own():
     here, below = told(table, status_of(42)), told(table, status_of(42, device=BELOW))
     assert here.number == 42
     assert below.number > INVENTED
-    assert table.known(status_of(42)) is here
-    assert table.known(status_of(42, device=BELOW)) is below
+    assert table.find(status_of(42)) is here
+    assert table.find(status_of(42, device=BELOW)) is below
 
 
 def test_a_number_held_by_a_deleted_object_is_not_given_to_a_new_one():
     table = new_table()
     deleted = told(table, status_of(42))
     table.detach_host_number(deleted)
-    assert table.known(status_of(42)) is None
+    assert table.find(status_of(42)) is None
     new = told(table, status_of(42))
     assert new is not deleted
     assert new.number > INVENTED
     assert table[42] is deleted
-    assert table.known(status_of(42)) is new
+    assert table.find(status_of(42)) is new
 
 
 def test_once_the_deleted_object_is_forgotten_its_number_is_free_and_the_new_one_keeps_its_own():
@@ -102,7 +102,7 @@ def test_once_the_deleted_object_is_forgotten_its_number_is_free_and_the_new_one
     table.detach_host_number(deleted)
     new = told(table, status_of(42))
     assert table.forget(42, 1) is deleted
-    assert table.known(status_of(42)) is new
+    assert table.find(status_of(42)) is new
     table.forget(new.number, 1)
     assert told(table, status_of(42)).number == 42
 
@@ -114,7 +114,7 @@ def test_a_number_used_again_for_another_kind_is_another_object():
     assert file is not directory
     assert directory.is_directory
     assert not file.is_directory
-    assert table.known(status_of(42, DIRECTORY)) is directory
+    assert table.find(status_of(42, DIRECTORY)) is directory
 
 
 # Lookups and forgets
@@ -122,7 +122,7 @@ def test_a_number_used_again_for_another_kind_is_another_object():
 
 def test_finding_counts_no_lookup():
     table = new_table()
-    assert table.found(table.root, b"name", status_of(42)).lookups == 0
+    assert table.find_or_add(table.root, b"name", status_of(42)).nlookup == 0
 
 
 def test_the_last_forget_returns_the_inode_and_takes_it_out():
@@ -130,16 +130,16 @@ def test_the_last_forget_returns_the_inode_and_takes_it_out():
     inode = told(table, status_of(42))
     told(table, status_of(42))
     assert table.forget(42, 1) is None
-    assert table.known(status_of(42)) is inode
+    assert table.find(status_of(42)) is inode
     assert table.forget(42, 1) is inode
-    assert table.known(status_of(42)) is None
+    assert table.find(status_of(42)) is None
     assert len(table) == 1
 
 
 def test_many_lookups_are_forgotten_at_once():
     table = new_table()
     inode = told(table, status_of(42))
-    inode.lookups += 4
+    inode.nlookup += 4
     assert table.forget(42, 5) is inode
 
 
@@ -163,8 +163,8 @@ def test_the_root_is_never_taken_out():
 
 def test_what_did_not_fit_into_a_listing_is_taken_out_again():
     table = new_table()
-    table.remove(table.found(table.root, b"name", status_of(42, device=BELOW)))
-    assert table.known(status_of(42, device=BELOW)) is None
+    table.remove(table.find_or_add(table.root, b"name", status_of(42, device=BELOW)))
+    assert table.find(status_of(42, device=BELOW)) is None
     assert len(table) == 1
 
 
@@ -172,8 +172,8 @@ def test_compacting_changes_nothing():
     table = new_table()
     here, below = told(table, status_of(42)), told(table, status_of(42, device=BELOW))
     table.compact()
-    assert table.known(status_of(42)) is here
-    assert table.known(status_of(42, device=BELOW)) is below
+    assert table.find(status_of(42)) is here
+    assert table.find(status_of(42, device=BELOW)) is below
     assert len(table) == 3
 
 
@@ -216,7 +216,7 @@ def test_of_very_many_names_the_latest_are_kept(table):
 
 
 def test_the_root_keeps_being_the_root_when_it_is_found_by_a_name(table):
-    assert table.found(table.root, b"..", status_of(ROOT_ON_HOST, DIRECTORY)) is table.root
+    assert table.find_or_add(table.root, b"..", status_of(ROOT_ON_HOST, DIRECTORY)) is table.root
     assert (table.root.parent, table.root.name) == (None, b"")
 
 
@@ -296,14 +296,14 @@ class Host(RuleBasedStateMachine):
         self.objects = {}  # what exists on the host, by (device, number): its kind
         self.kinds = {}  # every kind ever seen by (device, number)
         self.inodes = {}  # the inode that the kernel was told of it
-        self.lookups = {}  # by our number: how many times
+        self.nlookup = {}  # by our number: how many times
         self.numbers_seen = {}  # by our number: the inode that has it
 
     def answer(self, key):
         status = status_of(key[1], self.objects[key], key[0])
-        known_before = self.table.known(status)
+        known_before = self.table.find(status)
         assert known_before is self.inodes.get(key)
-        inode = self.table.found(self.table.root, b"name", status)
+        inode = self.table.find_or_add(self.table.root, b"name", status)
         assert known_before in (None, inode)
         return inode
 
@@ -336,13 +336,13 @@ class Host(RuleBasedStateMachine):
 
     def tell_of(self, key):
         inode = self.answer(key)
-        inode.lookups += 1
+        inode.nlookup += 1
         if key not in self.inodes:
-            assert inode.number not in self.lookups, "a number that is in use"
-            free = key[0] == HERE and 1 < key[1] < INVENTED and key[1] not in self.lookups
+            assert inode.number not in self.nlookup, "a number that is in use"
+            free = key[0] == HERE and 1 < key[1] < INVENTED and key[1] not in self.nlookup
             assert inode.number == key[1] if free else inode.number > INVENTED
         self.inodes[key] = inode
-        self.lookups[inode.number] = self.lookups.get(inode.number, 0) + 1
+        self.nlookup[inode.number] = self.nlookup.get(inode.number, 0) + 1
         self.numbers_seen[inode.number] = inode
 
     @precondition(lambda self: self.objects)
@@ -350,22 +350,22 @@ class Host(RuleBasedStateMachine):
     def list_without_answering(self, data):
         key = data.draw(st.sampled_from(sorted(self.objects)))
         inode = self.answer(key)
-        if not inode.lookups:
+        if not inode.nlookup:
             self.table.remove(inode)
 
-    @precondition(lambda self: self.lookups)
+    @precondition(lambda self: self.nlookup)
     @rule(data=st.data())
     def forget(self, data):
-        number = data.draw(st.sampled_from(sorted(self.lookups)))
-        lookups = data.draw(st.integers(1, self.lookups[number]))
+        number = data.draw(st.sampled_from(sorted(self.nlookup)))
+        lookups = data.draw(st.integers(1, self.nlookup[number]))
         inode = self.numbers_seen[number]
-        self.lookups[number] -= lookups
+        self.nlookup[number] -= lookups
         gone = self.table.forget(number, lookups)
-        if self.lookups[number]:
+        if self.nlookup[number]:
             assert gone is None
         else:
             assert gone is inode
-            del self.lookups[number]
+            del self.nlookup[number]
             self.inodes = {key: each for key, each in self.inodes.items() if each is not inode}
 
     @precondition(lambda self: self.objects)
@@ -391,14 +391,14 @@ class Host(RuleBasedStateMachine):
 
     @invariant()
     def the_table_holds_what_the_kernel_knows(self):
-        assert len(self.table) == 1 + len(self.lookups)
-        for number, lookups in self.lookups.items():
+        assert len(self.table) == 1 + len(self.nlookup)
+        for number, lookups in self.nlookup.items():
             assert self.table[number] is self.numbers_seen[number]
             assert self.table[number].number == number
-            assert self.table[number].lookups == lookups
+            assert self.table[number].nlookup == lookups
         for key, inode in self.inodes.items():
             if key in self.objects:
-                assert self.table.known(status_of(key[1], self.objects[key], key[0])) is inode
+                assert self.table.find(status_of(key[1], self.objects[key], key[0])) is inode
         assert not self.table.check()
 
 
@@ -428,7 +428,7 @@ class NeverForgets(InodeTable):
 
 class ForgetsTooEarly(InodeTable):
     def forget(self, number, lookups):
-        return super().forget(number, self[number].lookups)
+        return super().forget(number, self[number].nlookup)
 
 
 class KeepsTheIdentityOfTheDeleted(InodeTable):
@@ -483,12 +483,12 @@ def test_a_directory_is_kept_for_what_is_held_below_it(table):
     assert table.forget(file.number, 1) is None
     assert table.forget(above.number, 1) is None
     file.parent = None  # the host has removed it
-    assert table.take_unneeded() is None
+    assert table.pop_unneeded() is None
     assert table.check() == []
     file.overlay.changes = 0
     drop_overlay(file)
-    assert table.let_go(file)
-    assert table.take_unneeded() is above
+    assert table.evict(file)
+    assert table.pop_unneeded() is above
     assert len(table) == 1
 
 
@@ -496,7 +496,7 @@ def test_what_is_not_in_the_table_is_not_found_by_a_new_identity(table):
     gone = told(table, status_of(7, DIRECTORY))
     table.forget(gone.number, 1)
     table.created_on_host(gone, table.root, b"gone", status_of(8, DIRECTORY))
-    assert table.known(status_of(8, DIRECTORY)) is None
+    assert table.find(status_of(8, DIRECTORY)) is None
     assert table.check() == []
 
 
@@ -504,16 +504,16 @@ def test_a_listing_that_overflows_does_not_forget_what_is_held(table):
     file = told(table, status_of(42))
     overlay_of(file).changes = 1
     table.forget(file.number, 1)
-    assert table.found(table.root, b"name", status_of(42)) is file
-    assert not table.let_go(file)
-    assert table.known(status_of(42)) is file
+    assert table.find_or_add(table.root, b"name", status_of(42)) is file
+    assert not table.evict(file)
+    assert table.find(status_of(42)) is file
 
 
 def test_a_kernel_that_forgets_too_much_leaves_no_count_below_zero(table):
     inode = told(table, status_of(42))
     with pytest.raises(AssertionError):
         table.forget(inode.number, 2)
-    assert inode.lookups == 1
+    assert inode.nlookup == 1
     assert table.check() == []
 
 
@@ -540,7 +540,7 @@ class HeldHost(RuleBasedStateMachine):
         return self.table._by_number.get(inode.number) is inode
 
     def drain(self):
-        for _ in iter(self.table.take_unneeded, None):
+        for _ in iter(self.table.pop_unneeded, None):
             pass
         self.inodes = [each for each in self.inodes if self.is_in(each)]
 
@@ -549,11 +549,11 @@ class HeldHost(RuleBasedStateMachine):
         self.next_number += 1
         name = b"%d" % self.next_number
         parent = self.directory(data)
-        inode = self.table.found(parent, name, status_of(self.next_number, kind))
+        inode = self.table.find_or_add(parent, name, status_of(self.next_number, kind))
         self.inodes.append(inode)
         if fits:
-            inode.lookups += 1
-        elif self.table.let_go(inode):
+            inode.nlookup += 1
+        elif self.table.evict(inode):
             self.drain()
 
     @rule(data=st.data(), fits=st.booleans())
@@ -563,28 +563,28 @@ class HeldHost(RuleBasedStateMachine):
             return
         status = status_of(inode.host_number, inode.kind, links=data.draw(st.integers(1, 3)))
         parent = inode.parent if inode.is_directory else self.directory(data)
-        assert self.table.found(parent, inode.name, status) is inode
+        assert self.table.find_or_add(parent, inode.name, status) is inode
         if fits:
-            inode.lookups += 1
-        elif self.table.let_go(inode):
+            inode.nlookup += 1
+        elif self.table.evict(inode):
             self.drain()
 
     @rule(data=st.data())
     def forget(self, data):
-        inode = self.some(data, lambda each: each.lookups)
+        inode = self.some(data, lambda each: each.nlookup)
         if inode is not None:
-            self.table.forget(inode.number, data.draw(st.integers(1, inode.lookups)))
+            self.table.forget(inode.number, data.draw(st.integers(1, inode.nlookup)))
             self.drain()
 
     @rule(data=st.data())
     def hold_a_change(self, data):
-        inode = self.some(data, lambda each: each.lookups)
+        inode = self.some(data, lambda each: each.nlookup)
         if inode is not None:
             overlay_of(inode).changes += 1
 
     @rule(data=st.data())
     def hold_a_rename(self, data):
-        inode = self.some(data, lambda each: each.lookups and not each.is_directory)
+        inode = self.some(data, lambda each: each.nlookup and not each.is_directory)
         if inode is not None:
             held = overlay_of(inode)
             held.changes += 1
@@ -596,7 +596,7 @@ class HeldHost(RuleBasedStateMachine):
         held = overlay_of(inode)
         held.changes, held.local_only = 1, True
         held.guest_place = self.directory(data), b"made"
-        inode.lookups += 1
+        inode.nlookup += 1
         self.inodes.append(inode)
 
     @rule(data=st.data(), is_removed=st.booleans())
@@ -614,7 +614,7 @@ class HeldHost(RuleBasedStateMachine):
         held.changes -= 1
         if not held.changes:
             drop_overlay(inode)
-            self.table.let_go(inode)
+            self.table.evict(inode)
         self.drain()
 
     @rule(data=st.data())
@@ -637,7 +637,7 @@ class HeldHost(RuleBasedStateMachine):
         assert not self.table.check()
         for inode in self.inodes:
             assert self.is_in(inode)
-        wanted = [each for each in self.inodes if each.lookups or each.overlay is not None]
+        wanted = [each for each in self.inodes if each.nlookup or each.overlay is not None]
         assert all(self.is_in(each) for each in wanted)
         if not wanted:
             assert len(self.table) == 1
@@ -659,17 +659,17 @@ def test_any_history_of_held_changes_leaves_a_consistent_table():
 
 class ForgetsWhatIsHeld(InodeTable):
     def is_needed(self, inode):
-        return inode.lookups > 0 or inode.pins > 0 or inode is self.root
+        return inode.nlookup > 0 or inode.pins > 0 or inode is self.root
 
 
 class ForgetsTheWay(InodeTable):
     def is_needed(self, inode):
         held = inode.overlay is not None and inode.overlay.changes > 0
-        return inode.lookups > 0 or inode is self.root or held
+        return inode.nlookup > 0 or inode is self.root or held
 
 
 class NeverLetsGo(InodeTable):
-    def take_unneeded(self):
+    def pop_unneeded(self):
         return None
 
 

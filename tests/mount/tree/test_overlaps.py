@@ -286,7 +286,7 @@ class Known:
         inode = self.inodes.root
         for here in [*reversed(Path(path).parents), Path(path)][1:]:
             status = os.lstat(self.path / here)
-            inode = self.inodes.found(inode, os.fsencode(here.name), status)
+            inode = self.inodes.find_or_add(inode, os.fsencode(here.name), status)
         return inode
 
     def overlaps(self, mode: Mode = Mode.DELEGATED, **parts: Mode) -> Overlaps:

@@ -293,10 +293,10 @@ class Held:
     def look_up(self, name: str) -> Inode:
         dir_fd, encoded = self.inodes.root.path_fd, os.fsencode(name)
         status = os.stat(encoded, dir_fd=dir_fd, follow_symlinks=False)
-        known = self.inodes.known(status)
-        if known is not None and self.backing.is_another(known, dir_fd, encoded):
+        known = self.inodes.find(status)
+        if known is not None and self.backing.has_been_replaced(known, dir_fd, encoded):
             self.inodes.detach_host_number(known)
-        inode = self.inodes.found(self.inodes.root, encoded, status)
+        inode = self.inodes.find_or_add(self.inodes.root, encoded, status)
         self.backing.hold(inode, dir_fd, encoded)
         return inode
 

@@ -236,7 +236,7 @@ def test_a_kernel_that_ends_nothing_is_told_to_believe_nothing(bench) -> None:
     names.can_end = False
     names.names.check_kernel()
     assert names.ends == 1
-    assert names.names.report().names_can_be_ended is False
+    assert names.names.report().names_can_be_invalidated is False
     assert names.believe(b"a", b"a") == 0
     assert names.miss(b"a") == 0
     names.make(b"a")
@@ -250,7 +250,7 @@ def test_a_kernel_that_ends_nothing_is_told_to_believe_nothing(bench) -> None:
 def told(monkeypatch: pytest.MonkeyPatch, old: bytes, new: bytes) -> None:
     """The thread that asks is in this rename."""
     way = [tuple(part for part in path.split(b"/") if part) for path in (old, new)]
-    monkeypatch.setattr(spellings, "renaming", lambda *_: Renaming(*way))
+    monkeypatch.setattr(spellings, "rename_in_progress", lambda *_: Renaming(*way))
 
 
 RESPELLED = [
@@ -283,7 +283,7 @@ def test_a_name_gives_way_to_its_own_new_spelling_only(
 def test_below_the_root_the_directory_must_be_the_one_the_rename_names(bench, monkeypatch) -> None:
     names = bench()
     (names.path / "d" / "a").mkdir(parents=True)
-    inode = names.table.found(names.root, b"d", os.stat(names.path / "d"))
+    inode = names.table.find_or_add(names.root, b"d", os.stat(names.path / "d"))
     fd = os.open(names.path / "d", os.O_PATH)
     try:
         told(monkeypatch, b"/mnt/share/D/a", b"/mnt/share/d/A")
@@ -388,7 +388,7 @@ def test_indices_are_bounded_and_forgotten_with_their_directories(bench, monkeyp
                 (path / f"n{name}").touch()
             fd = os.open(path, os.O_PATH)
             stack.callback(os.close, fd)
-            inode = names.table.found(names.root, b"d%d" % number, path.stat())
+            inode = names.table.find_or_add(names.root, b"d%d" % number, path.stat())
             directories.append(inode)
             assert names.names.find(inode, fd, b"N3")[0] == b"n3"
             assert names.names.report().names_indexed <= 25

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from osxfs_sim.mount.tree import syscall_inspection
-from osxfs_sim.mount.tree.syscall_inspection import Renaming, renaming
+from osxfs_sim.mount.tree.syscall_inspection import Renaming, rename_in_progress
 
 pytestmark = pytest.mark.starts_processes
 
@@ -55,7 +55,7 @@ def tell(process: "subprocess.Popen[bytes]") -> set[Renaming | None]:
     told = set()
     try:
         while process.poll() is None:
-            told.add(renaming(process.pid))
+            told.add(rename_in_progress(process.pid))
     finally:
         end(process)
     assert process.returncode == 0
@@ -116,8 +116,8 @@ def test_any_thread_is_told_of(slow: Path) -> None:
     thread = threading.Thread(target=rename)
     thread.start()
     while thread.is_alive():
-        told |= {renaming(each) for each in number}
-        assert renaming(os.getpid()) is None
+        told |= {rename_in_progress(each) for each in number}
+        assert rename_in_progress(os.getpid()) is None
     thread.join()
     assert told - {None} == {Renaming(parts(slow, "d", "a"), parts(slow, "d", "b"))}
 
@@ -125,7 +125,7 @@ def test_any_thread_is_told_of(slow: Path) -> None:
 def test_other_system_calls_are_no_renames(field: Path) -> None:
     process = child("sys.stdin.read(); time.sleep(1000)", field)
     try:
-        assert renaming(process.pid) is None
+        assert rename_in_progress(process.pid) is None
     finally:
         end(process)
 
@@ -134,11 +134,11 @@ def test_who_is_gone_or_never_was_renames_nothing(field: Path) -> None:
     process = child("", field)
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert renaming(process.pid) is None  # a zombie
+    assert rename_in_progress(process.pid) is None  # a zombie
     end(process)
-    assert renaming(process.pid) is None
-    assert renaming(0) is None  # a process that the share's namespace has no number for
-    assert renaming(-1) is None
+    assert rename_in_progress(process.pid) is None
+    assert rename_in_progress(0) is None  # a process that the share's namespace has no number for
+    assert rename_in_progress(-1) is None
 
 
 def test_who_goes_to_sleep_is_waited_for_but_not_for_ever(field: Path, monkeypatch) -> None:
@@ -146,10 +146,10 @@ def test_who_goes_to_sleep_is_waited_for_but_not_for_ever(field: Path, monkeypat
     monkeypatch.setattr(syscall_inspection, "time", SimpleNamespace(sleep=waits.append))
     process = child("while True: pass", field)
     try:
-        assert renaming(process.pid) is None
+        assert rename_in_progress(process.pid) is None
     finally:
         end(process)
-    assert 1 <= len(waits) <= syscall_inspection._LOOKS
+    assert 1 <= len(waits) <= syscall_inspection._ATTEMPTS
 
 
 def test_a_machine_whose_numbers_are_unknown_tells_nothing(slow: Path, monkeypatch) -> None:

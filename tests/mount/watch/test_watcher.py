@@ -146,7 +146,7 @@ class Tree:
         self.root.path_fd = self.fd
         self.watcher = watcher(self.root, self.fd)
         self._process = host
-        assert self.watcher.follow(self.root, self.fd, b".")
+        assert self.watcher.watch(self.root, self.fd, b".")
 
     def host(self, code: str) -> None:
         """The host does it."""
@@ -161,14 +161,14 @@ class Tree:
         here = self.path
         for part in Path(name).parts:
             here = here / part
-            inode = self.inodes.found(inode, os.fsencode(part), here.lstat())
+            inode = self.inodes.find_or_add(inode, os.fsencode(part), here.lstat())
         return inode
 
     def follow(self, name: str) -> Inode:
         inode = self.inode(name)
         parent_fd = os.open(self.path / Path(name).parent, os.O_PATH)
         try:
-            assert self.watcher.follow(inode, parent_fd, os.fsencode(Path(name).name))
+            assert self.watcher.watch(inode, parent_fd, os.fsencode(Path(name).name))
         finally:
             os.close(parent_fd)
         return inode
@@ -204,7 +204,7 @@ class Tree:
         for name in names:
             path = Path(name)
             fd = os.open(self.path / path.parent, os.O_PATH)
-            self.watcher.own(self.inode(str(path.parent)), os.fsencode(path.name), fd)
+            self.watcher.record_own_change(self.inode(str(path.parent)), os.fsencode(path.name), fd)
             os.close(fd)
 
     def close(self) -> None:
@@ -314,10 +314,10 @@ def test_a_forgotten_directory_is_passed_over(tree):
     inode = tree.follow("a")
     tree.read()
     tree.host("os.mkdir('a/before')")
-    tree.watcher.unfollow(inode)
+    tree.watcher.unwatch(inode)
     tree.host("os.mkdir('a/after')")
     assert tree.told() == {}
-    tree.watcher.unfollow(inode)
+    tree.watcher.unwatch(inode)
     tree.follow("a")
     tree.host("os.mkdir('a/again')")
     assert tree.told() == {"a/again": C | D}
@@ -327,7 +327,7 @@ def test_a_forgotten_directory_leaves_no_mark_in_the_kernel(tree):
     tree.host("os.mkdir('a')")
     before = marks(tree.watcher)
     inode = tree.follow("a")
-    tree.watcher.unfollow(inode)
+    tree.watcher.unwatch(inode)
     assert marks(tree.watcher) == before
 
 
@@ -365,9 +365,9 @@ def test_a_directory_that_was_replaced_is_followed_once_it_is_followed_again(tre
     tree.host("os.rmdir('a'); os.mkdir('a')")
     assert tree.told() == {"a": C | X | D}
     # ext4 gives the number of the first to the second: the guest's inode may be the same.
-    tree.inodes.root.lookups += 1
+    tree.inodes.root.nlookup += 1
     inode.host_number = (tree.path / "a").stat().st_ino
-    assert tree.watcher.follow(inode, tree.fd, b"a")
+    assert tree.watcher.watch(inode, tree.fd, b"a")
     tree.host("os.mkdir('a/b')")
     assert [(change.directory, change.name) for change in tree.read()] == [(inode, b"b")]
 
@@ -450,9 +450,9 @@ def act_as_server(tree: Tree) -> None:
     fd = os.open(path / "f", os.O_CREAT | os.O_EXCL | os.O_RDWR)
     tree.own("f")
     os.write(fd, b"text")
-    tree.watcher.own_fd(fd)
+    tree.watcher.record_own_change_fd(fd)
     os.ftruncate(fd, 1)
-    tree.watcher.own_fd(fd)
+    tree.watcher.record_own_change_fd(fd)
     os.close(fd)
     (path / "d").mkdir()
     tree.own("d")
@@ -472,7 +472,7 @@ def act_as_server(tree: Tree) -> None:
 
 def test_our_own_changes_are_not_told(tree):
     act_as_server(tree)
-    if not tree.watcher.notes_own:
+    if not tree.watcher.needs_own_changes:
         assert tree.told() == {}
     else:
         # Of names that are gone before anybody read, nothing is left to tell by.
@@ -765,8 +765,8 @@ def test_a_directory_of_another_file_system_is_not_followed(tree, tmp_path, fiel
     if other.stat().st_dev == tree.path.stat().st_dev:
         pytest.skip("this machine has one file system only")
     fd = os.open(other, os.O_PATH)
-    inode = tree.inodes.found(tree.root, b"other", os.fstat(fd))
-    assert tree.watcher.follow(inode, fd, b".") is False
+    inode = tree.inodes.find_or_add(tree.root, b"other", os.fstat(fd))
+    assert tree.watcher.watch(inode, fd, b".") is False
     os.close(fd)
 
 
@@ -774,11 +774,11 @@ def test_what_took_a_directorys_place_is_not_followed_for_it(tree):
     tree.host("os.mkdir('a'); os.mkdir('b')")
     inode = tree.inode("a")
     tree.host("os.rename('a', 'away'); os.rename('b', 'a')")
-    assert tree.watcher.follow(inode, tree.fd, b"a") is False
+    assert tree.watcher.watch(inode, tree.fd, b"a") is False
     tree.host("os.rmdir('a'); os.symlink('away', 'a')")
-    assert tree.watcher.follow(inode, tree.fd, b"a") is False
+    assert tree.watcher.watch(inode, tree.fd, b"a") is False
     tree.host("os.unlink('a')")
-    assert tree.watcher.follow(inode, tree.fd, b"a") is False
+    assert tree.watcher.watch(inode, tree.fd, b"a") is False
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be other users")
@@ -789,7 +789,7 @@ def test_a_directory_that_may_not_be_read_is_not_followed(how, field, process):
     tree.host("os.mkdir('a'); os.chmod('a', 0o700)")
     inode = tree.inode("a")
     with acting_as(NOBODY):
-        assert tree.watcher.follow(inode, tree.fd, b"a") is False
+        assert tree.watcher.watch(inode, tree.fd, b"a") is False
     tree.close()
 
 
@@ -806,14 +806,14 @@ fd = os.open(".", os.O_PATH)
 inodes = InodeTable(os.fstat(fd))
 inodes.root.path_fd = fd
 watcher = open_watcher(kind, inodes.root, fd)
-followed = [watcher.follow(inodes.root, fd, b".")]
+followed = [watcher.watch(inodes.root, fd, b".")]
 for name in ("a", "b", "c", "d"):
     os.mkdir(name)
-    inode = inodes.found(inodes.root, name.encode(), os.stat(name))
-    followed.append(watcher.follow(inode, fd, name.encode()))
-watcher.unfollow(inode)
-watcher.unfollow(inodes.found(inodes.root, b"a", os.stat("a")))
-followed.append(watcher.follow(inode, fd, b"d"))
+    inode = inodes.find_or_add(inodes.root, name.encode(), os.stat(name))
+    followed.append(watcher.watch(inode, fd, name.encode()))
+watcher.unwatch(inode)
+watcher.unwatch(inodes.find_or_add(inodes.root, b"a", os.stat("a")))
+followed.append(watcher.watch(inode, fd, b"d"))
 print(followed, watcher.refused)
 """
 
@@ -838,7 +838,7 @@ def test_a_directory_for_which_no_watch_is_left_is_not_followed(kind, field):
 
 def test_auto_is_fanotify_where_it_can_be_had(field):
     with opened_tree(field) as (root, fd), closing(open_watcher("auto", root, fd)) as watcher:
-        assert (watcher.kind, watcher.notes_own) == ("fanotify", False)
+        assert (watcher.kind, watcher.needs_own_changes) == ("fanotify", False)
 
 
 @contextlib.contextmanager
@@ -855,7 +855,7 @@ def test_auto_is_inotify_where_fanotify_cannot_be_had(field, monkeypatch, call):
     with opened_tree(field) as (root, fd):
         before = os.listdir("/proc/self/fd")
         with closing(open_watcher("auto", root, fd)) as watcher:
-            assert (watcher.kind, watcher.notes_own) == ("inotify", True)
+            assert (watcher.kind, watcher.needs_own_changes) == ("inotify", True)
         with pytest.raises(MountError, match=r"^fanotify cannot watch .*: watch by inotify"):
             open_watcher("fanotify", root, fd)
         assert os.listdir("/proc/self/fd") == before
@@ -909,7 +909,7 @@ def test_two_inodes_of_one_directory_share_its_watch(tree):
     tree.inodes._by_number.clear()
     second = tree.follow("a")
     assert first is not second
-    tree.watcher.unfollow(first)
+    tree.watcher.unwatch(first)
     tree.read()
     tree.host("os.mkdir('a/b')")
     assert [(change.directory, change.name) for change in tree.read()] == [(second, b"b")]

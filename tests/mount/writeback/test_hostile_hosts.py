@@ -64,7 +64,7 @@ def test_what_a_full_disk_did_not_note_is_told_again(
     source.mkdir()
     (source / "file").touch()
     inodes = InodeTable(os.stat(source))
-    inode = inodes.found(inodes.root, b"file", os.stat(source / "file"))
+    inode = inodes.find_or_add(inodes.root, b"file", os.stat(source / "file"))
     journal = open_journal(tmp_path, str(source), inodes.root)
 
     def unlink(sequence: int) -> Change:

@@ -113,7 +113,7 @@ def test_list_and_journal_a_change_that_grows_only_in_the_list_is_found_out(
         patch.setattr(Journal, "append_extension", lambda *_: None)
         with pytest.raises(AssertionError, match="the journal has"):
             guest.write("a", b"second", 5)
-    (told,) = invariant.breaches(guest.write_back, guest.machinery.inodes)
+    (told,) = invariant.breaches(guest.write_back, guest.components.inodes)
     assert [told] == list(invariant.list_and_journal(guest.write_back))
     guest.write_back.journal.compact(guest.write_back.changes.all())
     guest.check()
@@ -127,8 +127,8 @@ def test_list_and_overlay_a_link_that_is_not_counted_is_found_out(
         with pytest.raises(AssertionError, match=r"\(a\) has 0 links more, and 1 by the list"):
             guest.link("a", "b")
         assert list(
-            invariant.list_and_overlay(guest.write_back, guest.machinery.inodes)
-        ) == invariant.breaches(guest.write_back, guest.machinery.inodes)
+            invariant.list_and_overlay(guest.write_back, guest.components.inodes)
+        ) == invariant.breaches(guest.write_back, guest.components.inodes)
         guest.write_back.finish()
     guest.check()
 
@@ -143,8 +143,8 @@ def test_overlay_and_data_bytes_that_nobody_needs_are_found_out(
             AssertionError, match=r"the journal keeps \{0: 5\} bytes, needed are \{\}"
         ):
             guest.finish()
-    (told,) = invariant.breaches(guest.write_back, guest.machinery.inodes)
-    assert [told] == list(invariant.overlay_and_data(guest.write_back, guest.machinery.inodes))
+    (told,) = invariant.breaches(guest.write_back, guest.components.inodes)
+    assert [told] == list(invariant.overlay_and_data(guest.write_back, guest.components.inodes))
     guest.write_back.journal.free(0, 5)
     guest.check()
 
@@ -157,7 +157,7 @@ def test_overlay_and_data_bytes_that_are_shown_and_not_kept_are_found_out(
     assert overlay is not None
     assert overlay.content is not None
     overlay.content.write(90, 7, 1_000)
-    assert len(list(invariant.overlay_and_data(guest.write_back, guest.machinery.inodes))) == 1
+    assert len(list(invariant.overlay_and_data(guest.write_back, guest.components.inodes))) == 1
     overlay.content.truncate(90)
     overlay.content.cuts.clear()
     guest.check()
@@ -167,14 +167,14 @@ def test_pending_and_table_an_object_that_was_forgotten_is_found_out(
     guest: Unmounted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = guest.make("new")
-    inodes = guest.machinery.inodes
+    inodes = guest.components.inodes
     with monkeypatch.context() as patch:
         patch.setattr(InodeTable, "is_needed", lambda _, inode: inode.number == 1)
         inodes.forget(made.number, 1)
         told = list(invariant.pending_and_table(guest.write_back, inodes))
         assert f"make 1 is of {made.number} (new), not in the table" in told
     inodes._put(made)
-    made.lookups = 1
+    made.nlookup = 1
     guest.check()
 
 
@@ -188,12 +188,14 @@ def test_overlay_and_descriptors_one_of_another_object_is_found_out(
         patch.setattr(PendingDescriptors, "keep", another)
         with pytest.raises(AssertionError, match=r"descriptor \d+ of \d+ \(a\) is of "):
             guest.write("a", b"guest")
-    told = invariant.breaches(guest.write_back, guest.machinery.inodes)
-    assert told == list(invariant.overlay_and_descriptors(guest.write_back, guest.machinery.inodes))
+    told = invariant.breaches(guest.write_back, guest.components.inodes)
+    assert told == list(
+        invariant.overlay_and_descriptors(guest.write_back, guest.components.inodes)
+    )
     overlay = guest.inode("a").overlay
     assert overlay is not None
     os.close(overlay.fd)
-    (closed,) = invariant.breaches(guest.write_back, guest.machinery.inodes)
+    (closed,) = invariant.breaches(guest.write_back, guest.components.inodes)
     assert "is closed" in closed
     overlay.fd = -1
     guest.check()

@@ -124,8 +124,8 @@ def test_whatever_is_refused_for_whatever_reason_falls_alone_and_can_be_recovere
         assert report.set_aside.latest[0].change == kind.value
         assert report.made == report.crossed + report.refused
         assert report.pending_bytes == 0
-        assert len(guest.write_back.aside.take_untold()) == 1
-        assert not guest.write_back.aside.take_untold(), "it is told once"
+        assert len(guest.write_back.aside.take_unreported()) == 1
+        assert not guest.write_back.aside.take_unreported(), "it is told once"
     (kept,) = left(source, state)
     assert [each.kind for each in kept.aside] == [kind]
     assert not kept.pending
@@ -221,7 +221,7 @@ def test_nothing_is_made_in_a_directory_that_was_refused(source: Path, state: Pa
             guest.handlers._defer_make(directory, b"x", modes.S_IFREG | 0o600, GUEST)
         with pytest.raises(OSError, match="Stale"):
             guest.handlers._defer_rename(
-                *(guest.inode("h"), guest.machinery.inodes.root, b"h", directory, b"h", 0)
+                *(guest.inode("h"), guest.components.inodes.root, b"h", directory, b"h", 0)
             )
         assert guest.finish() == 0
         assert guest.tree() == tree_of(source) == expected({})
@@ -483,7 +483,7 @@ def live(source: Path, state: Path, scratch: Path, seed: int) -> None:
                 report.crossed + report.cancelled + report.merged + report.refused
             )
             assert not share.write_back.journal.holds_data
-            for inode in share.machinery.inodes.all():
+            for inode in share.components.inodes.all():
                 held = inode.overlay
                 assert held is None or held.aside or held.orphan, "something is held still"
     finally:
@@ -552,7 +552,7 @@ def test_what_the_host_has_put_in_a_removed_ones_place_just_now_is_looked_up_aga
     guest = Unmounted(field / "host", field / "state")
     try:
         with pytest.raises(StaleError):
-            guest.handlers._defer_removal(Kind.UNLINK, guest.machinery.inodes.root, b"new")
+            guest.handlers._defer_removal(Kind.UNLINK, guest.components.inodes.root, b"new")
     finally:
         guest.close()
     assert (field / "host" / "new").exists()
@@ -565,7 +565,7 @@ def test_the_injector_too_is_told_of_a_file_that_only_the_guest_has(field: Path)
         inode = guest.make("new")
         guest.open("new")
         guest.write("new", b"12345")
-        layer = injected_layer(guest.machinery, Injector("/nowhere", lambda: False))
+        layer = injected_layer(guest.components, Injector("/nowhere", lambda: False))
         for attributes in (
             layer._attributes_now(inode.number, GUEST),
             layer._where_it_got_to(inode.number, GUEST),
@@ -573,4 +573,4 @@ def test_the_injector_too_is_told_of_a_file_that_only_the_guest_has(field: Path)
             assert modes.S_ISREG(attributes.st_mode)
             assert attributes.st_size == 5
         with pytest.raises(StaleError):
-            guest.machinery.backing.find(inode)
+            guest.components.backing.find(inode)
