@@ -224,6 +224,33 @@ class GuestKernel:
 
     # Listings
 
+    def uses_readdirplus(self, number: int, mode: str, *, is_first: bool) -> bool:
+        """Whether it asks for attributes along with the names of a directory.
+
+        *mode* is one of model.protocol.READDIRPLUS, *is_first* whether a listing begins
+        (fuse_use_readdirplus).
+        """
+        if mode != "adaptive":
+            return mode == "always"
+        advised = number in self._advised_readdirplus
+        self._advised_readdirplus.discard(number)
+        return advised or is_first
+
+    def looked_up(self, parent: int) -> None:
+        """A LOOKUP in *parent* has found something: listings are advised to bring attributes."""
+        self._advised_readdirplus.add(parent)
+
+    def used(self, parent: int, dentry: Dentry) -> None:
+        """A valid *dentry* of *parent* answers. If a listing has brought it, such are advised."""
+        inode = self._inodes.get(dentry.inode)
+        if inode is not None and inode.initialized_by_listing:
+            inode.initialized_by_listing = False
+            self._advised_readdirplus.add(parent)
+
+    def linked(self, number: int) -> None:
+        """A READDIRPLUS has brought what *number* is like."""
+        self.inode(number).initialized_by_listing = True
+
     def listed(self, number: int) -> None:
         """A READDIR or READDIRPLUS was answered: when the directory was accessed is not known."""
         self.invalidate_attributes(number, ATIME)

@@ -5,13 +5,14 @@ policy has to answer a part of them, which the rules of the guest's kernel decid
 (guest_kernel.py). A trace of a share that caches does not, and cannot be widened again.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from osxfs_sim.model.caching import CachePolicy, Consistent
-from osxfs_sim.model.operations import Operation
+from osxfs_sim.model.operations import UNAWAITED, Operation
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.trace.format import read_trace
 from osxfs_sim.trace.schema import Header
@@ -74,6 +75,12 @@ class Question(NamedTuple):
     """Of what carried data: how much."""
     status: Status
     """What the answer said of the object."""
+    flags: int
+    """Of open(2), where something was opened."""
+    handle: int
+    """What was opened, or gone by; -1: none, or the trace does not say."""
+    new_name: bytes
+    """Where a rename went."""
     arrival_ns: int
     """When it came, since the recording began."""
     took_ns: int
@@ -95,6 +102,9 @@ class Recording:
         self._names: dict[int, list[bytes]] = defaultdict(list)
         for directory, name in self._mentions:
             self._names[directory].append(name)
+
+        self.exclusive = _exclusive(questions)
+        """Numbers of the LOOKUPs that no valid dentry answers: see _exclusive."""
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -137,6 +147,53 @@ class Recording:
         return mentions[-1].after, status
 
 
+def _exclusive(questions: list[Question]) -> frozenset[int]:
+    """Which LOOKUPs cross whatever is cached (rule 5): LOOKUP_EXCL, LOOKUP_RENAME_TARGET.
+
+    The protocol does not carry these flags. But a name that is found is always used for
+    something, where nothing is cached: it is walked through, opened, asked for its attributes.
+    Where nothing follows, only its existence was asked for. And where a name was missing, its
+    making follows at once.
+    """
+    following: dict[int, int] = {}
+    exclusive = set()
+    for index in reversed(range(len(questions))):
+        each = questions[index]
+        if each.operation in UNAWAITED:
+            continue
+        then_index = following.get(each.thread)
+        following[each.thread] = index
+        if each.operation is not Operation.LOOKUP or each.error not in ("", "ENOENT"):
+            continue
+        then = None if then_index is None else questions[then_index]
+        if _is_exclusive(each, then):
+            exclusive.add(index)
+    return frozenset(exclusive)
+
+
+def _is_exclusive(lookup: Question, then: Question | None) -> bool:
+    """Whether *lookup* asks for a name's existence alone; *then* is what its thread asked next."""
+    place = lookup.inode, lookup.name
+    if then is not None and then.operation is Operation.RENAME:
+        if (then.found, then.new_name) == place:
+            return True
+        if (then.inode, then.name) == place:
+            return False
+    if lookup.found:
+        if then is None:
+            return True
+        takes_it = (then.inode, then.name) == place and then.operation in TAKES_A_NAME
+        return not (then.inode == lookup.found or takes_it or _uses(then, lookup))
+    if then is None or (then.inode, then.name) != place or then.operation not in MAKES_A_NAME:
+        return False
+    return then.operation is not Operation.CREATE or bool(then.flags & os.O_EXCL)
+
+
+def _uses(then: Question, lookup: Question) -> bool:
+    """Whether a name is looked up as the one of two that a call takes: link(2), rename(2)."""
+    return then.operation is Operation.LOOKUP and then.thread == lookup.thread and False
+
+
 class _Mention(NamedTuple):
     """What one question tells of a name."""
 
@@ -168,7 +225,10 @@ def _mentions(questions: list[Question]) -> dict[tuple[int, bytes], list[_Mentio
         elif each.operation in TAKES_A_NAME:
             tell(place, index, last.get(place, each.found), 0, each.status)
         elif each.operation is Operation.RENAME:
-            tell(place, index, last.get(place, 0), 0, UNKNOWN)
+            moved = last.get(place, 0)
+            tell(place, index, moved, 0, UNKNOWN)
+            to = each.found, each.new_name
+            tell(to, index, last.get(to, 0), moved, UNKNOWN)
     return mentions
 
 
@@ -202,23 +262,29 @@ def check(header: Header, path: str | Path) -> None:
 _UNCACHED = {policy.describe() for policy in (CachePolicy(), Consistent())}
 
 
+def _bytes(name: str | None) -> bytes:
+    return b"" if name is None else name.encode("utf-8", "surrogateescape")
+
+
 def _status_of(row: dict[str, Any]) -> Status:
     mode = row["mode"]
     return Status(mode, row["object_bytes"], row["mtime_ns"], row["links"]) if mode else UNKNOWN
 
 
 def _question(row: dict[str, Any]) -> Question:
-    name = row["name"]
     return Question(
         Operation[row["operation"]],
         row["process"],
         row["inode"],
-        b"" if name is None else name.encode("utf-8", "surrogateescape"),
+        _bytes(row["name"]),
         row["found"],
         row["error"] or "",
         row["offset_bytes"],
         row["size_bytes"],
         _status_of(row),
+        row["flags"],
+        row["handle"],
+        _bytes(row["new_name"]),
         row["arrival_ns"],
         row["took_ns"],
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from osxfs_sim.model.operations import UNAWAITED, Operation
 from osxfs_sim.simulate.dependencies import NOTHING, Order
-from osxfs_sim.simulate.guest_kernel import ALL, CONTENT, GuestKernel, Ticks
+from osxfs_sim.simulate.guest_kernel import ALL, CONTENT, MODE, GuestKernel, Ticks
 from osxfs_sim.simulate.recording import (
     LISTS,
     MAKES_A_NAME,
@@ -27,6 +27,14 @@ from osxfs_sim.simulate.share import Share, System
 ROOT = 1
 """The inode number of a share's root (FUSE_ROOT_ID)."""
 _NO_STATUS = (-1, -1)
+
+_NEEDS_PERMISSION = frozenset(
+    {
+        *(Operation.LOOKUP, Operation.ACCESS, Operation.OPEN, Operation.OPENDIR),
+        *(*MAKES_A_NAME, *TAKES_A_NAME, Operation.RENAME),
+    }
+)
+"""What inode_permission() comes before."""
 
 
 @dataclass(slots=True)
@@ -43,11 +51,15 @@ class Simulated:
     """Questions that the guest's kernel answered."""
     names: int = 0
     """Questions that complete directories answered."""
+    added: Counter[Operation] = field(default_factory=Counter)
+    """Crossings that the recording does not have: what permissions are checked by. They are among
+    *crossings*."""
 
     @property
     def questions(self) -> int:
         """All that was asked: each is a hit, a crossing, or answered by names."""
-        return self.crossings.total() + self.hits.total() + self.names
+        own = self.crossings.total() - self.added.total()
+        return own + self.hits.total() + self.names
 
 
 class Reference:
@@ -59,10 +71,15 @@ class Reference:
         """*tick_ns* is the kernel's (1 s / CONFIG_HZ), *seed* the latencies'."""
         self._recording = recording
         self._order = order
+        self.log: list[tuple[int, Operation]] | None = None
+        """Where each crossing is noted, by the number of the question it is for; None: nowhere."""
+        self._asking = 0
+        self._system = system
         self._kernel = GuestKernel(Ticks(tick_ns))
         self._share = Share(system, recording, seed, recording.header.began_ns)
         self._opened: Counter[int] = Counter()
         self._read_since_open: set[int] = set()
+        self._listing: set[int] = set()  # handles that have begun to be listed
         self._result = Simulated()
         # Whoever mounts it looks at its root, before the command starts.
         root_ns = self._share.timeouts(b"", UNKNOWN, recording.begin_ns).attr_timeout_ns
@@ -102,29 +119,53 @@ class Reference:
 
     def _ask(self, index: int, question: Question, now_ns: int) -> int:
         """When its thread has its answer."""
+        self._asking = index
         operation = question.operation
         if operation in UNAWAITED:
             self._result.crossings[operation] += 1
             if operation is Operation.RELEASE:
                 self._released(question)
             return now_ns
+        if self._system.checks_permissions:
+            now_ns = self._check_permissions(question, now_ns)
         if operation is Operation.LOOKUP:
             return self._look_up(index, question, now_ns)
         if self._is_hit(index, question, now_ns):
             self._result.hits[operation] += 1
+            if operation is Operation.READ:
+                self._read_since_open.add(question.inode)
             return now_ns
+        if operation in LISTS:
+            return self._list(index, question, now_ns)
         end_ns = self._cross(operation, question.size_bytes, now_ns)
         if not question.error:
             self._learn(index, question, end_ns)
         return end_ns
 
+    def _check_permissions(self, question: Question, now_ns: int) -> int:
+        """The modes and owners that *question* takes are known; returns when (rule 8)."""
+        if question.operation not in _NEEDS_PERMISSION:
+            return now_ns
+        inode = question.inode
+        if self._kernel.has_attributes(inode, MODE, now_ns):
+            return now_ns
+        self._result.added[Operation.GETATTR] += 1
+        end_ns = self._cross(Operation.GETATTR, 0, now_ns)
+        timeout_ns = self._share.timeouts(b"", UNKNOWN, end_ns).attr_timeout_ns
+        self._kernel.attributes(inode, timeout_ns, _NO_STATUS, end_ns)
+        return end_ns
+
     def _cross(self, operation: Operation, size_bytes: int, now_ns: int) -> int:
         self._result.crossings[operation] += 1
+        if self.log is not None:
+            self.log.append((self._asking, operation))
         return self._share.due_ns(operation, size_bytes, now_ns)
 
     def _look_up(self, index: int, question: Question, now_ns: int) -> int:
         parent, name = question.inode, question.name
-        if self._kernel.valid(parent, name, now_ns) is not None:
+        dentry = self._kernel.valid(parent, name, now_ns)
+        if dentry is not None and index not in self._recording.exclusive:
+            self._kernel.used(parent, dentry)
             self._result.hits[Operation.LOOKUP] += 1
             return now_ns
         size_bytes = 0
@@ -140,6 +181,7 @@ class Reference:
             self._keep_missing(question, end_ns)
         elif not question.error:
             self._keep_entry(question, end_ns)
+            self._kernel.looked_up(parent)
         return end_ns
 
     def _keep_missing(self, question: Question, now_ns: int) -> None:
@@ -156,6 +198,8 @@ class Reference:
         if question.operation is Operation.GETATTR:
             wanted = CONTENT if self._is_of_a_read(index, question) else ALL
             return self._kernel.has_attributes(question.inode, wanted, now_ns)
+        if question.operation is Operation.ACCESS:
+            return self._system.checks_permissions
         return question.operation is Operation.READ and self._kernel.has_pages(
             question.inode, question.offset_bytes, question.size_bytes
         )
@@ -191,6 +235,8 @@ class Reference:
         if operation in (Operation.GETATTR, Operation.SETATTR):
             timeout_ns = share.timeouts(b"", question.status, now_ns).attr_timeout_ns
             kernel.attributes(inode, timeout_ns, status, now_ns)
+        elif operation is Operation.OPENDIR:
+            self._listing.discard(question.handle)
         elif operation is Operation.OPEN:
             kernel.opened(inode, share.keeps_pages(question.status, now_ns))
             self._opened[inode] += 1
@@ -199,8 +245,6 @@ class Reference:
             self._read_since_open.add(inode)
         elif operation is Operation.WRITE:
             kernel.wrote(inode, question.offset_bytes, question.size_bytes)
-        elif operation in LISTS:
-            self._list(index, question, now_ns)
         elif operation in MAKES_A_NAME:
             self._keep_entry(question, now_ns)
             kernel.changed_directory(inode)
@@ -209,15 +253,29 @@ class Reference:
                 self._opened[question.found] += 1
         elif operation in TAKES_A_NAME:
             kernel.removed(inode, question.name)
+        elif operation is Operation.RENAME:
+            kernel.renamed(inode, question.name, question.found, question.new_name)
+            share.added(question.found, question.new_name)
 
-    def _list(self, index: int, question: Question, now_ns: int) -> None:
-        directory = question.inode
+    def _list(self, index: int, question: Question, now_ns: int) -> int:
+        """A part of a listing, which the kernel asks for with attributes or without."""
+        directory, handle = question.inode, question.handle
+        is_plus = self._kernel.uses_readdirplus(
+            directory, self._system.readdirplus, is_first=handle not in self._listing
+        )
+        self._listing.add(handle)
+        operation = Operation.READDIRPLUS if is_plus else Operation.READDIR
+        end_ns = self._cross(operation, question.size_bytes, now_ns)
+        if question.error:
+            return end_ns
         self._kernel.listed(directory)
         self._share.listed(directory, index)
-        if question.operation is not Operation.READDIRPLUS or not question.size_bytes:
-            return
-        for name, inode, status in self._recording.names(directory, index):
-            timeouts = self._share.timeouts(name, status, now_ns)
-            self._kernel.entry(
-                directory, name, inode, timeouts, (status.size_bytes, status.mtime_ns), now_ns
-            )
+        if not question.size_bytes:
+            self._listing.discard(handle)  # whoever lists on has begun anew
+        elif is_plus:
+            for name, inode, status in self._recording.names(directory, index):
+                timeouts = self._share.timeouts(name, status, end_ns)
+                known = status.size_bytes, status.mtime_ns
+                self._kernel.entry(directory, name, inode, timeouts, known, end_ns)
+                self._kernel.linked(inode)
+        return end_ns

@@ -33,6 +33,11 @@ class System:
     """What the guest's kernel may keep, and for how long."""
     latency: LatencySpec
     """What a crossing takes."""
+    readdirplus: str = "always"
+    """Whether listings bring attributes: one of model.protocol.READDIRPLUS."""
+    checks_permissions: bool = False
+    """Whether the guest's kernel checks modes and owners itself (default_permissions), and has to
+    know them for each directory on a path; else it asks by ACCESS, for access(2) and chdir(2)."""
 
 
 class Share:
