@@ -165,23 +165,23 @@ class ShareSettings:
     cache_timeout_ns: int | None = option(
         None,
         DURATION,
-        "How long names, attributes and pages are believed (cached, negative, complete).",
-        docs="how long names, attributes and pages are believed, under the policies `cached`, "
+        "How long names, attributes and pages are cached (cached, negative, complete).",
+        docs="how long names, attributes and pages are cached, under the policies `cached`, "
         "`negative` and `complete`",
         example='"10s"',
         was="lifetime",
     )
-    """How long names, attributes and pages are believed."""
+    """How long the guest's kernel may keep names, attributes and pages, in nanoseconds."""
     negative_timeout_ns: int | None = option(
         None,
         DURATION,
-        "How long a missing name is believed missing (negative, complete).",
-        docs="how long a missing name is believed missing, under the policies `negative` and "
-        "`complete`",
+        "How long a negative entry, of a missing name, is cached (negative, complete).",
+        docs="how long a negative entry, of a missing name, is cached, under the policies "
+        "`negative` and `complete`",
         example='"1s"',
         was="missing_lifetime",
     )
-    """How long a missing name is believed missing."""
+    """How long the guest's kernel may keep a negative entry, in nanoseconds."""
     policy: str | None = option(
         None,
         TEXT,
@@ -236,7 +236,7 @@ class ShareSettings:
         "How changes of the host are seen: by fanotify, by inotify, or not. [auto]",
         docs="how changes of the host are [seen](events.md#seeing-whose-change-it-was): `auto` "
         "(fanotify where it can be had, else inotify), `fanotify`, `inotify`, or `none`: no change "
-        "reaches the guest before a lifetime ends",
+        "reaches the guest before its caches time out",
         example='"inotify"',
         choices=HOST_EVENTS,
     )
@@ -522,7 +522,7 @@ class ShareSettings:
     ) -> tuple[FaultSpec, ...]:
         """The profile's *bugs* and one's own, if they can do something. Raises ProfileError.
 
-        A bug of what is believed may be had where nothing is: that the policy keeps it from
+        A bug of what is cached may be had where nothing is: that the policy keeps it from
         showing is what the museum is about.
         """
         try:

@@ -391,7 +391,7 @@ def test_a_policy_with_arguments_must_have_defaults_for_them():
     message = complaint(ProfileError, load_policy, "osxfs_sim.model.caching:Cached")
     assert message == (
         "osxfs_sim.model.caching:Cached() fails: TypeError: "
-        "Cached.__init__() missing 1 required positional argument: 'cache_timeout_ns' "
+        "Cached.__init__() missing 1 required positional argument: 'timeout_ns' "
         "(it is made without arguments: give each a default)"
     )
 

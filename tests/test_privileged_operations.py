@@ -152,8 +152,13 @@ def _is_descriptor(node: ast.expr) -> bool:
 
 
 def _is_method_of_ours(module: str) -> bool:
-    """Of handlers, backings, injectors and roots, which have methods called as those of paths."""
-    return module.rpartition(".")[2] in ("_backing", "_injector", "super()", "root", "tarfile")
+    """Of what has methods called as those of paths.
+
+    Layers of handlers (the next one is ``self.next``), backings, injectors, roots.
+    """
+    return module == "self.next" or module.rpartition(".")[2] in (
+        *("_backing", "_injector", "super()", "root", "tarfile"),
+    )
 
 
 def _may_write(call: ast.Call, position: int) -> bool:
@@ -371,6 +376,7 @@ def test_the_rule_refuses(source: str) -> None:
         "shutil.rmtree(name, dir_fd=dir_fd)",
         "shutil.which('git')",
         "super().mkdir(parent, name)",
+        "self.next.mkdir(request, parent, name, mode, ctx)",
         "at.set_mode(fd, 0o644)",
     ],
 )

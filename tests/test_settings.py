@@ -89,7 +89,7 @@ def test_the_planned_data_path_is_thirty_microseconds_shorter():
     assert latency.data_path == DataPath(5, 3, 5_000, 10_000, 45_000)
 
 
-def test_lifetimes_replace_the_profiles():
+def test_timeouts_replace_the_profiles():
     assert system(profile="osxfs-cached", cache_timeout_ns=5).policy == Cached(5)
     assert system(profile="osxfs-negative", cache_timeout_ns=5, negative_timeout_ns=0).policy == (
         Negative(5, 0)
@@ -281,7 +281,7 @@ def test_a_latency_is_not_negative():
         ),
         (
             {"cache_timeout_ns": 1},
-            "lifetime has no effect under the policy 'consistent': "
+            "cache_timeout has no effect under the policy 'consistent': "
             "use it with cached, negative or complete",
         ),
         (
@@ -291,7 +291,7 @@ def test_a_latency_is_not_negative():
         ),
         (
             {"cache_timeout_ns": 1, "policy": "module:Class"},
-            "lifetime has no effect beside a policy of your own: set it in the policy's class",
+            "cache_timeout has no effect beside a policy of your own: set it in the policy's class",
         ),
         (
             {"negative_timeout_ns": 0, "policy": "module:Class"},
@@ -315,7 +315,7 @@ def test_samples_and_a_data_path_cannot_both_set_the_round_trip(samples):
     ("profile", "values"),
     [("osxfs-cached", {"cache_timeout_ns": -1}), ("osxfs-negative", {"negative_timeout_ns": -1})],
 )
-def test_a_lifetime_is_not_negative(profile, values):
+def test_a_timeout_is_not_negative(profile, values):
     assert "negative" in refused(profile=profile, **values)
 
 

@@ -172,7 +172,7 @@ IN_FILES = [each for each in OPTIONS if Where.EXPORT in each.where]
 
 @pytest.mark.parametrize("each", IN_FILES, ids=[each.key for each in IN_FILES])
 def test_the_example_of_an_option_is_one(each, tmp_path: Path) -> None:
-    profile = {"write_back": "osxfs-delegated", "cache_timeout": "osxfs-negative", "copy": "volume"}
+    profile = {"write_back": "osxfs-delegated", "_timeout": "osxfs-negative", "copy": "volume"}
     named = next((name for part, name in profile.items() if part in each.key), "osxfs")
     if each.key in ("policy", "profile"):
         pytest.skip("it names something else, which is looked for")

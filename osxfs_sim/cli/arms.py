@@ -6,6 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from osxfs_sim.cli.errors import renamed_option
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.emulated_shares import settings_of
 from osxfs_sim.lab.arms import Arm, words_of
@@ -24,7 +25,8 @@ def parse_arm(text: str) -> Arm:
     try:
         context = _arm.make_context("arm", words)
     except click.UsageError as error:
-        message = error.format_message().rstrip(".")
+        renamed = renamed_option(error.option_name) if isinstance(error, click.NoSuchOption) else ""
+        message = renamed or error.format_message().rstrip(".")
         raise click.UsageError(f"the arm {text!r}: {message}") from error
     given = {
         name: value

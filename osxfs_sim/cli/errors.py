@@ -33,7 +33,7 @@ def run_and_end(command: Callable[[], object]) -> NoReturn:
         print(printable_lines(error.format_message()), file=sys.stderr)
         sys.exit(2)
     except click.NoSuchOption as error:
-        message = _renamed(error.option_name) or error.format_message()
+        message = renamed_option(error.option_name) or error.format_message()
         if error.ctx is not None and error.ctx.parent is None:
             message = f"no such option {error.option_name}: options come after the command"
         _end(2, f"{message} (see --help)")
@@ -57,7 +57,7 @@ def run_and_end(command: Callable[[], object]) -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _renamed(flag: str) -> str:
+def renamed_option(flag: str) -> str:
     """What is said to who gives *flag*, where it is one of an earlier version; else nothing."""
     from osxfs_sim.settings import OPTIONS
 

@@ -35,7 +35,7 @@ To try an idea, write one small class and name it on the command line
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 
 class CacheTimeouts(NamedTuple):
@@ -50,6 +50,16 @@ class CacheTimeouts(NamedTuple):
 
 
 UNCACHED = CacheTimeouts(0, 0)
+
+if not TYPE_CHECKING:
+    _RENAMED = {"Lifetimes": "CacheTimeouts", "NOT_BELIEVED": "UNCACHED"}
+
+    def __getattr__(name: str) -> object:
+        """For who imports a name of earlier versions: ImportError with that of today."""
+        if new := _RENAMED.get(name):
+            raise ImportError(f"{__name__}.{name} is called {new} now")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 _NEVER_CACHED = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 

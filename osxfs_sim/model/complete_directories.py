@@ -1,4 +1,4 @@
-"""The sets of names that directories are known to have: what is not in one, does not exist.
+"""Directories whose names are all known: what is not among them does not exist.
 
 The guest's half of complete negative caching (model/caching.py, Complete): once
 the names of a directory are known, any other name is answered without a
@@ -7,7 +7,7 @@ and all are dropped when events were lost. A name that is gone may stay in a set
 it is asked for, and found missing.
 
 Names are given by their keys (spellings), so that spellings which fold together
-are one. One thread only.
+are one. The reactor's thread only, but for the reading of a directory itself.
 """
 
 from collections import OrderedDict
@@ -23,7 +23,7 @@ _COST_OF_A_SET = 8  # what an empty set takes, in names
 
 
 class CompleteDirectories(Generic[D]):
-    """Sets of names by directory, the least recently used dropped first."""
+    """The directories whose names are all known, least recently used dropped first."""
 
     def __init__(
         self, most_names: int = _MOST_NAMES, largest_directory: int = _LARGEST_DIRECTORY
@@ -41,7 +41,7 @@ class CompleteDirectories(Generic[D]):
         return len(self._sets)
 
     def known_absent(self, directory: D, key: bytes) -> bool:
-        """Whether *directory* is known to have no such name."""
+        """Whether all names of *directory* are known, and *key* is none of them."""
         names = self._sets.get(directory)
         if names is None or key in names:
             return False
@@ -49,18 +49,18 @@ class CompleteDirectories(Generic[D]):
         return True
 
     def should_read(self, directory: D) -> bool:
-        """Whether the names of *directory* should be read."""
+        """Whether the names of *directory* are unknown and nobody is reading them."""
         return directory not in self._sets and directory not in self._readings
 
     def begin_reading(self, directory: D) -> None:
-        """The names of *directory* are about to be read: what comes meanwhile is added to them."""
+        """The names of *directory* are about to be read: what is added meanwhile counts, too."""
         self._readings[directory] = set()
 
     def end_reading(self, directory: D, keys: set[bytes] | None) -> None:
-        """They were read as *keys*, which are kept; None: the reading failed."""
+        """Keep *keys* as all names of *directory*; None: the reading failed, nothing is kept."""
         meanwhile = self._readings.pop(directory, None)
         # Without it the sets were dropped during the reading, as events were lost:
-        # what the reading missed will never be told.
+        # what the reading missed will never be reported.
         if meanwhile is None or keys is None:
             return
         self.forget(directory)
@@ -75,7 +75,7 @@ class CompleteDirectories(Generic[D]):
             self.forget(next(iter(self._sets)))
 
     def added(self, directory: D, key: bytes) -> None:
-        """The guest or the host has given something in *directory* this name."""
+        """Guest or host has given something in *directory* a name with this *key*."""
         reading = self._readings.get(directory)
         if reading is not None:
             reading.add(key)
@@ -92,7 +92,7 @@ class CompleteDirectories(Generic[D]):
             self.names -= _COST_OF_A_SET + (len(names) if names is not None else 0)
 
     def clear(self) -> None:
-        """Drop all: the host has lost events."""
+        """Drop everything: host events were lost, so any directory may have new names."""
         self._sets.clear()
         self._readings.clear()
         self.names = 0

@@ -454,7 +454,7 @@ class ShareStatus:
     synchronization: SynchronizationStatus | None = None
     """of a synchronized share, else null: how its two sides stand"""
     policy: str
-    """how long answers may be believed"""
+    """how long answers may be cached"""
     own_policy: OwnPolicyStatus | None = None
     """of a share with `--policy`, else null"""
     user: str = ""

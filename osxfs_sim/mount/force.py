@@ -66,7 +66,7 @@ _Answer = TypeVar("_Answer")
 
 
 class Budget:
-    """How long there is, of the two seconds."""
+    """What is left of the two seconds in which a share is ended by force."""
 
     def __init__(self, started_s: float | None = None) -> None:
         """*started_s* is when they began, on the monotonic clock; now, where nothing is said."""
@@ -74,24 +74,26 @@ class Budget:
 
     @property
     def left_s(self) -> float:
+        """Seconds that are left, less those for saying what there is to say; 0 at the least."""
         return max(self._deadline_s - _LAST_S - time.monotonic(), 0.0)
 
     def at_most(self, most_s: float, part: float = 1.0) -> float:
-        """*most_s*, but no more than a *part* of what is left, and no less than a moment."""
+        """*most_s*, but at most *part* of the seconds left, and at least a moment (20 ms)."""
         return max(min(most_s, part * self.left_s), _SHORTEST_S)
 
 
 def started_s() -> float:
-    """When this process was started, on the monotonic clock, to a hundredth of a second."""
+    """When this process was started, on the monotonic clock, in seconds; exact to 10 ms."""
     since_boot_s = int(start_of(os.getpid())) / os.sysconf("SC_CLK_TCK")
     return time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot_s)
 
 
 def end_by_force(entry: MountEntry, budget: Budget | None = None) -> MountError | None:
-    """Unmount the share *entry* and end its server, within two seconds.
+    """Unmount the share *entry* and kill its server within two seconds. Raises MountError.
 
     Returns what the guest has changed and is not on the host, if anything; where no *budget* is
-    given, that is read however long it takes. Raises MountError where it is not ours to end.
+    given, that is read however long it takes. MountError where it is not ours to end, or has not
+    ended.
     """
     reading, budget = budget, budget or Budget()
     if os.geteuid() not in (0, entry.user_id):
@@ -104,7 +106,7 @@ def end_by_force(entry: MountEntry, budget: Budget | None = None) -> MountError 
         _LocalShare(each, budget) if each.is_local else _Share(each, budget, reading)
         for each in (*exports, entry)
     ]
-    # The hub last: it unmounts what is in it by itself.
+    # The exports root last: it unmounts what is in it by itself.
     for together in (shares[:-1], shares[-1:]):
         _each(together, lambda share: share.ask_to_end())
     _each(shares, lambda share: share.cut())
@@ -123,11 +125,11 @@ def end_by_force(entry: MountEntry, budget: Budget | None = None) -> MountError 
 
 
 def end_detached(record: Record, budget: Budget | None = None) -> MountError | None:
-    """End the share of *record*, whose mount is gone while its server lives, within two seconds.
+    """Kill the server of *record*, whose mount is gone, within two seconds. Raises MountError.
 
-    Somebody has unmounted it lazily, with guests inside; or it writes back what is held. Returns
+    Somebody has unmounted it lazily, with guests inside; or it writes back what is pending. Returns
     as end_by_force(). By its number nothing may be ended: another share may have that by now. Its
-    supervisor ends its connection, which it was given at the start. Raises MountError.
+    supervisor ends its connection, which it was given at the start.
     """
     reading, budget = budget, budget or Budget()
     pid, started = record.pid, record.started
@@ -218,7 +220,7 @@ def _mount_of(record: Record) -> tuple[int, str]:
 def what_is_left(
     uid: int, mountpoint: str, record: Record | None, budget: Budget | None = None
 ) -> MountError | None:
-    """After a server's end without order: what is not on the host, if anything."""
+    """What a server that was killed has left unwritten; None: nothing. Removes its record."""
     for path in (record_path(uid, mountpoint), control_path(runtime_directory(uid), mountpoint)):
         with contextlib.suppress(OSError):
             at.remove(path)

@@ -93,20 +93,20 @@ class Share:
         """By which the server knows that we are there; -1: it does not look."""
 
     def status(self) -> ShareStatus:
-        """What it is, how many requests, asked-for against achieved latency."""
+        """What it is, how many requests, target against observed latency. Raises MountError."""
         return ask_status(self.mountpoint)
 
     def reset(self) -> ShareStatus:
-        """The status, after which counts and receipt start from nothing."""
+        """The status, after which counts and receipt start from nothing. Raises MountError."""
         return ask_status(self.mountpoint, "reset")
 
     def settle(self, timeout_s: float = SETTLES_WITHIN_S) -> ShareStatus:
-        """Wait until the guest has been told of all that the host has done up to now.
+        """Wait until the guest was told of all host changes up to now; the status then.
 
         That is: everything was read from the kernel, has waited as long as the profile says, has
-        ended what it makes untrue, and was raised as an event. Returns the status then. On a
-        share without host events there is nothing to wait for; on a synchronized one it is
-        a cycle that has seen it all. Of a share file's mount point: all its exports.
+        invalidated what it makes untrue, and was raised as an event. On a share without host events
+        there is nothing to wait for; on a synchronized one it is a cycle that has seen it all. Of a
+        share file's mount point: all its exports.
 
         Raises MountError where that takes longer than *timeout_s*, in seconds: the host may go on
         changing something all the time.
@@ -116,9 +116,9 @@ class Share:
     def flush(self) -> ShareStatus:
         """Wait until the host has everything that the guest has changed; the status then.
 
-        On a share without write-back the host always has. Raises MountError where the host has
-        no room, and, once, where it has refused a change for good: that is set aside, and
-        everything else is on the host.
+        On a share without write-back the host always has. Raises MountError where the host has no
+        room, and, once, where it has refused a change for good: that is set aside, and everything
+        else is on the host.
         """
         return ask_status(self.mountpoint, "flush", timeout_s=None)
 
@@ -198,7 +198,7 @@ class Share:
         self._let_go()
 
     def wait(self) -> None:
-        """Wait until it is unmounted and its server has ended."""
+        """Wait until it is unmounted and its server has ended, however long that takes."""
         for share in (self, *self.exports):
             share._server.wait()
 
@@ -220,12 +220,12 @@ class Share:
 def launch(
     settings: ShareSettings, on_wait: OnWait = log.info, *, ends_with_us: bool = False
 ) -> Share:
-    """Mount in the background; returns when the share can be used.
+    """Mount in the background; returns when the share can be used. Raises MountError.
 
     With *ends_with_us* it ends with this process, however that ends.
 
-    *on_wait* is told what takes long, in words for people: changes of an earlier share that have
-    to reach the host first. Raises MountError or ProfileError where it cannot be mounted.
+    *on_wait* is called with what takes long, in words for people: changes of an earlier share that
+    have to reach the host first. Raises ProfileError, too, where it cannot be mounted.
     """
     if not ends_with_us:
         return _launch(settings, on_wait)
@@ -307,7 +307,7 @@ def _launch(settings: ShareSettings, on_wait: OnWait, *lifeline: int) -> Share:
 def launch_exports(
     exports: Exports, on_wait: OnWait = log.info, *, ends_with_us: bool = False
 ) -> Share:
-    """Mount several host trees below one mount point; returns when all can be used.
+    """Mount several host trees below one mount point; all can be used then. MountError.
 
     Raises MountError or ProfileError where one cannot be mounted; none is then.
     """
@@ -363,14 +363,14 @@ def _environment() -> dict[str, str]:
 
 
 def drop_events(mountpoint: str, *, count: int, rate: float) -> dict[str, Any]:
-    """What Share.drop_events does, for the share at *mountpoint*."""
+    """As Share.drop_events, for the share at *mountpoint*. Raises MountError."""
     if count < 0 or not 0 <= rate <= 1 or (count and rate):
         raise MountError("give a count from 0 on, or a rate from 0 to 1, of the events to lose")
     return ask(mountpoint, "drop-events", count=count, rate=rate)
 
 
 def settle(mountpoint: str, *, timeout_s: float = SETTLES_WITHIN_S) -> ShareStatus:
-    """What Share.settle does, for the share at *mountpoint*."""
+    """As Share.settle, for the share at *mountpoint*. Raises MountError."""
     if not 0 < timeout_s < math.inf:
         raise MountError(f"{timeout_s:g} s is no time to wait: give some seconds")
     deadline_s = time.monotonic() + timeout_s
@@ -556,14 +556,14 @@ def _is_starting_or_ending(entry: MountEntry) -> bool:
 
 
 def killed_at(mountpoint: str) -> Iterator[tuple[int, Record]]:
-    """What servers that were killed have left to say of *mountpoint*, and whose they were."""
+    """The records that killed servers have left of *mountpoint*, each with its user's uid."""
     for uid, record in _records_of(mountpoint):
         if record.is_of_the_dead:
             yield uid, record
 
 
 def _left_by_killed_exports(entry: MountEntry, budget: Budget | None = None) -> list[str]:
-    """What exports of the hub *entry* have left whose servers were killed, and are not mounted."""
+    """What exports below *entry* have left whose servers were killed, and are not mounted."""
     if not entry.is_exports_root:
         return []
     above, users = f"{entry.mountpoint}/", (os.geteuid(), entry.user_id)
@@ -590,7 +590,7 @@ def _records_of(mountpoint: str) -> Iterator[tuple[int, Record]]:
 
 
 def unmount_abandoned(entry: MountEntry) -> None:
-    """Unmount a share without requests whose server is gone. Raises MountError if it is in use."""
+    """Unmount a share without requests whose server is gone. MountError: it is in use."""
     for record in local_records():
         if tuple(record["identity"]) == entry.identity:
             Volumes.of_record(record).unmount()
@@ -636,7 +636,7 @@ def _unmount(target: str, *, lazily: bool) -> None:
 
 @contextlib.contextmanager
 def mounted(settings: ShareSettings | Exports) -> Iterator[Share]:
-    """A share for the time of a ``with`` block; unmounted also when the block fails.
+    """Within a ``with`` block, a share; unmounted also when the block fails. MountError.
 
     It ends with this process, too, if that is killed. Somebody else may have unmounted it
     meanwhile. Where somebody is still inside it is ended all the same, and MountError says so.

@@ -22,7 +22,7 @@ def _raise_errno() -> None:
 
 
 def rename(old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> None:
-    """renameat2(2); *flags* are RENAME_NOREPLACE and RENAME_EXCHANGE."""
+    """renameat2(2); *flags* are RENAME_NOREPLACE and RENAME_EXCHANGE. Raises OSError."""
     if not flags:
         os.rename(old, new, src_dir_fd=old_fd, dst_dir_fd=new_fd)
     elif _libc.renameat2(old_fd, old, new_fd, new, ctypes.c_uint(flags)):
@@ -30,7 +30,7 @@ def rename(old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> None
 
 
 def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
-    """fallocate(2) with a *mode*, which os.posix_fallocate lacks."""
+    """fallocate(2) with a *mode*, which os.posix_fallocate lacks. Raises OSError."""
     if _libc.fallocate(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)):
         _raise_errno()
 
@@ -65,7 +65,7 @@ class AttributeReader:
         self._has_getxattrat = True
 
     def read_at(self, dir_fd: int, name: bytes) -> bytes | int:
-        """The attribute's value for *name* in a directory, never followed; or an errno."""
+        """The attribute's value of *name* in a directory, never followed; or an errno."""
         if self._has_getxattrat:
             length = _libc.syscall(
                 self._number,
@@ -87,7 +87,7 @@ class AttributeReader:
         return self._result(_libc.lgetxattr(path, self._attribute, self._buffer, self._size))
 
     def read(self, fd: int) -> bytes | int:
-        """The attribute's value for the object behind *fd*, O_PATH too; or an errno."""
+        """The attribute's value of the object behind *fd*, O_PATH too; or an errno."""
         path = b"/proc/self/fd/%d" % fd
         return self._result(_libc.getxattr(path, self._attribute, self._buffer, self._size))
 
@@ -109,11 +109,10 @@ class _FileHandle(ctypes.Structure):
 
 
 def file_handle(dir_fd: int, name: bytes) -> bytes | None:
-    """What the host's file system calls *name*, for as long as it exists and never after.
+    """The handle of *name* (empty: what *dir_fd* is): no later object has it. Raises OSError.
 
-    An empty *name* is the object behind *dir_fd*. A handle holds the inode's
-    number and its generation, so that a later object with the same number has
-    another (name_to_handle_at(2)). None where the file system offers none.
+    A handle holds the inode's number and its generation, so that a later object with the same
+    number has another (name_to_handle_at(2)). None where the file system offers none.
     """
     handle = openable_handle(dir_fd, name)
     return None if handle is None else handle[_HANDLE_HEADER_BYTES:]
@@ -132,10 +131,10 @@ def openable_handle(dir_fd: int, name: bytes) -> bytes | None:
 
 
 def open_by_handle(mount_fd: int, handle: bytes, flags: int) -> int:
-    """open_by_handle_at(2): *handle* of openable_handle(), of the file system of *mount_fd*.
+    """open_by_handle_at(2): a descriptor by openable_handle(). Raises OSError.
 
-    EPERM without CAP_DAC_READ_SEARCH, ESTALE where the object is no more. *mount_fd* is no
-    descriptor of O_PATH.
+    *mount_fd* is of that file system, and no descriptor of O_PATH. EPERM without
+    CAP_DAC_READ_SEARCH, ESTALE where the object is no more.
     """
     structure = _FileHandle.from_buffer_copy(handle.ljust(ctypes.sizeof(_FileHandle), b"\0"))
     fd = int(_libc.open_by_handle_at(mount_fd, ctypes.byref(structure), flags))
@@ -148,11 +147,11 @@ _AT_HANDLE_FID = 0x200
 
 
 def event_handle(dir_fd: int, name: bytes) -> bytes | None:
-    """What fanotify calls *name* (empty: the object behind *dir_fd*): a struct file_handle.
+    """The handle by which fanotify reports *name* (empty: what *dir_fd* is). Raises OSError.
 
-    As file_handle, with its length and type before it. AT_HANDLE_FID (Linux
-    6.5) gives one also where the file system could not open by it, as
-    overlayfs; fanotify reports by those (fanotify_encode_fh).
+    As file_handle, with its length and type before it: a struct file_handle. AT_HANDLE_FID (Linux
+    6.5) gives one also where the file system could not open by it, as overlayfs; fanotify reports
+    by those (fanotify_encode_fh).
     """
     handle = _FileHandle(_LONGEST_HANDLE_BYTES, 0)
     mount_id = ctypes.c_int()
@@ -171,7 +170,7 @@ def event_handle(dir_fd: int, name: bytes) -> bytes | None:
 
 
 def fanotify_init(flags: int, event_flags: int) -> int:
-    """A descriptor of a new fanotify group (fanotify_init(2))."""
+    """A descriptor of a new fanotify group (fanotify_init(2)). Raises OSError."""
     fd = int(_libc.fanotify_init(ctypes.c_uint(flags), ctypes.c_uint(event_flags)))
     if fd < 0:
         _raise_errno()
@@ -179,7 +178,10 @@ def fanotify_init(flags: int, event_flags: int) -> int:
 
 
 def fanotify_mark(group_fd: int, flags: int, mask: int, dir_fd: int, name: bytes) -> None:
-    """fanotify_mark(2). For a descriptor of O_PATH *name* is b".": none is taken by itself."""
+    """fanotify_mark(2). For a descriptor of O_PATH *name* is b".". Raises OSError.
+
+    By itself, such a descriptor is not taken.
+    """
     if _libc.fanotify_mark(
         group_fd, ctypes.c_uint(flags), ctypes.c_uint64(mask), dir_fd, ctypes.c_char_p(name)
     ):
@@ -209,14 +211,15 @@ class _Statx(ctypes.Structure):
 
 
 def birth_time_ns(dir_fd: int, name: bytes) -> int:
-    """When *name* (empty: the object behind *dir_fd*) was made; 0 where that is not kept."""
+    """When *name* (empty: what *dir_fd* is) was made, wall-clock; 0: not kept. Raises OSError."""
     return more_status(dir_fd, name)[0]
 
 
 def more_status(dir_fd: int, name: bytes) -> tuple[int, int, int]:
-    """Of *name* (empty: the object behind *dir_fd*): birth, mount, and STATX_ATTR bits.
+    """Birth time, mount ID and STATX_ATTR bits of *name* (statx(2)). Raises OSError.
 
-    The birth is in nanoseconds, 0 where that is not kept; the id of the mount 0 before Linux 5.8.
+    An empty name is the object behind *dir_fd*. The birth is in nanoseconds, 0 where that is not
+    kept; the ID of the mount 0 before Linux 5.8.
     """
     answer = _Statx()
     flags = _AT_SYMLINK_NOFOLLOW if name else AT_EMPTY_PATH
@@ -257,9 +260,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def act_as(uid: int, gid: int) -> None:
-    """What this thread makes from now on belongs to *uid* and *gid* (setfsuid(2)).
+    """This thread creates objects as *uid* and *gid* from now on (setfsuid(2)).
 
-    Neither call tells a failure; both fail only without the right to.
+    Neither call reports a failure; both fail only without the right to.
     """
     _libc.setfsgid(ctypes.c_uint(gid))
     _libc.setfsuid(ctypes.c_uint(uid))
@@ -272,7 +275,7 @@ def give_memory_back() -> None:
 
 
 def file_system_magic(fd: int) -> int:
-    """What kind of file system *fd* is on: f_type of fstatfs(2)."""
+    """What kind of file system *fd* is on: f_type of fstatfs(2). Raises OSError."""
     answer = (ctypes.c_long * 64)()  # longer than any struct statfs, of which it is the first
     if _libc.fstatfs(fd, ctypes.byref(answer)):
         _raise_errno()
@@ -290,7 +293,7 @@ def bind_mount(directory: str, place: bytes) -> None:
 
 
 def write_out(path: str) -> None:
-    """syncfs(2): have the kernel write out what it holds of the file system at *path*."""
+    """syncfs(2) of the file system at *path*: the kernel writes out what it holds. OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         syncfs(fd)
@@ -299,7 +302,7 @@ def write_out(path: str) -> None:
 
 
 def syncfs(fd: int) -> None:
-    """syncfs(2)."""
+    """syncfs(2): have the kernel write out what it holds of *fd*'s file system. Raises OSError."""
     if _libc.syncfs(fd):
         _raise_errno()
 
@@ -310,7 +313,10 @@ _FS_CLOEXEC = 1
 
 
 def detached_file_system(kind: bytes, options: dict[str, str]) -> int:
-    """A descriptor of the root of a new file system that is mounted nowhere. Raises OSError."""
+    """A descriptor of the root of a new file system, mounted nowhere. Raises OSError.
+
+    *kind* is its type, *options* as fsconfig(2) takes them.
+    """
     context = _libc.syscall(_FSOPEN, kind, _FS_CLOEXEC)
     if context < 0:
         _raise_errno()

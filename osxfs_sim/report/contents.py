@@ -387,7 +387,7 @@ def _receipts(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
                     "" if within is None else "ok" if within else "out of tolerance",
                     f"{line['count']:,}",
                     _duration(line["target_p50_ns"]),
-                    *(_duration(line[f"achieved_p{number}_ns"]) for number in (50, 90, 99)),
+                    *(_duration(line[f"observed_p{number}_ns"]) for number in (50, 90, 99)),
                     f"{line['late']:,}",
                 )
             )

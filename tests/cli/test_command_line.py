@@ -33,7 +33,7 @@ def directories(tmp_path: Path) -> tuple[Path, Path]:
         (["--distribution", "normal"], "unknown distribution 'normal'"),
         (["--distribution", "lognormal:x"], "write lognormal and its sigma"),
         (["--distribution", "empirical:/no/such/file"], "cannot read the samples /no/such/file"),
-        (["--cache-timeout", "1s"], "lifetime has no effect under the policy 'consistent'"),
+        (["--cache-timeout", "1s"], "cache_timeout has no effect under the policy 'consistent'"),
         (["--policy", "nowhere"], "'nowhere' names no class"),
         (["--policy", "nowhere:Class"], "cannot import the policy's module"),
         (["--dilate", "0"], "dilate multiplies time"),
@@ -49,6 +49,8 @@ def directories(tmp_path: Path) -> tuple[Path, Path]:
         (["--host-events", "none", "--event-latency", "1ms"], "leave one of them out"),
         (["--profile", "osxfs-complete", "--host-events", "none"], "policy complete needs to see"),
         (["--profil", "osxfs"], "No such option"),
+        (["--lifetime", "1s"], "--lifetime is called --cache-timeout now (see --help)"),
+        (["--missing-lifetime=1s"], "--missing-lifetime is called --negative-timeout now"),
     ],
 )
 def test_bad_input_is_one_line_with_its_remedy(

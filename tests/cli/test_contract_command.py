@@ -66,7 +66,7 @@ def verdicts(found: dict[str, dict[str, object]]) -> dict[str, object]:
         (("osxfs", "--rule", "CON-3"), 2, "'CON-3' is not one of 'DEL-1'"),
         (("osxfs", "--list", "--script", "x"), 2, "--script has no effect with --list"),
         (("osxfs", "--volume", "a"), 2, "--volume has no part in the contract"),
-        (("osxfs", "--cache-timeout", "1s"), 1, "lifetime has no effect under the policy"),
+        (("osxfs", "--cache-timeout", "1s"), 1, "cache_timeout has no effect under the policy"),
         ((), 2, "Missing argument 'PROFILE'"),
     ],
 )

@@ -100,15 +100,18 @@ PROFILE = 'name = "x"\nextends = "osxfs"\n[caching]\n'
 @pytest.mark.parametrize(
     ("caching", "said"),
     [
-        ('policy = "negative"\nlifetime = "10s"', "believes no missing name without a missing_"),
-        ('policy = "negative"\nmissing_lifetime = "10s"', "believes no answer without a lifetime"),
-        ('policy = "cached"', "believes no answer without a lifetime: set caching.lifetime"),
-        ('policy = "complete"', "believes no answer without a lifetime"),
-        ('policy = "complete"\nlifetime = "1s"', "without a negative_timeout"),
-        ('policy = "cached"\nlifetime = "0s"\nkeep_pages = false', "keeps nothing with lifetimes"),
+        ('policy = "negative"\ncache_timeout = "10s"', "no missing name without a negative_"),
+        ('policy = "negative"\nnegative_timeout = "10s"', "no answer without a cache_timeout"),
+        ('policy = "cached"', "no answer without a cache_timeout: set caching.cache_timeout"),
+        ('policy = "complete"', "believes no answer without a cache_timeout"),
+        ('policy = "complete"\ncache_timeout = "1s"', "without a negative_timeout"),
+        (
+            'policy = "cached"\ncache_timeout = "0s"\nkeep_pages = false',
+            "keeps nothing with lifetimes",
+        ),
     ],
 )
-def test_a_profile_that_believes_nothing_for_want_of_a_lifetime_is_refused(
+def test_a_profile_that_believes_nothing_for_want_of_a_timeout_is_refused(
     osxfs_sim, tmp_path: Path, caching: str, said: str
 ) -> None:
     (tmp_path / "x.toml").write_text(PROFILE + caching)

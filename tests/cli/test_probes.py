@@ -58,7 +58,7 @@ def left_behind(place: Path) -> set[str]:
         (
             ("staleness", "osxfs", "--cache-timeout", "1s"),
             1,
-            "lifetime has no effect under the policy",
+            "cache_timeout has no effect under the policy",
         ),
         (("staleness", "osxfs", "--latency", "1"), 2, "'1' has no unit"),
         (("events",), 2, "Missing argument 'PROFILE'"),

@@ -389,13 +389,13 @@ if spec is None or spec.name != "osxfs_sim.mount.server.main":
 
 class NeverEndsNames(Negative):
     def __init__(self):
-        super().__init__(HOUR_NS, negative_timeout_ns=HOUR_NS)
-        spellings.FoldedNames._end_names = lambda self: None
+        super().__init__(HOUR_NS, negative_ns=HOUR_NS)
+        spellings.FoldedNames._invalidate_all_names = lambda self: None
 
 class NeverEndsNamesCached(Cached):
     def __init__(self):
         super().__init__(HOUR_NS)
-        spellings.FoldedNames._end_names = lambda self: None
+        spellings.FoldedNames._invalidate_all_names = lambda self: None
 
 class BelievesEverySpelling(Cached):
     def __init__(self):
@@ -410,7 +410,7 @@ class NeverRespells(Cached):
 # No mistake, but a kernel that does not know how to end names.
 class OlderKernel(Negative):
     def __init__(self):
-        super().__init__(HOUR_NS, negative_timeout_ns=HOUR_NS)
+        super().__init__(HOUR_NS, negative_ns=HOUR_NS)
         Reactor.increment_epoch = lambda self: False
 
 class KeepsOldIndices(Cached):

@@ -17,7 +17,7 @@ from osxfs_sim.model.profile import FILE_RULES, POLICIES
 from osxfs_sim.model.units import format_duration, format_rate
 
 PAGE = Path(__file__).parents[2] / "docs" / "systems.md"
-HEADING = "| profile | metadata | write | bandwidth | believed for |"
+HEADING = "| profile | metadata | write | bandwidth | cached for |"
 
 # Where a share's requests are what a profile is about; a copy or a plain directory has none.
 FLOORS = frozenset({"none", "host", "virtiofsd-none", "virtiofsd-auto", "virtiofsd-always"})

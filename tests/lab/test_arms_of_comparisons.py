@@ -72,6 +72,7 @@ def test_only_what_was_given_is_kept_even_if_it_is_the_default() -> None:
         ("osxfs --latency 65", "the arm 'osxfs --latency 65': .*65us"),
         ("osxfs --latencee 65us", "the arm .*--latencee"),
         ("osxfs extra", "the arm 'osxfs extra': .*extra"),
+        ("osxfs --lifetime 1s", "the arm .*: --lifetime is called --cache-timeout now"),
         ("--latency 65us", "the arm '--latency 65us': "),
         ("native --seed 3", "no effect natively: name a profile"),
     ],

@@ -107,23 +107,23 @@ def test_a_profile_can_take_its_round_trip_apart():
     [
         ('policy = "consistent"', CachingSpec(), Consistent()),
         (
-            'policy = "cached"\nlifetime = "1h"',
+            'policy = "cached"\ncache_timeout = "1h"',
             CachingSpec("cached", 3_600 * 10**9),
             Cached(3_600 * 10**9),
         ),
         (
-            'policy = "negative"\nlifetime = "1h"\nmissing_lifetime = "5s"',
+            'policy = "negative"\ncache_timeout = "1h"\nnegative_timeout = "5s"',
             CachingSpec("negative", 3_600 * 10**9, 5 * 10**9),
             Negative(3_600 * 10**9, 5 * 10**9),
         ),
         (
-            'policy = "complete"\nlifetime = "1h"\nmissing_lifetime = "5s"',
+            'policy = "complete"\ncache_timeout = "1h"\nnegative_timeout = "5s"',
             CachingSpec("complete", 3_600 * 10**9, 5 * 10**9),
             Complete(3_600 * 10**9, 5 * 10**9),
         ),
     ],
 )
-def test_a_profile_chooses_its_policy_and_lifetimes(text, spec, policy):
+def test_a_profile_chooses_its_policy_and_timeouts(text, spec, policy):
     mine = profile(f"[caching]\n{text}")
     assert mine.caching == spec
     built = mine.caching.build()
@@ -311,7 +311,7 @@ def test_a_mistaken_write_back_is_refused(table, message):
 
 
 def test_a_child_changes_only_what_it_sets():
-    child = profile('[latency]\nsync = "7ms"\n[caching]\nlifetime = "9s"', PARENT)
+    child = profile('[latency]\nsync = "7ms"\n[caching]\ncache_timeout = "9s"', PARENT)
     assert child.latency.base_ns == (100_000, 100_000, 200_000, 100_000, 7_000_000)
     assert child.latency.bandwidth_bytes_per_s == 1_000_000
     assert child.latency.served_at_once == 4
@@ -371,12 +371,13 @@ def test_a_document_without_a_name_is_told_so():
             "unknown key 'latency.metdata'; did you mean 'metadata'?",
         ),
         (
-            "[caching]\nlifetimes = '1s'",
+            "[caching]\ncache_timeouts = '1s'",
             "unknown key 'caching.cache_timeouts'; did you mean 'cache_timeout'?",
         ),
         (
             "[caching]\nxyz = '1s'",
-            "unknown key 'caching.xyz': there are keep_pages, lifetime, negative_timeout, policy",
+            "unknown key 'caching.xyz': there are cache_timeout, keep_pages, "
+            "negative_timeout, policy",
         ),
         (
             PATH + "hops = 3",
@@ -420,7 +421,7 @@ def test_sources_are_tables():
             "aging:Aging",
         ),
         (
-            "[caching]\npolicy = 'cached'\nlifetime = 3600",
+            "[caching]\npolicy = 'cached'\ncache_timeout = 3600",
             "caching.cache_timeout = 3600 has no unit: write a text such as '130us'",
         ),
         (
@@ -494,27 +495,27 @@ def test_a_policy_that_is_no_word_is_a_users_mistake_too(value):
     ("text", "message"),
     [
         (
-            "policy = 'consistent'\nlifetime = '1s'",
-            "lifetime has no effect under the policy 'consistent': "
+            "policy = 'consistent'\ncache_timeout = '1s'",
+            "cache_timeout has no effect under the policy 'consistent': "
             "use it with cached, negative or complete",
         ),
         (
             "cache_timeout = '1s'",
-            "lifetime has no effect under the policy 'consistent': "
+            "cache_timeout has no effect under the policy 'consistent': "
             "use it with cached, negative or complete",
         ),
         (
-            "policy = 'cached'\nmissing_lifetime = '1s'",
+            "policy = 'cached'\nnegative_timeout = '1s'",
             "negative_timeout has no effect under the policy 'cached': "
             "use it with negative or complete",
         ),
     ],
 )
-def test_a_lifetime_that_nobody_listens_to_is_a_mistake(text, message):
+def test_a_timeout_that_nobody_listens_to_is_a_mistake(text, message):
     assert refused(f"[caching]\n{text}") == message
 
 
-def test_a_lifetime_is_set_where_its_policy_listens():
+def test_a_timeout_is_set_where_its_policy_listens():
     caching = CachingSpec("negative", 1, 2)
     assert with_timeout(caching, "cache_timeout", 5) == CachingSpec("negative", 5, 2)
     assert with_timeout(caching, "negative_timeout", 5) == CachingSpec("negative", 1, 5)

@@ -107,11 +107,11 @@ def test_the_ratios_are_those_of_the_published_seconds(
 
 
 def test_content_is_kept_unless_a_profile_says_otherwise() -> None:
-    cached = '[caching]\npolicy = "cached"\nlifetime = "1s"'
+    cached = '[caching]\npolicy = "cached"\ncache_timeout = "1s"'
     assert profile(cached).caching.build() == Cached(10**9)
     fresh = profile(f"{cached}\nkeep_pages = false")
     assert fresh.caching.build() == Cached(10**9, keeps_pages=False)
-    assert profile('[caching]\nlifetime = "5s"', fresh).caching.keep_pages is False
+    assert profile('[caching]\ncache_timeout = "5s"', fresh).caching.keep_pages is False
 
 
 @pytest.mark.parametrize(("policy", "made"), [("negative", Negative), ("complete", Complete)])

@@ -8,7 +8,7 @@ import errno
 import os
 from typing import NoReturn
 
-from osxfs_sim.mount.loop import apart
+from osxfs_sim.mount.loop import fd_tables
 from osxfs_sim.mount.server.main import main
 
 
@@ -18,7 +18,7 @@ def _refuse(*_: object) -> NoReturn:
 
 if __name__ == "__main__":
     if os.environ["APART_REFUSED"] == "_clone":
-        apart._clone = lambda _fd: -1
+        fd_tables._clone = lambda _fd: -1
     else:
-        apart._taken = _refuse
+        fd_tables._taken = _refuse
     main()

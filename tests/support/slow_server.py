@@ -12,7 +12,7 @@ import trio
 from osxfs_sim.model.latency import LatencyModel
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.status import ShareStatus
-from osxfs_sim.mount.loop import apart
+from osxfs_sim.mount.loop import fd_tables
 from osxfs_sim.mount.server import session
 from osxfs_sim.mount.server.main import main
 
@@ -52,5 +52,5 @@ if __name__ == "__main__":
         nobody: Any = Nobody
         session.Supervision = nobody
     if "HOLDS_DEVICE" in os.environ:
-        apart._unshare = lambda: False
+        fd_tables._unshare = lambda: False
     main()

@@ -2,22 +2,22 @@
 
 In this order, for each change:
 
-    watch       the kernel tells of it; the new place of what was renamed is noted at
+    watch       the kernel reports it; the new place of what was renamed is recorded at
                 once, since only the server needs that
     stream      it waits, is joined with others, or is lost, as on the emulated host
                 (model/events.py)
-    invalidate  every answer that it made untrue is ended, in a thread
+    invalidate  every cached answer that it made untrue is invalidated, in a thread
     debounce    some systems wait before they tell
-    inject      the guest's processes are told, in another thread: who looks then, sees
+    inject      an event is raised in the guest, in another thread: who looks then, sees
                 the new state (the contract's DEL-1 and CAC-2)
 
 Changes are hints, and so are the flags that the stream has joined: what the
-guest is told follows from what it had been told and what is there now.
+guest gets follows from the dentries that its kernel was sent and what is there now.
 
-After a loss everything below is ended, and then looked for: what has changed
-since, by its times, is told as if it had been heard of (a rescan).
+After a loss everything below is invalidated, and then looked for: what has changed
+since, by its times, is raised as if it had been reported (a rescan).
 
-The first three steps run in the reactor's spare time (a Chore). What waits is
+The first three steps run in the reactor's spare time (an IdleTask). What waits is
 bounded: by the kernel's queue, by the stream's, by _MOST_ENDINGS_WAITING, and by
 the injector's; each says so when it overflows, and a rescan follows.
 """
@@ -91,8 +91,9 @@ class HostEvents:
         filter_change: Callable[[HostChange], HostChange | None] | None = None,
         map_injection: Callable[[Injection], Iterator[Injection]] | None = None,
     ) -> None:
-        """*injector* raises events, and is not started yet; *forgets* as Invalidator's. *hears*
-        says what is heard of a change, and *raises* what an event is told as (faults/).
+        """*injector* raises events, and is not started yet; *forgets* as Invalidator's.
+        *filter_change* says what is left of a host change, and *map_injection* what is raised in
+        place of an event (faults/).
         """
         self._filter_change = filter_change
         self._map_injection = map_injection
@@ -124,7 +125,7 @@ class HostEvents:
             collections.deque()
         )
         self._invalidating = 0
-        """Deliveries whose answers are not known to have ended."""
+        """Deliveries whose invalidations are not known to be done."""
         self._turn = 0
         self._drained_ns = time.monotonic_ns()
         self._readable = select.poll()
@@ -134,26 +135,26 @@ class HostEvents:
         )
 
     def start(self) -> None:
-        """Begin, once requests are served."""
+        """Start the threads and watch, once requests are served."""
         device = self._reactor.device
         self._invalidator = Invalidator(
             forgets=self._forgets,
             device=device,
             keep=self._reactor.wake_fds,
         )
-        # Names that are missing in the root can be ended all at once, or not at all;
-        # those further down end with the entry of their directory.
+        # Negative entries in the root can be invalidated all at once, or not at all;
+        # those further down go with the entry of their directory.
         self._caching.set_can_invalidate_root_names(self._reactor.increment_epoch())
         if self._injector is not None:
             self._injector.start(device)
         self._reactor.set_idle_task(self)
 
     def set_volumes(self, volumes: Volumes) -> None:
-        """What is mounted in the share must not be taken away by an answer's end."""
+        """Invalidate no name that leads to one of these *volumes*: that would unmount it."""
         self._volumes = volumes
 
     def open_mount(self) -> None:
-        """Find out whether events can be raised. In a thread, while requests are served."""
+        """Find out whether events can be raised; sets *trouble*. In a thread, while served."""
         if self._injector is None:
             return
         try:
@@ -162,7 +163,10 @@ class HostEvents:
             self.trouble = f"no events are raised in the guest: {error.strerror}: {error.filename}"
 
     def drop(self, count: int = 0, rate: float = 0.0) -> dict[str, Any]:
-        """Lose events on demand: see EventStream.drop. Raises MountError."""
+        """Lose the next *count* events, or each at *rate* (0 to 1). Raises MountError.
+
+        See EventStream.drop.
+        """
         if not (isinstance(count, int) and count >= 0 and isinstance(rate, int | float)):
             raise MountError("to drop events: a number from 0 on, or a rate from 0 to 1")
         if not 0 <= rate <= 1:
@@ -171,7 +175,7 @@ class HostEvents:
         return {"count": count, "rate": rate}
 
     def host_kept_name(self, directory: Inode, name: bytes) -> None:
-        """The host has kept *name*, which the guest had taken away: it is there again."""
+        """The host has kept *name*, which the guest had removed: invalidate that it is gone."""
         if self._invalidator is not None and self._inodes.knows(directory):
             way = InvalAttributes(directory.number, entry_to(directory))
             self._invalidator.invalidate(
@@ -179,37 +183,44 @@ class HostEvents:
             )
 
     def invalidate(self, invalidations: Iterable[Invalidation]) -> None:
-        """The guest's kernel shall believe these no more, though the host has changed nothing."""
+        """Have the kernel invalidate these, though the host has changed nothing."""
         if self._invalidator is not None:
             self._invalidator.invalidate(invalidations, _nothing)
 
     def pause(self) -> bool:
-        """Hold nothing in the share for long enough to unmount it. Whether anything is held."""
+        """Hold nothing in the share for long enough to unmount it. Whether anything was held."""
         return self._injector is not None and self._injector.pause()
 
     def stop(self) -> bool:
-        """End the threads; while requests are still served, or when nobody can ask any more.
+        """End the threads; False where one of them is stuck in the kernel.
 
-        Returns False where one of them is stuck in the kernel.
+        While requests are still served, or when nobody can ask any more.
         """
         ended = self._invalidator is None or self._invalidator.stop()
         return (self._injector is None or self._injector.stop()) and ended
 
     def close(self) -> None:
-        """After end(), and once the reactor has ended."""
+        """Close the watcher; after stop(), and once the reactor has ended."""
         self.watcher.close()
 
-    # The chore
+    # The idle task
 
     def fileno(self) -> int:
+        """The watcher's descriptor, readable when the host has changed something."""
         return self.watcher.fileno()
 
     @property
     def has_threads_at_work(self) -> bool:
+        """Whether injector or invalidator have something to do."""
         injector, invalidator = self._injector, self._invalidator
         return bool((injector and injector.waiting) or (invalidator and invalidator.waiting))
 
     def work(self, until_ns: int) -> int | None:
+        """Read, deliver and raise until *until_ns* (monotonic); when to be called again.
+
+        None: when fileno() is readable. An exception drops what was under way, and makes a rescan
+        of everything follow.
+        """
         try:
             return self._work(until_ns)
         except Exception:
@@ -240,7 +251,7 @@ class HostEvents:
             self._happened(change)
         if len(changes) >= _READ_AT_ONCE:
             return True
-        # Few were ours to follow; there may be many that are not.
+        # Few were in directories that we watch; there may be many that are not.
         more = bool(self._readable.poll(0))
         if not more:
             self._drained_ns = before_ns
@@ -288,19 +299,19 @@ class HostEvents:
         except OSError:
             return None
 
-    # Ending what is untrue
+    # Invalidating what is untrue
 
     @property
     def is_backlogged(self) -> bool:
-        """Whether the kernel has so much to end that more must wait.
+        """Whether so many invalidations wait that more must not be added.
 
-        The stream goes on to fill meanwhile: that is bounded, and overflows honestly.
+        The stream goes on to fill meanwhile: that is bounded, and reports what it loses.
         """
         assert self._invalidator is not None
         return self._invalidator.waiting >= _MOST_INVALIDATIONS_WAITING
 
     def _deliver_some(self) -> bool:
-        """Deliver what is due next; all its endings come before the first notice."""
+        """Deliver what is due next; all its invalidations come before the first notice."""
         assert self._invalidator is not None
         if self.is_backlogged:
             return False
@@ -328,7 +339,7 @@ class HostEvents:
     def _invalidate_for(
         self, event: FileEvent[Inode], invalidations: dict[Invalidation, None]
     ) -> Inode | None:
-        """Note down what *event* ends. Returns what the guest knew by that name, if it is gone."""
+        """Add what *event* makes untrue. Returns what the guest knew as that name, if gone."""
         directory, name, what = event.directory, event.name, event.what
         if not self._inodes.knows(directory):
             return None  # forgotten meanwhile, and all that was known of it
@@ -347,7 +358,7 @@ class HostEvents:
             if self._names is not None and status is not None:
                 self._names.added(directory, self._spellings.key(name))
             # Also where the guest knows what is there now: it may have asked in between,
-            # when the name was missing, and believe that; by any spelling.
+            # when the name was missing, and cache that; by any spelling.
             if not keeps:
                 invalidations[entry] = None
             spelling = self._spellings.negative_spelling(directory, name)
@@ -365,7 +376,7 @@ class HostEvents:
             return None
         moved = What.RENAMED in what
         if not before.drop_name(directory, name) and not before.is_directory:
-            # Open in the guest, and where it is now, if anywhere, nobody follows.
+            # Open in the guest, and where it is now, if anywhere, nobody watches.
             before.parent = None
         if before.is_directory and not moved:
             # Its number may be another's by now, of which nothing is known.
@@ -375,7 +386,7 @@ class HostEvents:
         return None if moved else before
 
     def leads_to_a_volume(self, inode: Inode) -> bool:
-        """Whether something is mounted there that must not be taken away."""
+        """Whether something is mounted on *inode*, or below it, that must not be taken away."""
         return self._volumes is not None and self._volumes.holds(inode.number)
 
     def _was_replaced(self, event: FileEvent[Inode], now: Inode) -> bool:
@@ -391,7 +402,7 @@ class HostEvents:
     # Telling the guest's processes
 
     def _invalidated(self, told: list[tuple[FileEvent[Inode], Inode | None]]) -> None:
-        """The caches that these concern are ended."""
+        """What is cached of these is invalidated."""
         self._invalidating -= 1
         if self._debounce is None:
             self._to_tell.extend(told)
@@ -440,7 +451,7 @@ class HostEvents:
                 shown = self._spellings.display_name(self._backing.directory_fd(directory), name)
             except OSError:
                 # The directory is gone, or no longer in the export. What was deleted in
-                # it before is still to be told to who watches it.
+                # it before is still to be raised for who watches it.
                 if status is not None:
                     return
         told = directory.sent_dentry(shown)
@@ -453,7 +464,7 @@ class HostEvents:
             replaced=gone is not None,
         ):
             if notice is Notice.CREATE and leads_to_a_volume:
-                continue  # it was there all the time, and to raise it ends the name
+                continue  # it was there all the time, and to raise it invalidates it
             if notice is Notice.DELETE:
                 kind_gone = gone.kind if gone is not None else kind
                 yield Injection(notice, directory, shown, kind_gone, gone)
@@ -478,27 +489,27 @@ class HostEvents:
     def invalidate_then(
         self, invalidations: Iterable[Invalidation], then: Callable[[], None]
     ) -> None:
-        """End these answers, and call *then* (in another thread)."""
+        """Invalidate these, then call *then* (in another thread)."""
         assert self._invalidator is not None
         self._invalidator.invalidate(invalidations, then)
 
     def found(self, event: FileEvent[Inode]) -> None:
-        """A rescan has found this: tell the guest of it, as of what was heard."""
+        """Tell the guest of *event*, which a rescan has found, as of what was read."""
         self._due.append(event)
 
     @property
     def is_behind(self) -> bool:
-        """Whether a scan should wait, so that what it finds does not overflow anything."""
+        """Whether a rescan should wait, so that what it finds does not overflow anything."""
         assert self._injector is not None
         waiting = len(self._due) + len(self._to_tell)
         return waiting >= _MOST_FOUND_WAITING or self._injector.waiting >= BUSY
 
     def has_delivered(self, asked_ns: int) -> bool:
-        """Whether the guest has been told of all that the host had done at *asked_ns* (monotonic).
+        """Whether the guest was told of all that the host had done at *asked_ns* (monotonic).
 
-        What the host does is in the kernel's queue before its system call returns: so it was
-        all read once that queue was seen empty later than that. Then nothing may be on its way;
-        where the host never pauses, something always is.
+        What the host does is in the kernel's queue before its system call returns: so it was all
+        read once that queue was seen empty later than that. Then nothing may be on its way; where
+        the host never pauses, something always is.
         """
         has_read_all = self._drained_ns >= asked_ns
         injector = self._injector
@@ -507,10 +518,10 @@ class HostEvents:
 
     @property
     def waiting(self) -> int:
-        """Changes and notices on their way; 0 once the guest has been told everything."""
+        """How many changes and notices are on their way; 0 once the guest was told all."""
         waiting = self.stream.waiting + len(self._due) + len(self._to_tell) + self._rescans.waiting
         if self._invalidator is not None:
-            # What it has just ended is told of a moment later.
+            # What it has just invalidated is raised a moment later.
             waiting += max(self._invalidator.waiting, self._invalidating)
         if self._injector is not None:
             waiting += self._injector.waiting
@@ -519,7 +530,7 @@ class HostEvents:
         return waiting
 
     def report(self) -> HostEventsStatus:
-        """For the status."""
+        """Counts of the way of events, as a part of the share's status."""
         stream, invalidator, injector = self.stream, self._invalidator, self._injector
         names = self._names
         return HostEventsStatus(
@@ -549,4 +560,4 @@ class HostEvents:
 
 
 def _nothing() -> None:
-    """After endings that nobody waits for."""
+    """After invalidations that nobody waits for."""

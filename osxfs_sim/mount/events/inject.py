@@ -1,8 +1,8 @@
 """Raises inotify events in the guest, by real system calls of a thread of its own.
 
 The kernel raises an event when somebody makes a system call, and offers no
-other way. So the injector makes one in the mount, and the server acknowledges
-it without applying it (injected_requests.py), as osxfs did:
+other way. So the injector makes one in the mount, and the server answers it
+without applying it (injected_requests.py), as osxfs did:
 
     what the guest shall see    the call
     IN_CREATE                   mknod, mkdir or symlink
@@ -20,7 +20,7 @@ another file system, where these calls would be real. So paths are walked
 without crossing a mount or following a link (openat2(2)), from a root that is
 checked to be the share's. The root is held no longer than one batch, since
 whoever holds it keeps the share from being unmounted. The thread holds nothing of
-/dev/fuse while it waits in the share (apart.py), so that it keeps nobody waiting
+/dev/fuse while it waits in the share (fd_tables.py), so that it keeps nobody waiting
 when the server is killed.
 """
 
@@ -39,7 +39,7 @@ from typing import Any
 from osxfs_sim.model.events import Notice
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.events.invalidate import NORMAL, invalidate_entry
-from osxfs_sim.mount.loop.apart import Device
+from osxfs_sim.mount.loop.fd_tables import Device
 from osxfs_sim.mount.loop.notifications import InvalEntry
 from osxfs_sim.mount.tree.inodes import Inode
 
@@ -67,25 +67,29 @@ _INSIDE = (
 
 @dataclass(slots=True, eq=False)
 class Injection:
-    """One event to raise: *notice* for *name* (as the guest calls it) in *directory*.
-
-    The name is empty for the root itself. *kind* are the object's S_IFMT bits.
-    Of a DELETE, *gone* is the inode that the guest knew by that name, if it is
-    that which is gone. The last two are the server's word while the call is made:
-    *asked* that it was asked what the name is, *void* that there is nothing to tell.
-    """
+    """One inotify event to raise in the guest."""
 
     notice: Notice
+    """The event that the guest's processes shall get."""
     directory: Inode
+    """Where it is raised; the injector walks there."""
     name: bytes
+    """The name in it, as the guest spells it; b"" is the root itself."""
     kind: int
+    """The object's type, its S_IFMT bits."""
     gone: Inode | None = None
+    """Of a DELETE, the inode that the guest knew by that name, if it is that which is gone.
+    Written by injected_requests, too."""
     was_looked_up: bool = False
+    """Whether the call has made the kernel send a LOOKUP of the name. Written by injector and
+    injected_requests."""
     is_moot: bool = False
+    """Whether there is nothing to tell any more: the host has something else there. Written by
+    injected_requests."""
 
 
 class Injector:
-    """The thread that raises events. *thread_id* is the one whose requests are not applied."""
+    """The thread that raises inotify events in the guest, by system calls in the mount."""
 
     def __init__(self, mountpoint: str, guest_waits: Callable[[], bool]) -> None:
         """*guest_waits* tells whether requests of the guest are being served."""
@@ -115,7 +119,7 @@ class Injector:
         self._thread_id = _NO_THREAD
 
     def start(self, device: Device | None = None) -> None:
-        """Begin the thread, once requests are served: by *device*, which it does not keep."""
+        """Start the thread, once requests are served; it gives up the descriptors of *device*."""
         self._device_of_share = device
         self._thread.start()
         assert self._thread.native_id is not None
@@ -123,19 +127,22 @@ class Injector:
 
     @property
     def thread_id(self) -> int:
-        """The thread whose requests are the server's own; of no process before start()."""
+        """The thread whose requests are injected ones; of no process before start()."""
         return self._thread_id
 
     def is_injected_request(self, ctx: Any) -> bool:
-        """Whether a request from this context is one by which an event is raised."""
+        """Whether a request of this context (pyfuse3's) is made by the injector's thread."""
         return getattr(ctx, "pid", 0) == self._thread_id
 
     def open(self) -> None:
-        """Learn which file system the share is. In a thread, while requests are served."""
+        """Find out which file system the share is. In a thread, while served. Raises OSError."""
         self._device = os.stat(self._mountpoint).st_dev
 
     def inject(self, injections: Sequence[Injection], at_ns: int) -> None:
-        """Raise these, in order, after those before them; *at_ns* is when the first happened."""
+        """Queue these, in order; *at_ns* (monotonic) is when the first happened.
+
+        Where too many wait already they are dropped, and take_overflow() says so.
+        """
         with self._lock:
             if self.waiting + len(injections) > _MOST_WAITING:
                 if self.overflowed_since_ns is None:
@@ -145,7 +152,7 @@ class Injector:
         self._batches.put(list(injections))
 
     def take_overflow(self) -> int | None:
-        """Once all that waited is raised: since when events were left out, if they were."""
+        """Since when events were dropped (monotonic), once all is raised; None: none were."""
         with self._lock:
             if self.waiting:
                 return None
@@ -158,7 +165,7 @@ class Injector:
         return self.waiting > 0
 
     def stop(self) -> bool:
-        """End the thread. Returns False where it is stuck: the requests must be served still."""
+        """End the thread; False where it is stuck: the requests must be served still."""
         self._stopping = True
         if self._thread_id == _NO_THREAD:
             return True
@@ -213,7 +220,7 @@ class Injector:
             self.current = None
 
     def _raise_all(self, left: "collections.deque[Injection]") -> None:
-        """Raise from the left, until there are none or somebody wants the share let go."""
+        """Raise from the left, until there are none or somebody wants the share released."""
         root_fd = os.open(self._mountpoint, _WALK | os.O_DIRECTORY)
         directory, dir_fd = None, -1
         try:
@@ -274,7 +281,7 @@ class Injector:
     def _make_or_remove(self, dir_fd: int, injection: Injection) -> bool:
         """Whether it was raised; False where there is nothing to tell any more."""
         for _ in range(_ATTEMPTS):
-            # The call must not meet what the guest believes of the name, but the server.
+            # The call must not meet what the guest has cached of the name, but the server.
             self._invalidate_entry(InvalEntry(injection.directory.number, injection.name))
             injection.was_looked_up = False
             try:
@@ -284,19 +291,19 @@ class Injector:
                     _remove(dir_fd, injection)
             except OSError as error:
                 # A process of the guest has asked in this moment, and its answer
-                # is believed: once more.
-                if injection.is_moot or error.errno not in _BELIEVED_OTHERWISE:
+                # is cached: once more.
+                if injection.is_moot or error.errno not in _CACHED_OTHERWISE:
                     raise
                 continue
             return True
         return False
 
 
-# What the calls say where the guest's kernel goes by what it believes, the last by
+# What the calls say where the guest's kernel goes by what it has cached, the last by
 # injected_requests.py.
-_BELIEVED_OTHERWISE = (errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EAGAIN)
+_CACHED_OTHERWISE = (errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EAGAIN)
 _OVERTAKEN = (
-    *_BELIEVED_OTHERWISE,
+    *_CACHED_OTHERWISE,
     errno.ESTALE,
     errno.ELOOP,
     errno.EXDEV,  # the guest has mounted something there
@@ -323,7 +330,7 @@ def _make(dir_fd: int, injection: Injection) -> None:
     if injection.kind == modes.S_IFDIR:
         os.mkdir(injection.name, dir_fd=dir_fd)
     elif injection.kind == modes.S_IFLNK:
-        os.symlink(b"acknowledged", injection.name, dir_fd=dir_fd)
+        os.symlink(b"suppressed", injection.name, dir_fd=dir_fd)
     else:
         os.mknod(injection.name, injection.kind | 0o600, dir_fd=dir_fd)
 
@@ -334,9 +341,9 @@ def _remove(dir_fd: int, injection: Injection) -> None:
 
 
 def ancestors(directory: Inode) -> Iterator[Inode]:
-    """*directory* and those above it, but the root. Raises OSError: ELOOP where there are too many.
+    """*directory* and those above it but the root, by the guest's names. Raises OSError: ELOOP.
 
-    As two renames of which we have heard in the wrong order can make it.
+    ELOOP where there are too many, as two renames that were seen in the wrong order can make it.
     """
     here: Inode | None = directory
     for _ in range(_LONGEST_WALK_BYTES):

@@ -1,16 +1,16 @@
-"""Answers the requests of the injector's thread: acknowledged, and never applied.
+"""Suppresses the injected requests, of the injector's thread: answered, and never applied.
 
 What the injector does to raise an event (inject.py) has happened on the host
 already. Its requests cost no crossing, are not counted as the guest's, and are
-not believed by the kernel for longer than the call takes: so an event leaves the
+not cached by the kernel for longer than the call takes: so an event leaves the
 caches as empty as the invalidation before it did.
 
 What another process of the guest sees meanwhile: the kernel holds the
 directory's lock from the injector's LOOKUP to the end of its call. A name that
-is about to be created is found missing under that lock only, and believed by
+is about to be created is found missing under that lock only, and cached by
 nobody. A name that is about to be deleted is found there under that lock only;
-another process that meets it in the dcache must ask the server, because it may
-not be believed, and is told the truth.
+another process that meets it in the dcache must ask the server (revalidate),
+because its timeout is 0, and gets the truth.
 """
 
 import errno
@@ -36,14 +36,14 @@ from osxfs_sim.mount.tree.spellings import Spellings
 
 
 class NotAnnouncedError(OSError):
-    """The injector has met something else than what it is about to tell of."""
+    """The injector's request is not for the event that is being raised; errno is ESTALE."""
 
     def __init__(self) -> None:
         super().__init__(errno.ESTALE, os.strerror(errno.ESTALE))
 
 
 class InjectedRequests(Layer):
-    """The layer that answers the injector's requests; all others are *next*'s.
+    """The layer that answers injected requests and applies none; all others are *next*'s.
 
     pyfuse3 tells of each request which thread made it.
     """
@@ -62,7 +62,7 @@ class InjectedRequests(Layer):
         operations: HostOperations,
         is_synthetic: Callable[[int, bytes], bool] | None = None,
     ) -> None:
-        """What *is_synthetic* (a directory's number, a name) is none of the host's to tell of."""
+        """What *is_synthetic* (a directory's number, a name) is none of the host's to report."""
         super().__init__(below)
         self._is_synthetic = is_synthetic or _never
         self._injector = injector
@@ -92,6 +92,7 @@ class InjectedRequests(Layer):
     def lookup(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """LOOKUP, if injected: what makes the event possible; uncached. Raises FUSEError."""
         # The thread first, and without a call: most look-ups are the guest's.
         if ctx.pid == self._injector.thread_id and self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(request, self._look_up_injected, parent_inode, name, ctx)
@@ -114,8 +115,8 @@ class InjectedRequests(Layer):
     ) -> EntryAttributes:
         """A directory that the injector walks through to what it has announced.
 
-        What goes with a tree goes before its directories do, and is told of when
-        they are gone, too. Who watches them is still to be told, so they are
+        What goes with a tree goes before its directories do, and is raised when
+        they are gone, too. Who watches them is still to hear of it, so they are
         shown as they were; or else `rm -r` would be one deletion.
         """
         before = self._directory_before(parent_number, requested)
@@ -173,6 +174,7 @@ class InjectedRequests(Layer):
     def getattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """GETATTR, if injected: never without a link, so that watches survive. Raises FUSEError."""
         if ctx.pid == self._injector.thread_id:
             return self._answer_suppressed(request, self._where_it_got_to, inode, ctx)
         return self.next.getattr(request, inode, ctx)
@@ -180,8 +182,8 @@ class InjectedRequests(Layer):
     def _where_it_got_to(self, number: int, ctx: RequestContext) -> EntryAttributes:
         """The injector asks only which directory it has reached, which may be gone: see above.
 
-        Told of no link, the kernel would take it for deleted and end the watches on
-        it, before what was deleted in it could be told.
+        Shown without a link, the kernel would take it for deleted and end the watches on
+        it, before what was deleted in it could be raised.
         """
         try:
             answer = self._attributes_now(number, ctx)
@@ -199,6 +201,7 @@ class InjectedRequests(Layer):
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """SETATTR, if injected: nothing is set; the attributes as they are. Raises FUSEError."""
         if ctx.pid == self._injector.thread_id:
             return self._answer_suppressed(request, self._attributes_now, inode, ctx)
         return self.next.setattr(request, inode, attr, fields, fh, ctx)
@@ -215,6 +218,7 @@ class InjectedRequests(Layer):
         rdev: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """MKNOD, if injected: what the host has made, already. FUSEError: ENOENT, ESTALE."""
         if self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(
                 request, self._suppressed_create, parent_inode, name, ctx
@@ -224,6 +228,7 @@ class InjectedRequests(Layer):
     def mkdir(
         self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """MKDIR, if injected: what the host has made, already. FUSEError: ENOENT, ESTALE."""
         if self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(
                 request, self._suppressed_create, parent_inode, name, ctx
@@ -233,6 +238,7 @@ class InjectedRequests(Layer):
     def symlink(
         self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """SYMLINK, if injected: what the host has made, already. FUSEError: ENOENT, ESTALE."""
         if self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(
                 request, self._suppressed_create, parent_inode, name, ctx
@@ -256,6 +262,7 @@ class InjectedRequests(Layer):
     def unlink(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """UNLINK, if injected: nothing is removed. FUSEError: EAGAIN where it is there again."""
         if self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(request, self._suppressed_remove, parent_inode, name)
         return self.next.unlink(request, parent_inode, name, ctx)
@@ -263,6 +270,7 @@ class InjectedRequests(Layer):
     def rmdir(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """RMDIR, if injected: nothing is removed. FUSEError: EAGAIN where it is there again."""
         if self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(request, self._suppressed_remove, parent_inode, name)
         return self.next.rmdir(request, parent_inode, name, ctx)
@@ -272,7 +280,7 @@ class InjectedRequests(Layer):
         is_back = injection.gone is not None and _is_there_again(injection.gone)
         if not injection.was_looked_up or is_back:
             # The kernel goes by an answer to somebody else, about what is there now:
-            # to acknowledge would take that for gone.
+            # a suppressed removal would take that for gone.
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
@@ -288,7 +296,7 @@ def _is_there_again(inode: Inode) -> bool:
 
 
 def tombstone_attributes(inode: Inode) -> EntryAttributes:
-    """The answer for something that is no more: its kind, its last link, and nothing believed."""
+    """Attributes for something that is gone: its type, one link, no timeout."""
     entry = EntryAttributes()
     entry.st_ino = inode.number
     entry.st_mode = inode.kind | (0o700 if inode.is_directory else 0o600)

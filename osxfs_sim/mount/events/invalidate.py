@@ -1,22 +1,22 @@
-"""Ends answers that the guest's kernel has cached, in a thread of its own.
+"""Sends FUSE invalidations: the guest's kernel drops what it has cached. A thread of its own.
 
 The kernel may have to wait for a directory's lock or for pages that wait for
 this very server (pyfuse3's documentation of invalidate_inode and
 invalidate_entry), so that the requests must go on meanwhile.
 
-Answers that are on their way when a change is told are decided for the change,
+Replies that are on their way when a change is reported are decided for the change,
 by the kernel's own order:
 
-- To end an entry takes the directory's lock, which a LOOKUP, a READDIRPLUS or a
-  CREATE of a name in it holds from its request to the end of its reply: what
-  they bring is there before it is ended (fs/fuse/dir.c, fuse_reverse_inval_entry).
-- To end attributes raises the inode's attr_version; attributes that were asked
+- To invalidate an entry takes the directory's lock, which a LOOKUP, a READDIRPLUS or a
+  CREATE of a name in it holds from its request to the end of its reply: what they bring
+  is there before it is invalidated (fs/fuse/dir.c, fuse_reverse_inval_entry).
+- To invalidate attributes raises the inode's attr_version; attributes that were asked
   for before are then not taken over (fs/fuse/inode.c, fuse_change_attributes_i).
-- To end pages waits for those that are being read (invalidate_inode_pages2).
+- To invalidate pages waits for those that are being read (invalidate_inode_pages2).
 
 One gap is left: an inode that a reply on its way is about to bring. The kernel
-does not know it yet (ENOENT), and would believe what it is then told. So the
-entry that brings it is ended, which waits for the reply, and then the inode.
+does not know it yet (ENOENT), and would cache what the reply says. So the entry
+that brings it is invalidated, which waits for the reply, and then the inode.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable
 
 import pyfuse3
 
-from osxfs_sim.mount.loop.apart import Device
+from osxfs_sim.mount.loop.fd_tables import Device
 from osxfs_sim.mount.loop.notifications import (
     IncrementEpoch,
     InvalAttributes,
@@ -46,18 +46,18 @@ _STUCK_AFTER_S = 5.0
 
 
 class Invalidator:
-    """A thread that ends cached answers in the order in which it is asked to.
+    """The thread that sends FUSE invalidations, in the order in which they are asked for.
 
-    A kernel that holds writes trusts its own size and times of a file for as long as it knows
-    it (fs/fuse/inode.c, fuse_change_attributes): what has ended comes back with the next answer.
-    With *forgets* the name by which it knows the file is ended too, so that it forgets the file,
-    unless somebody has it open.
+    A kernel that holds writes trusts its own size and times of a file for as long as it knows it
+    (fs/fuse/inode.c, fuse_change_attributes): what was invalidated comes back with the next answer.
+    With *forgets* the dentry by which it knows the file is invalidated too, so that it forgets the
+    file, unless somebody has it open.
     """
 
     def __init__(
         self, *, forgets: bool = False, device: Device | None = None, keep: Iterable[int] = ()
     ) -> None:
-        """*keep* are descriptors that the calls after endings need."""
+        """*keep* are descriptors that the calls after invalidations need."""
         self._forgets = forgets
         self._device = device
         self._keep = tuple(keep)
@@ -65,7 +65,7 @@ class Invalidator:
         self.attributes = 0
         self.pages = 0
         self.waiting = 0
-        """Calls of end() that have not been carried out; written by the caller's thread too."""
+        """Calls of invalidate() that are not done; written by the caller's thread too."""
         self._queue: queue.SimpleQueue[tuple[list[Invalidation], Callable[[], None]] | None] = (
             queue.SimpleQueue()
         )
@@ -75,13 +75,13 @@ class Invalidator:
         self._thread.start()
 
     def invalidate(self, invalidations: Iterable[Invalidation], then: Callable[[], None]) -> None:
-        """End these answers, and call *then* (in the thread) once the kernel believes none."""
+        """Queue these; *then* is called, in the thread, once the kernel caches none of them."""
         with self._lock:
             self.waiting += 1
         self._queue.put((list(invalidations), then))
 
     def stop(self) -> bool:
-        """End the thread. Returns False where it is stuck: the requests must be served still."""
+        """End the thread; False where it is stuck: the requests must be served still."""
         self._stopping = True
         self._queue.put(None)
         self._thread.join(_STUCK_AFTER_S)
@@ -101,13 +101,13 @@ class Invalidator:
                 try:
                     self._invalidate(invalidation)
                 except Exception:
-                    log.exception("bug: %r was not ended", invalidation)
+                    log.exception("bug: %r was not sent", invalidation)
             with self._lock:
                 self.waiting -= 1
             try:
                 then()
             except Exception:
-                log.exception("bug: after %d endings", len(invalidations))
+                log.exception("bug: after %d invalidations", len(invalidations))
 
     def _invalidate(self, invalidation: Invalidation) -> None:
         match invalidation:
@@ -148,7 +148,10 @@ class Invalidator:
 
 
 def invalidate_entry(entry: InvalEntry) -> None:
-    """Have the kernel ask anew for a name. From a thread that holds nothing of the share's."""
+    """Send FUSE_NOTIFY_INVAL_ENTRY, from a thread that holds nothing of the share's. OSError.
+
+    That the kernel does not know it, or the mount is going, is no error.
+    """
     try:
         pyfuse3.invalidate_entry(pyfuse3.InodeT(entry.directory), entry.name)
     except OSError as error:
@@ -157,11 +160,11 @@ def invalidate_entry(entry: InvalEntry) -> None:
 
 
 def _nothing() -> None:
-    """After endings that nobody waits for."""
+    """After invalidations that nobody waits for."""
 
 
 class LateInvalidator:
-    """An Invalidator that is begun when it is first needed: most shares never need it."""
+    """An Invalidator that is started when it is first needed: most shares never need it."""
 
     def __init__(self, begin: Callable[[], Invalidator | None]) -> None:
         """*begin* makes it; None where the kernel cannot be talked to."""
@@ -169,12 +172,13 @@ class LateInvalidator:
         self._invalidator: Invalidator | None = None
 
     def invalidate(self, invalidations: Iterable[Invalidation]) -> None:
-        """End these answers, soon."""
+        """Queue these, starting the thread if need be; nothing where there is no connection."""
         if self._invalidator is None:
             self._invalidator = self._begin()
         if self._invalidator is not None:
             self._invalidator.invalidate(invalidations, _nothing)
 
     def close(self) -> None:
+        """Stop the thread, if it was started."""
         if self._invalidator is not None:
             self._invalidator.stop()

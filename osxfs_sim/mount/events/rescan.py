@@ -1,4 +1,4 @@
-"""After a loss: all that is believed below a directory is ended, and what has changed looked for.
+"""After a loss: all that is cached below a directory is invalidated, and changes are looked for.
 
 What was lost cannot be known. So the guest is made to ask again, and is told of what the host's
 times say has changed since, as if it had been heard of.
@@ -32,18 +32,18 @@ log = logging.getLogger(__name__)
 _MOST_SCANS = 64
 _INVALIDATED_AT_ONCE = 64
 # A rescan looks this much further back than the loss: a change is read some time after
-# it was made. What is told twice is allowed to be (the vendor says so).
+# it was made. An event may be raised twice (the vendor says so).
 _LOOK_BACK_NS = 2_000_000_000
 _AGAIN_SOON_NS = 1_000_000
 _AGAIN_LATER_NS = 1_000_000_000
 
 
 class Way(Protocol):
-    """What a rescan needs of the way that events take."""
+    """What a rescan needs of the way that events take (HostEvents)."""
 
     @property
     def is_backlogged(self) -> bool:
-        """Whether the kernel has so much to end that more must wait."""
+        """Whether so many invalidations wait that more must not be added."""
 
     @property
     def is_behind(self) -> bool:
@@ -52,17 +52,17 @@ class Way(Protocol):
     def invalidate_then(
         self, invalidations: Iterable[Invalidation], then: Callable[[], None]
     ) -> None:
-        """End these answers, and call *then* (in another thread)."""
+        """Invalidate these, then call *then* (in another thread)."""
 
     def found(self, event: FileEvent[Inode]) -> None:
-        """Tell the guest of this, soon."""
+        """Tell the guest of *event*, soon."""
 
     def leads_to_a_volume(self, inode: Inode) -> bool:
-        """Whether something is mounted there that must not be taken away."""
+        """Whether something is mounted on *inode* that must not be taken away."""
 
 
 class Rescans:
-    """The scans of one share, one after the other. The reactor's thread only."""
+    """The rescans of one share, one after the other. The reactor's thread only."""
 
     def __init__(
         self,
@@ -87,11 +87,11 @@ class Rescans:
 
     @property
     def waiting(self) -> int:
-        """Scans that are not done."""
+        """How many rescans are wanted or under way."""
         return len(self._scans) + self._scanning
 
     def want(self, loss: MustScan[Inode]) -> None:
-        """Look again below a directory, as soon as those before are done."""
+        """Scan below the directory of *loss*, as soon as those before are done."""
         earlier = self._scans.get(loss.directory)
         if earlier is not None and earlier.since_ns < loss.since_ns:
             loss = earlier
@@ -104,7 +104,7 @@ class Rescans:
             self._reactor.spawn(self._scan_all())
 
     async def _scan_all(self) -> None:
-        """One scan after the other; each ends what is believed, and looks for what has changed."""
+        """One scan after the other; each invalidates what is cached, and looks for changes."""
         try:
             while self._scans:
                 loss = self._scans.pop(next(iter(self._scans)))
@@ -124,7 +124,7 @@ class Rescans:
             await self._look_below(loss)
 
     async def _invalidate_below(self, top: Inode) -> None:
-        """End all that is believed of *top* and below, whatever it costs."""
+        """Invalidate all that is cached of *top* and below, whatever it costs."""
         invalidations: list[Invalidation] = [IncrementEpoch(self._reactor.increment_epoch)]
         for inode in self._known_below(top):
             way = entry_to(inode)
@@ -202,14 +202,14 @@ class Rescans:
 
 
 def entry_to(directory: Inode) -> InvalEntry | None:
-    """A name by which the guest knows it; None for the root, and what has none."""
+    """The dentry by which the guest knows *directory*; None for the root, and what has none."""
     if directory.parent is None:
         return None
     return InvalEntry(directory.parent.number, directory.name)
 
 
 def _nothing() -> None:
-    """After endings that nobody waits for."""
+    """After invalidations that nobody waits for."""
 
 
 def _ways_up(inode: Inode) -> set[Inode]:
@@ -231,7 +231,7 @@ def _how_it_went(inode: Inode) -> What:
     """What happened to an object whose name is no longer there."""
     what = What.DIRECTORY if inode.is_directory else What(0)
     if inode.path_fd >= 0 and os.fstat(inode.path_fd).st_nlink:
-        return what | What.RENAMED  # it lives on, under a name that nobody told us
+        return what | What.RENAMED  # it lives on, under a name that we do not know
     return what | What.REMOVED
 
 

@@ -41,12 +41,12 @@ InjectionMapper = Callable[[Injection], Iterator[Injection]]
 def faults_of(
     faults: tuple[FaultSpec, ...], inodes: InodeTable, backing: Backing, spellings: Spellings
 ) -> list[Fault]:
-    """The faults of a share, that which is laid on first first. Raises MountError."""
+    """The faults of a share, in the order in which they are laid on. Raises MountError."""
     return [FAULTS[each.bug](each.limit, inodes, backing, spellings) for each in reversed(faults)]
 
 
 def change_filter(faults: tuple[FaultSpec, ...]) -> ChangeFilter | None:
-    """How the changes of the host are heard; None: as they are."""
+    """What the *faults* leave of each host change, or nothing of it; None: all of each."""
     if not faults:
         return None
 
@@ -60,7 +60,7 @@ def change_filter(faults: tuple[FaultSpec, ...]) -> ChangeFilter | None:
 
 
 def injection_mapper(faults: tuple[FaultSpec, ...]) -> InjectionMapper | None:
-    """What is raised in the guest; None: each event as it is."""
+    """What the *faults* raise in place of each event; None: each event as it is."""
     if any(each.bug is Bug.FALSE_CREATE for each in faults):
         return with_false_creations
     return None

@@ -21,16 +21,17 @@ class FalseInjection(Injection):
 
 
 def with_false_creations(injection: Injection) -> Iterator[Injection]:
-    """What is raised for *injection*."""
+    """The events raised for *injection*: before a DELETE a CREATE that never was."""
     if injection.notice is Notice.DELETE:
         yield FalseInjection(Notice.CREATE, injection.directory, injection.name, injection.kind)
     yield injection
 
 
 class FalseCreate(Fault):
-    """Acknowledges the creation of what is gone: the other half is with_false_creations()."""
+    """Answers the injected creation of what is gone; with_false_creations() raises it."""
 
     def over_injected(self, below: InjectedRequests, injector: Injector) -> Any:
+        """Answers a false creation by a tombstone; all else is *below*'s."""
         return _FalseCreation(below, injector, self._inodes)
 
 

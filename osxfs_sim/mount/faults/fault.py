@@ -26,32 +26,40 @@ class Fault:
         self._spellings = spellings
 
     def over_identify(self, below: Identify) -> Identify:
+        """What lies over *below*, which finds the inode of a name; *below* itself: nothing."""
         return below
 
     def over_show(self, below: Show) -> Show:
+        """What lies over *below*, which makes attributes; *below* itself: nothing."""
         return below
 
     def over_caching(self, below: Caching) -> Any:
+        """What lies over *below*, which decides timeouts; *below* itself: nothing."""
         return below
 
     def over_entries(self, below: Entries) -> Any:
+        """What lies over *below*, which makes entries; *below* itself: nothing."""
         return below
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
-        """*evict* is to be told of what was identified, and is not told to the guest after all."""
+        """What lies over *below*, the host's part of requests; *below* itself: nothing.
+
+        *evict* is to be called with what was identified, and is not sent to the guest after all.
+        """
         del evict
         return below
 
     def over_eviction(self, below: Evict) -> Evict:
+        """What lies over *below*, which is called with evicted inodes; *below* itself: nothing."""
         return below
 
     def over_injected(self, below: Any, injector: Any) -> Any:
-        """Over the layer that answers the requests of *injector*."""
+        """What lies over *below*, which answers the injected requests of *injector*."""
         del injector
         return below
 
     def on_name_added(self, parent: Inode, requested: bytes) -> None:
-        """The guest has made a name in *parent*."""
+        """The guest has made a name in *parent*, by asking for *requested*."""
 
     def close(self) -> None:
-        """The share has ended."""
+        """Free what it holds: the share has ended."""

@@ -28,13 +28,17 @@ class LostByLink(Fault):
         self._lost: set[Inode] = set()
 
     def over_entries(self, below: Entries) -> Any:
+        """A LINK detaches the linked inode from its host object, and invalidates it."""
         return _LosingEntries(below, self._inodes, self._lost)
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        """Whatever is asked of a lost inode fails: OSError (ENOENT)."""
         del evict
         return _LosingOperations(below, self._inodes, self._lost)
 
     def over_eviction(self, below: Evict) -> Evict:
+        """Forgets an evicted inode."""
+
         def evict(inode: Inode) -> None:
             self._lost.discard(inode)
             below(inode)
@@ -65,8 +69,8 @@ class _LosingEntries(Layer):
             if linked is not None:
                 self._inodes.detach_host_number(linked)
                 self._lost.add(linked)
-                # What is believed of it goes with it; for attributes alone, the kernel waits
-                # for nobody (fuse_reverse_inval_inode), so that it can be told from here.
+                # What is cached of it goes with it; for attributes alone, the kernel waits
+                # for nobody (fuse_reverse_inval_inode), so that it can be sent from here.
                 with contextlib.suppress(OSError):  # it does not know it any more
                     pyfuse3.invalidate_inode(pyfuse3.InodeT(linked.number), True)
         return self.next.made(parent, dir_fd, name, caller, requested, is_new=is_new)

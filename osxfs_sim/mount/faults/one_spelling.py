@@ -31,9 +31,12 @@ class OneSpelling(Fault):
         self._listed: _Spellings = OrderedDict()
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        """LOOKUP of a listed directory by another spelling fails: OSError (ENOENT)."""
         return _OneSpellingOperations(below, self._inodes, evict, self._requested, self._listed)
 
     def over_eviction(self, below: Evict) -> Evict:
+        """Forgets an evicted inode."""
+
         def evict(inode: Inode) -> None:
             for spellings in (*self._requested.values(), *self._listed.values()):
                 spellings.pop(inode, None)
@@ -70,7 +73,7 @@ class _OneSpellingOperations(Layer):
         listed = self._listed.get(ctx.pid, {})
         known_as = inode.name if parent in listed else listed.get(inode, requested)
         if known_as != requested:
-            # Not told of it after all: the kernel owes no forget.
+            # The kernel is not sent it after all: it will send no FORGET.
             if self._inodes.forget(inode.number, 1) is not None:
                 self._evict(inode)
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))

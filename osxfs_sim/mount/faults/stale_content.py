@@ -1,4 +1,4 @@
-"""V6: no open ends the pages that the guest has of a file."""
+"""V6: no open invalidates the pages that the guest has of a file."""
 
 from typing import Any
 
@@ -10,14 +10,15 @@ from osxfs_sim.mount.requests.layer import Layer
 
 
 class StaleContent(Fault):
-    """No open ends the pages: only what the kernel itself learns of size and mtime does."""
+    """No OPEN invalidates pages: only what the kernel itself learns of size and mtime does."""
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        """Every OPEN keeps the page cache."""
         del evict
-        return _NoOpenEndsPages(below)
+        return _AlwaysKeepCache(below)
 
 
-class _NoOpenEndsPages(Layer):
+class _AlwaysKeepCache(Layer):
     next: HostOperations
 
     def open(self, number: int, flags: int, ctx: RequestContext) -> FileInfo:

@@ -1,4 +1,4 @@
-"""V1: the size that the guest was told stays what it is, whatever the host writes."""
+"""V1: the size that the guest was shown stays what it is, whatever the host writes."""
 
 import os
 import stat as modes
@@ -18,19 +18,19 @@ from osxfs_sim.mount.tree.inodes import Inode
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """What the guest was told: *told_ns* is wall-clock time, *until_ns* monotonic."""
+    """What the guest was shown: *shown_ns* is wall-clock time, *until_ns* monotonic."""
 
     size_bytes: int
-    told_ns: int
+    shown_ns: int
     until_ns: int
 
 
 class StaleSize(Fault):
-    """An open ends the pages; the size that the guest was told stays what it is for its lifetime.
+    """No event changes the size that the guest was shown, until its attribute timeout.
 
-    Not only because no event ends it: a kernel that has read asks anew for the attributes
+    Not only because no event invalidates it: a kernel that has read asks anew for the attributes
     (the time of access has changed), and the report has the old size in ``ls`` still. What the
-    guest changes itself, it knows. Where no attributes are believed, there is nothing to keep.
+    guest changes itself, it knows. Where no attributes are cached, there is nothing to keep.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -38,6 +38,8 @@ class StaleSize(Fault):
         self._sizes: dict[Inode, _Size] = {}
 
     def over_show(self, below: Show) -> Show:
+        """Shows the size that was shown before, until its attribute timeout has passed."""
+
         def show(
             inode: Inode, status: os.stat_result, ids: tuple[int, int], timeouts: CacheTimeouts
         ) -> EntryAttributes:
@@ -45,9 +47,9 @@ class StaleSize(Fault):
             if not modes.S_ISREG(status.st_mode):
                 return entry
             now_ns = time.monotonic_ns()
-            told = self._sizes.get(inode)
-            if told is not None and now_ns < told.until_ns and inode.changed_ns <= told.told_ns:
-                entry.st_size = told.size_bytes
+            shown = self._sizes.get(inode)
+            if shown is not None and now_ns < shown.until_ns and inode.changed_ns <= shown.shown_ns:
+                entry.st_size = shown.size_bytes
             elif timeouts.attr_timeout_ns:
                 until_ns = now_ns + timeouts.attr_timeout_ns
                 self._sizes[inode] = _Size(status.st_size, time.time_ns(), until_ns)
@@ -56,6 +58,8 @@ class StaleSize(Fault):
         return show
 
     def over_eviction(self, below: Evict) -> Evict:
+        """Forgets an evicted inode."""
+
         def evict(inode: Inode) -> None:
             self._sizes.pop(inode, None)
             below(inode)
@@ -63,11 +67,12 @@ class StaleSize(Fault):
         return evict
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        """No OPEN keeps the page cache."""
         del evict
-        return _EveryOpenEndsPages(below)
+        return _NeverKeepCache(below)
 
 
-class _EveryOpenEndsPages(Layer):
+class _NeverKeepCache(Layer):
     next: HostOperations
 
     def open(self, number: int, flags: int, ctx: RequestContext) -> FileInfo:

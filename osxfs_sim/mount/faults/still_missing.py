@@ -1,4 +1,4 @@
-"""V7: a name that was missing stays missing for as long as the guest was told."""
+"""V7: a name that was missing stays missing for as long as its negative entry was to last."""
 
 import time
 from typing import Any
@@ -17,11 +17,11 @@ _MISSING_REMEMBERED = 4_096  # of a directory
 
 
 class StillMissing(Fault):
-    """A name stays missing as long as the guest was told that it may believe that.
+    """A name stays missing until the timeout of the negative entry that the guest was sent.
 
-    Linux before 6.6 believed it itself. Since then a kernel that meets EEXIST asks anew
+    Linux before 6.6 cached it that long itself. Since then a kernel that meets EEXIST asks anew
     (fuse: invalidate dentry on EEXIST creates), and the server answers what an older one
-    would have believed. Where no missing name is believed, there is nothing to keep.
+    would have cached. Where there are no negative entries, there is nothing to keep.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -29,13 +29,17 @@ class StillMissing(Fault):
         self._missing_until_ns: dict[Inode, dict[bytes, int]] = {}
 
     def over_caching(self, below: Caching) -> Any:
+        """Remembers until when each negative entry may be cached."""
         return _Remembering(below, self._missing_until_ns)
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        """LOOKUP answers by a negative entry for as long as one was allowed."""
         del evict
         return _StillMissingOperations(below, self._inodes, self._missing_until_ns)
 
     def over_eviction(self, below: Evict) -> Evict:
+        """Forgets an evicted inode."""
+
         def evict(inode: Inode) -> None:
             self._missing_until_ns.pop(inode, None)
             below(inode)
@@ -43,6 +47,7 @@ class StillMissing(Fault):
         return evict
 
     def on_name_added(self, parent: Inode, requested: bytes) -> None:
+        """The guest has made the name itself: it is missing no more."""
         self._missing_until_ns.get(parent, {}).pop(requested, None)  # made by the guest itself
 
 

@@ -15,11 +15,12 @@ from osxfs_sim.mount.tree.spellings import Spellings
 class TwoLocks(Fault):
     """Who looks up a file that is open gets another inode of it; flock(2) is an inode's own.
 
-    A name that the kernel believes is not looked up, and leads both to one inode: so too
+    A name that the kernel has cached is not looked up, and leads both to one inode: so too
     in the report, where locks that follow quickly exclude each other.
     """
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        """LOOKUP of a file that is open gives another inode."""
         del evict
         return _TwoInodes(below, self._inodes, self._backing, self._spellings)
 

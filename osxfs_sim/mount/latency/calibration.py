@@ -1,11 +1,11 @@
-"""What lies outside the server's own clock, measured when a share is mounted.
+"""The client's overhead, outside the server's own clock, measured when a share is mounted.
 
 Between a client's system call and the server's first look at the request lie
 the way through the kernel and a wake-up; between the server's reply and the
 client lie the same again. Together about 20 us on the machine this was
 developed on, and more in longer waits and after idle times, as processors go
 colder. A process of its own asks for a missing name at the latencies in use;
-what it sees beyond what was asked for is the constant that Crossings subtracts.
+what it sees beyond the target is the overhead that Crossings subtracts.
 """
 
 import contextlib
@@ -50,9 +50,9 @@ class Calibration:
     """
 
     floor_ns: int = 0
-    """What a client sees when no latency is asked for: no target below can be met."""
+    """What a client observes at a target of 0: no target below can be met."""
     client_overhead_ns: dict[int, int] = field(default_factory=lambda: {0: 0})
-    """For latencies asked for: what lies outside the server."""
+    """By target latency: the client's overhead, outside the server."""
     wake_ns: dict[Wake, int] = field(default_factory=dict)
     """For each state of the loop: how long its wake-up takes."""
 
@@ -97,7 +97,7 @@ class _Prober:
 
 
 def start_prober(mountpoint: str, user: ServerUser) -> "subprocess.Popen[bytes]":
-    """The process to calibrate with, for the share at *mountpoint*; it becomes *user* too."""
+    """Start the client process that calibrate() measures with, at *mountpoint*, as *user*."""
     missing = os.path.join(mountpoint, f".osxfs-sim-probe-{os.getpid()}")
     script = str(Path(prober.__file__))
     return subprocess.Popen(
@@ -114,10 +114,11 @@ async def calibrate(
     process: "subprocess.Popen[bytes]",
     latency: LatencySpec,
 ) -> Calibration:
-    """Measure a share that serves nobody else yet, with the prober *process*; it then ends.
+    """Measure floor, client overhead and wake-ups of a share that serves nobody else yet.
 
-    The caller has made its cache policy believe nothing; its latency, constant
-    and patience are changed for each round, and left as they were.
+    *process* is the prober, which then ends. The caller has made its cache policy keep nothing; its
+    latency, client overhead and patience are changed for each round, and left as they were. Raises
+    CalibrationError, and trio.BrokenResourceError or OSError where the prober or the share fails.
     """
     kept = crossings.latency, crossings.client_overhead, reactor.patience
     processors = os.sched_getaffinity(0)
@@ -166,7 +167,7 @@ async def _rounds(
         for _ in range(_ROUNDS):
             crossings.reset_counts()
             client_ns = await probe.median_ns(count)
-            # A held reply leaves on time; one that nothing was asked of takes what it takes.
+            # A delayed reply leaves on time; one without a target takes what it takes.
             inside_ns = latency_ns or _median_inside_ns(crossings)
             least_ns = min(least_ns, client_ns - inside_ns)
         return max(0, least_ns)

@@ -1,4 +1,4 @@
-"""Prices a request, holds its reply until it is due, and writes the receipt.
+"""Prices a request, delays its reply until it is due, and writes the receipt.
 
 Part of what a client waits for lies outside the server's clock: the way into
 the kernel, the wake-up of the client, the reply itself. It is calibrated when
@@ -17,20 +17,21 @@ from osxfs_sim.mount.loop.request import Crossing, Request
 
 
 class ClientOverhead:
-    """What a client waits for outside the server, as a function of the latency asked for.
+    """What a client waits for outside the server, as a function of the target latency.
 
-    It grows with the latency, as processors go colder in longer waits.
-    Measured at a few latencies (*points*: asked-for and outside, both in
-    nanoseconds) and interpolated linearly between them; flat beyond.
+    It grows with the latency, as processors go colder in longer waits. Measured at a few latencies
+    (*points*: target and overhead, both in nanoseconds) and interpolated linearly between them;
+    flat beyond.
     """
 
     def __init__(self, points: dict[int, int]) -> None:
         assert points, "at least one measured point"
         self.points = dict(sorted(points.items()))
         self.known: dict[int, int] = {}
-        """What ns() has worked out, by the latency asked for; it may be forgotten at any time."""
+        """What overhead_ns() has worked out, by target; it may be forgotten at any time."""
 
     def overhead_ns(self, target_ns: int) -> int:
+        """What a client waits outside the server, at a target of *target_ns*: interpolated."""
         known = self.known.get(target_ns)
         if known is None:
             if len(self.known) > 4096:
@@ -56,7 +57,7 @@ _CLASS_OF = tuple(map(int, CLASS_OF))
 
 
 class Crossings:
-    """The state that every request passes: model, receipt, counts."""
+    """What every request of a share passes: the latency model, the receipt, the counts."""
 
     def __init__(self, latency: LatencyModel, client_overhead: ClientOverhead) -> None:
         self.latency = latency
@@ -68,12 +69,12 @@ class Crossings:
         self.latency = latency
 
     def set_client_overhead(self, client_overhead: ClientOverhead) -> None:
-        """This is what lies outside, from now on."""
+        """From now on subtract *client_overhead* from what a reply is delayed by."""
         self.client_overhead = client_overhead
 
     @contextlib.contextmanager
     def without_latency(self) -> Iterator[None]:
-        """For what the server asks of itself before anybody uses the share: it may be slow.
+        """Within the block no request is delayed: for what the server asks of its own share.
 
         Nothing is drawn from the share's own randomness either.
         """
@@ -84,7 +85,7 @@ class Crossings:
             self.latency = kept
 
     def reset_counts(self) -> None:
-        """Forget counts and receipt; the latency model goes on where it is."""
+        """Begin counts and receipt from nothing; the latency model goes on as it is."""
         self.receipt = Receipt()
         self._pending = self.receipt.pending
         self.counts = [0] * len(Operation)
@@ -92,10 +93,10 @@ class Crossings:
 
     @types.coroutine
     def cross(self, request: Request, operation: int, size_bytes: int) -> Generator[int, int, None]:
-        """Await the moment at which the reply to *request* must be sent.
+        """Delay the reply to *request* until it is due, and enter it in the receipt.
 
-        It is paid as *operation*, which need not be its own (a WRITE that is to be synchronous
-        pays an FSYNC); *size_bytes* is the data that crosses with it.
+        It is paid as *operation*, which need not be its own (a WRITE that is to be synchronous pays
+        an FSYNC); *size_bytes* is the data that crosses with it.
         """
         arrival_ns = request.arrival_ns
         self.counts[operation] += 1

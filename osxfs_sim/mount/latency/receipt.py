@@ -1,8 +1,8 @@
-"""Asked-for against achieved latency, for everything that ran on a share.
+"""Target against observed latency, for everything that ran on a share.
 
-Each held reply adds one line: its class, what it was asked to take, and what
-the client saw. Writing a line must cost next to nothing, so the lines go into
-plain lists and are folded into histograms in blocks. The histograms are
+Each reply adds one line: its class, its target, and what the client observed. Writing
+a line must cost next to nothing, so the lines go into plain lists and are folded into
+histograms in blocks. The histograms are
 HdrHistogram's with three significant digits: under 0.1 % relative error,
 mergeable by adding, and readable by that project's own tools.
 """
@@ -22,27 +22,28 @@ FOLD_AT = 8192
 
 LATE_BY_NS = 20_000
 LATE_BY_SHARE = 0.05
-"""An answer is late when it came later than asked by more than the larger of the two."""
+"""An answer is late when it came later than its target by more than the larger of the two."""
 
 TOLERANCE = 0.05
-"""A class is out of tolerance when its median is off by more than this share of what was asked."""
+"""A class is out of tolerance when its median is off by more than this share of its target,
+or when more than LATE_TOLERANCE of its answers was late."""
 FEWEST_JUDGED = 50
 """Fewer answers than this are shown, and not judged."""
 LATE_TOLERANCE = 0.10
-"""... or when more than this share of its answers was late."""
+"""See TOLERANCE."""
 
 
 def new_histogram() -> HdrHistogram:
-    """An empty histogram of nanoseconds, up to an hour."""
+    """An empty HdrHistogram of nanoseconds, from 1 ns to an hour, three significant digits."""
     return HdrHistogram(_LOWEST_NS, _HIGHEST_NS, _DIGITS)
 
 
 def fold(histogram: HdrHistogram, values_ns: np.ndarray) -> None:
-    """Add many values at once. *values_ns* is an array of integers, shape (n,).
+    """Add *values_ns*, integers of shape (n,), to *histogram*, clipped to its range.
 
-    HdrHistogram takes a microsecond a value. Values that share their leading
-    bits share a bucket, so we round them as it would (11 bits give three
-    digits) and add each distinct one with its count.
+    HdrHistogram takes a microsecond a value. Values that share their leading bits share a bucket,
+    so we round them as it would (11 bits give three digits) and add each distinct one with its
+    count.
     """
     values = np.clip(values_ns, _LOWEST_NS, _HIGHEST_NS).astype(np.int64)
     # frexp gives the position of the leading bit.
@@ -63,7 +64,10 @@ class _Line:
 
 
 class Receipt:
-    """The histograms of one share, per operation class. Bounded, however long it runs."""
+    """Target and observed latency of all answers of a share, as histograms per operation class.
+
+    Bounded, however long it runs. "Receipt" is the product's word for this latency report.
+    """
 
     def __init__(self) -> None:
         self._lines = {
@@ -71,11 +75,11 @@ class Receipt:
             for operation_class in OperationClass
         }
         self.pending: list[list[int]] = [[] for _ in OperationClass]
-        """Per class what is not folded in yet, asked and achieved by turns. Whoever is in every
+        """Per class what is not folded in yet, target and observed by turns. Whoever is in every
         request's way appends to it, as add() does, and has it folded in at FOLD_AT."""
 
     def add(self, operation_class: OperationClass, target_ns: int, observed_ns: int) -> None:
-        """One answered request: what it was to take, and what its client saw it take."""
+        """Enter one answer: its target latency, and what its client observed, both in ns."""
         pending = self.pending[operation_class]
         pending.append(target_ns)
         pending.append(observed_ns)
@@ -83,7 +87,7 @@ class Receipt:
             self.fold(operation_class)
 
     def fold(self, operation_class: OperationClass) -> None:
-        """Fold what is pending of a class into its histograms."""
+        """Move the pending answers of a class into its histograms; nothing where there are none."""
         pending = self.pending[operation_class]
         if not pending:
             return
@@ -100,10 +104,10 @@ class Receipt:
         )
 
     def report(self) -> dict[str, ReceiptLine]:
-        """Per class that was used: counts, percentiles in nanoseconds, late answers, histograms.
+        """The receipt per label of a class that was used: counts, percentiles in ns, late answers.
 
-        ``within_tolerance`` is None where no latency was asked for: there is
-        nothing to compare with. Histograms are in HdrHistogram's own encoding.
+        ``within_tolerance`` is None where there was no target: there is nothing to compare with.
+        Histograms are in HdrHistogram's own encoding.
         """
         report: dict[str, ReceiptLine] = {}
         for operation_class, line in self._lines.items():

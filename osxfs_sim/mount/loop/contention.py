@@ -21,7 +21,7 @@ def involuntary_switches() -> int:
 
 
 class Contention:
-    """Looked at now and then, by the thread that polls."""
+    """Whether other threads want the processor that the server polls on, judged now and then."""
 
     def __init__(self, count: Callable[[], int] = involuntary_switches) -> None:
         self._count = count
@@ -29,7 +29,7 @@ class Contention:
         self._until_ns = 0
 
     def sample(self, now_ns: int) -> bool:
-        """Whether the processors are contended: switches were many lately, as of *now_ns*."""
+        """Whether the processors are contended as of *now_ns* (monotonic): many switches lately."""
         count = self._count()
         if self._before is not None and count - self._before >= _MANY:
             self._until_ns = now_ns + _LASTS_NS

@@ -1,4 +1,4 @@
-"""Errors of our own: noted down, counted, told of once per kind, and survived.
+"""Errors of our own: recorded, counted, logged once per kind, and survived.
 
 A bug in the answer to one request is that request's EIO, and one in what the server does beside
 them costs what it was about. Neither takes the share away from everybody else.
@@ -16,7 +16,7 @@ _MOST_KINDS = 64
 
 
 class InternalErrors:
-    """What went wrong in this server that nobody but its authors can mend. Any thread."""
+    """The errors of our own that one server has met and survived, counted. Any thread."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -24,7 +24,10 @@ class InternalErrors:
         self._known: set[tuple[str, type[BaseException], str]] = set()
 
     def record(self, what: str, error: BaseException, details: object = "") -> None:
-        """*error* came out of *what*, where none may; *details* are for the log alone."""
+        """Count *error*, raised in *what*, where none may be; log it once per kind.
+
+        *details* are for the log alone.
+        """
         self.count += 1
         frames = traceback.extract_tb(error.__traceback__)
         place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
@@ -36,5 +39,5 @@ class InternalErrors:
         log.error("bug: %s%s failed", what, details, exc_info=error)
 
     def report(self) -> InternalErrorsStatus:
-        """For the status."""
+        """How many there were and the latest in a line, as a part of the share's status."""
         return InternalErrorsStatus(count=self.count, latest=self.latest or None)

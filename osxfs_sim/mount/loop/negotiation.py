@@ -107,7 +107,7 @@ def _complete(
     def init(data: int, connection: int) -> None:
         own_init(data, connection)
         members = ctypes.cast(connection, ctypes.POINTER(ctypes.c_uint32))
-        members[_WANT] = wanted(spec, members[_WANT], members[_CAPABLE])
+        members[_WANT] = wanted_capabilities(spec, members[_WANT], members[_CAPABLE])
 
     def read_directory(request: int, _number: int, size: int, offset: int, info: int) -> None:
         handle = ctypes.c_uint64.from_address(info + _HANDLE_OFFSET).value
@@ -120,8 +120,8 @@ def _complete(
         functions[_READDIR] = ctypes.cast(callbacks[1], ctypes.c_void_p)
 
 
-def wanted(spec: ProtocolSpec, want: int, capable: int) -> int:
-    """What to agree on, given what pyfuse3 and libfuse *want* and the kernel is *capable* of."""
+def wanted_capabilities(spec: ProtocolSpec, want: int, capable: int) -> int:
+    """The FUSE_CAP_* bits to agree on, of those pyfuse3 *want*s and the kernel is *capable* of."""
     match spec.readdirplus:
         case "adaptive":
             want |= capable & (_CAP_READDIRPLUS | _CAP_READDIRPLUS_AUTO)
@@ -179,7 +179,10 @@ def _loaded_at(path: str) -> int:
 
 
 def slot_offset(library: bytes, function: str) -> int:
-    """Where a *library* keeps the address of a *function* of another, from its beginning."""
+    """Where a *library* keeps the address of another's *function*, in bytes from its start.
+
+    Raises LookupError where it is no 64-bit ELF library, or does not import that function.
+    """
     if library[:6] != b"\x7fELF\x02\x01":
         raise LookupError("not a 64-bit little-endian ELF library")
     headers_at, entry_bytes, count = (

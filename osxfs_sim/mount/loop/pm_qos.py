@@ -3,7 +3,7 @@
 A processor that went to sleep takes 50 to 100 us to wake, as long as a whole
 crossing. While a share is in use we therefore ask the kernel to keep the
 processors shallow (PM QoS, Documentation/power/pm_qos_interface.rst: hold
-/dev/cpu_dma_latency open with a 32-bit 0 written to it), and let go when idle.
+/dev/cpu_dma_latency open with a 32-bit 0 written to it), and release it when idle.
 """
 
 import os
@@ -15,10 +15,10 @@ _NO_LIMIT_US = 2_000_000_000
 
 
 class PmQosRequest:
-    """Holds or releases the PM QoS request. Without permission it does nothing and says so.
+    """The PM QoS request for processors that do not sleep. Does nothing where it is not allowed.
 
-    The file stays open in between, because a server that has become another
-    user could not open it again.
+    The file stays open in between, because a server that has become another user could not open it
+    again.
     """
 
     def __init__(self) -> None:
@@ -30,19 +30,23 @@ class PmQosRequest:
 
     @property
     def available(self) -> bool:
+        """Whether the kernel lets us ask (root, or who may write /dev/cpu_dma_latency)."""
         return self._fd >= 0
 
     def hold(self) -> None:
+        """Ask for a wake-up latency of 0 us, if it is not asked for already."""
         if not self.held and self.available:
             self._ask_for(0)
             self.held = True
 
     def release(self) -> None:
+        """Let the processors sleep again, if they were held."""
         if self.held:
             self._ask_for(_NO_LIMIT_US)
             self.held = False
 
     def close(self) -> None:
+        """Close the file, with which the kernel drops the request."""
         if self._fd >= 0:
             os.close(self._fd)  # the kernel drops the request with it
         self._fd = -1
@@ -53,10 +57,10 @@ class PmQosRequest:
 
 
 def set_timer_slack() -> None:
-    """Let this process's timers fire on time instead of up to 50 us late.
+    """Let this process's timers fire on time instead of up to 50 us late, if that is allowed.
 
-    That slack is the default of every process that is not real-time
-    (PR_SET_TIMERSLACK in prctl(2)); the /proc file spares us a foreign call.
+    That slack is the default of every process that is not real-time (PR_SET_TIMERSLACK in
+    prctl(2)); the /proc file spares us a foreign call.
     """
     try:
         with open("/proc/self/timerslack_ns", "w") as file:

@@ -9,9 +9,9 @@ hands the loop what it waits for:
     READABLE        the next request of the kernel
     an integer      a moment of the monotonic clock, in nanoseconds
     a Job           a call that may block, made in a thread
-    a Signal        something that another worker will tell of
+    a Signal        what another worker will notify of
 
-pyfuse3 is told to wait our way by giving it another object for its module
+pyfuse3 waits our way because it is given another object for its module
 global ``trio``: the seam that pyfuse3.asyncio uses.
 
 How eagerly the loop waits follows from what it waits for:
@@ -26,7 +26,7 @@ How eagerly the loop waits follows from what it waits for:
 Where others want the processor (mount/loop/contention.py) it polls only just before a reply is
 due: polling would take from the workload what it shall be measured with.
 
-Work of the server's own (a Chore) is done in between, in slices that end before
+Work of the server's own (an IdleTask) is done in between, in slices that end before
 the next reply is due, so that no request waits for it; but not so long that it
 would starve.
 
@@ -34,8 +34,8 @@ A request that finds the loop not polling was in the kernel's queue for the
 time the wake-up took. That time is calibrated per state, and the arrival is
 dated back by it.
 
-No exception ends the loop, wherever it comes from: it is noted down
-(internal_errors.py), and costs what it was about. A chore that fails rests, longer
+No exception ends the loop, wherever it comes from: it is recorded
+(internal_errors.py), and costs what it was about. An idle task that fails rests, longer
 each time, and is tried again. What ends a process, or closes a worker, is no
 Exception, and passes.
 """
@@ -58,19 +58,19 @@ from typing import Any, Protocol
 
 import trio
 
-from osxfs_sim.mount.loop.apart import Device
 from osxfs_sim.mount.loop.contention import Contention
+from osxfs_sim.mount.loop.fd_tables import Device
 from osxfs_sim.mount.loop.internal_errors import InternalErrors
 from osxfs_sim.mount.loop.pm_qos import PmQosRequest
 
 _SPIN_BEFORE_DUE_NS = 60_000
 # Where others want the processor: as long as a wake-up by the clock takes.
 _SPIN_BEFORE_DUE_CONTENDED_NS = 20_000
-# A chore's slice: the longest, the shortest worth beginning, and what it gets all the
+# An idle task's slice: the longest, the shortest worth beginning, and what it gets all the
 # same when requests have left it no time for _CHORE_STARVES_NS.
 _LONGEST_SLICE_NS = 80_000
 _SHORTEST_SLICE_NS = 60_000
-_STEP_NS = 30_000  # a chore ends a step later than it is told to
+_STEP_NS = 30_000  # an idle task returns up to a step later than it is to
 _SLICE_OF_THE_STARVING_NS = 60_000
 _IDLE_TASK_STARVES_NS = 2_000_000
 # Other trio tasks (the control socket, signals) run at least this often under load.
@@ -80,7 +80,7 @@ _SAYS_SO_NS = 5_000_000_000
 # select(2) itself, and the way back into Python.
 _SHORTEST_BLOCK_NS = 20_000
 _THREADS = 8
-# A chore that fails rests so long before it is tried again; twice as long each time.
+# An idle task that fails rests so long before it is tried again; twice as long each time.
 _SHORTEST_REST_NS = 10_000_000
 _LONGEST_REST_NS = 1_000_000_000
 # Workers of pyfuse3's that end by an exception, with none that goes on between: then it is
@@ -121,7 +121,7 @@ class Patience:
 
 
 class IdleTask(Protocol):
-    """Work that the server has to do beside the requests, in the reactor's thread."""
+    """Work of the server's own, done in the reactor's thread in between the requests."""
 
     def fileno(self) -> int:
         """A descriptor that is readable when there is something to do."""
@@ -131,10 +131,10 @@ class IdleTask(Protocol):
         """Whether threads of its own want the interpreter just now."""
 
     def work(self, until_ns: int) -> int | None:
-        """Work until *until_ns*, on the monotonic clock, or a step longer.
+        """Work until *until_ns* (monotonic), or a step longer; returns when to be called again.
 
-        Returns when it is to be called again, which may be now; None: when the
-        descriptor is readable.
+        That may be now; None: when the descriptor is readable. An exception makes it rest, and be
+        tried again.
         """
 
 
@@ -148,7 +148,7 @@ class Job:
 
 
 class Signal:
-    """What several workers may wait for; Reactor.notify_all resumes them all."""
+    """What several coroutines wait for, like a condition variable; see Reactor.notify_all."""
 
     __slots__ = ("waiting",)
 
@@ -158,31 +158,31 @@ class Signal:
 
 @types.coroutine
 def wait(signal: Signal) -> Generator[Signal, int, None]:
-    """Go on when somebody tells of *signal*."""
+    """Suspend this coroutine until somebody calls Reactor.notify_all for *signal*."""
     yield signal
 
 
 @types.coroutine
 def until(moment_ns: int) -> Generator[int, int, None]:
-    """Go on at *moment_ns* of the monotonic clock; at once if that has passed."""
+    """Suspend this coroutine until *moment_ns* (monotonic), or not if that has passed."""
     yield moment_ns
 
 
 @types.coroutine
 def in_thread(call: Callable[[], Any]) -> Generator[Job, Any, Any]:
-    """Await *call* made in a thread, while other requests go on."""
+    """Make *call* in a thread while other requests go on: what it returns, or raises."""
     return (yield Job(call))
 
 
 @types.coroutine
 def yield_() -> Generator[int, int, None]:
-    """Let replies that are due, and new requests, overtake: for handlers that work for long."""
+    """Let due replies and new requests go first: for handlers that work for long."""
     yield time.monotonic_ns()
 
 
 @types.coroutine
 def pause(duration_ns: int) -> Generator[int, int, None]:
-    """Go on after *duration_ns*."""
+    """Suspend this coroutine for *duration_ns*."""
     yield time.monotonic_ns() + duration_ns
 
 
@@ -206,7 +206,7 @@ class Reactor:
     def __init__(
         self, session_loop: Callable[..., Worker], *, keeps_dentries: bool = False
     ) -> None:
-        """*keeps_names*: names are not to be ended all at once, for what is mounted on them."""
+        """*keeps_dentries*: never to be invalidated all at once, for what is mounted on them."""
         self.arrival_ns = 0
         self.wake_ns = [0] * len(Wake)
         self.wakes = [0] * len(Wake)
@@ -224,7 +224,7 @@ class Reactor:
         self._cold = False
         """Whether the processors may sleep."""
         self._last_active_ns = time.monotonic_ns()
-        self._fuse_fd = -1  # pyfuse3 tells it to nobody but whoever waits for it
+        self._fuse_fd = -1  # pyfuse3 gives it to nobody but whoever waits for it
         self._device: Device | None = None
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         # poll(2) for the quick look, select(2) for its microsecond timeout,
@@ -234,7 +234,7 @@ class Reactor:
         self._waking: tuple[int, ...] = (self._wake_fd,)
         self._idle_task: IdleTask | None = None
         self._idle_task_rest_ns = 0
-        """How long the chore rests, if it has failed and is resting; else 0."""
+        """How long the idle task rests, if it has failed and is resting; else 0."""
         self._lost_in_a_row = 0
         self._spawned: set[Worker] = set()
         self._calls: collections.deque[Callable[[], None]] = collections.deque()
@@ -280,24 +280,24 @@ class Reactor:
         yield READABLE
 
     def watch_mounts(self, table_fd: int, changed: Callable[[], None]) -> None:
-        """Call *changed* before the next request is read, whenever *table_fd* tells by POLLPRI.
+        """Call *changed* before the next request is read, whenever *table_fd* reports POLLPRI.
 
-        Before the session begins: it is to be looked at before the kernel's descriptor. Nobody
-        is woken for it.
+        Call this before the session begins: the table is to be polled before the kernel's
+        descriptor. Nobody is woken for it.
         """
         self._poller.register(table_fd, select.POLLPRI)
         self._table_fd, self._mounts_changed = table_fd, changed
         changed()
 
     def set_idle_task(self, idle_task: IdleTask) -> None:
-        """Do *chore* from now on, beside the requests."""
+        """Run *idle_task* from now on, in between requests. There is at most one."""
         self._idle_task = idle_task
         self._watch(idle_task.fileno())
         self._waking += (idle_task.fileno(),)
         self.wake_idle_task()
 
     def clear_idle_task(self) -> None:
-        """Do the chore no more."""
+        """Run the idle task no more; nothing where there is none."""
         if self._idle_task is None:
             return
         if not self._idle_task_rest_ns:
@@ -311,7 +311,7 @@ class Reactor:
         self._waking = tuple(each for each in self._waking if each != fd)
 
     def _run_idle_task(self, idle_task: IdleTask, until_ns: int) -> None:
-        """Let *chore* work; where it fails, let it rest, and its descriptor be."""
+        """Let *idle_task* work; where it fails, let it rest, and poll its descriptor no more."""
         rest_ns = self._idle_task_rest_ns
         if rest_ns:
             self._watch(idle_task.fileno())
@@ -321,7 +321,7 @@ class Reactor:
         try:
             again_ns = idle_task.work(until_ns)
         except Exception as error:
-            self.internal_errors.record(f"the chore {type(idle_task).__name__}", error)
+            self.internal_errors.record(f"the idle task {type(idle_task).__name__}", error)
             if self._idle_task is not idle_task:
                 return  # it was its end
             self._unwatch(idle_task)
@@ -332,46 +332,46 @@ class Reactor:
             self._idle_task_due_ns = again_ns
 
     def spawn(self, work: Worker) -> None:
-        """Drive a coroutine of the server's own as requests are driven. In trio's thread.
+        """Drive the coroutine *work* of the server's own as requests are driven. In trio's thread.
 
-        An exception ends it, and is noted down: whoever waits for what it does has to be told
-        by itself.
+        An exception ends it, and is recorded as an internal error: whoever waits for what it does
+        has to be notified by itself.
         """
         self._spawned.add(work)
         self._resume(work, None)
 
     def call_soon(self, call: Callable[[], None]) -> None:
-        """Call *call* in trio's thread, which may be done from any thread."""
+        """Have *call* called in trio's thread soon; may be called from any thread."""
         self._calls.append(call)
         self.wake_up()
 
     def notify_all(self, signal: Signal) -> None:
-        """Resume all who wait for *signal*, soon. In trio's thread."""
+        """Resume all coroutines that wait for *signal*, soon. In trio's thread."""
         for worker in signal.waiting:
             self._parked.discard(worker)
             heapq.heappush(self._delayed, (0, next(self._sequence), worker))
         signal.waiting.clear()
 
     def wake_idle_task(self) -> None:
-        """There is something to do that the chore's descriptor does not tell. In trio's thread."""
+        """Have the idle task run soon, though its descriptor is not readable. In trio's thread."""
         if self._idle_task is not None and not self._idle_task_rest_ns:
             self._idle_task_due_ns = time.monotonic_ns()
             self.wake_up()
 
     @property
     def serves(self) -> bool:
-        """Whether the kernel can be talked to."""
+        """Whether the FUSE session has begun, so that notifications can be sent."""
         return self._fuse_fd >= 0
 
     @property
     def in_flight(self) -> int:
-        """Requests that were read and not yet answered."""
+        """How many requests were read and are not yet answered."""
         # Work of the server's own is always in one of the three.
         return len(self._delayed) + self._jobs + len(self._parked) - len(self._spawned)
 
     @property
     def quiet_ns(self) -> int:
-        """For how long nothing was asked, nor answered; 0 while something is being answered."""
+        """For how long no request has come or was answered; 0 while one is being answered."""
         return 0 if self.in_flight else time.monotonic_ns() - self._last_active_ns
 
     async def run(self) -> None:
@@ -393,52 +393,53 @@ class Reactor:
 
     @property
     def device(self) -> Device:
-        """The share's descriptors, for threads that wait in it; once it serves, in trio's."""
+        """The share's /dev/fuse, for threads that wait in it. Once it serves; in trio's thread."""
         if self._device is None:
             self._device = Device(self._fuse_fd)
         return self._device
 
     @property
     def wake_fds(self) -> tuple[int, ...]:
-        """The descriptors that wake_up and call_soon need."""
+        """The descriptors that a thread must keep to call wake_up and call_soon."""
         return (self._wake_fd,)
 
     def wake_up(self) -> None:
-        """Have the loop look around, from any thread."""
+        """Have the loop poll anew, from any thread."""
         os.eventfd_write(self._wake_fd, 1)
 
     def set_idle_callback(self, call: Callable[[], None]) -> None:
-        """*call* when nothing has been asked for a while."""
+        """Call *call* from now on each time that no request has come for Patience.awake_ns."""
         self.idle_callback = call
 
     def set_activity_callback(self, call: Callable[[], None]) -> None:
-        """*call* every few seconds while there is something to do."""
+        """Call *call* from now on every few seconds while the loop has something to do."""
         self.activity_callback = call
 
     def set_patience(self, patience: Patience) -> None:
-        """Wait by this from now on."""
+        """Poll, block and sleep by *patience* from now on."""
         self.patience = patience
 
     def set_wake_latency(self, wake_ns: Mapping[Wake, int]) -> None:
-        """Arrivals are dated back by what a wake-up takes, per state."""
+        """Date arrivals back from now on by what a wake-up takes, in ns per state of the loop."""
         for wake, took_ns in wake_ns.items():
             self.wake_ns[wake] = took_ns
 
     def reset_wake_counts(self) -> None:
+        """Count from 0 how often a request found the loop in each Wake state."""
         self.wakes = [0] * len(Wake)
 
     def end(self) -> None:
-        """Serve no longer, though the kernel does not end the session."""
+        """Serve no longer, though the kernel does not end the session: run() returns."""
         self.ended = True
         self.wake_up()
 
     def increment_epoch(self) -> bool:
-        """End every name that the kernel believes, missing ones included, at once.
+        """Invalidate every dentry of the mount at once, negative ones too. False if that cannot be.
 
-        FUSE_NOTIFY_INC_EPOCH (linux/fuse.h, Linux 6.16). Unlike the message that
-        ends a single name it takes no lock, so that it can be sent before the
-        reply to a request that holds the directory's. Returns whether the kernel
-        knows it, and it was done: with *keeps_names* it never is.
+        FUSE_NOTIFY_INC_EPOCH (linux/fuse.h, Linux 6.16). Unlike the message that invalidates a
+        single entry it takes no lock, so that it can be sent before the reply to a request that
+        holds the directory's. It cannot be on an older kernel, and with *keeps_dentries* it never
+        is. Raises OSError for what else goes wrong.
         """
         if self.keeps_dentries:
             return False
@@ -451,13 +452,13 @@ class Reactor:
         return True
 
     def reply_at_once(self) -> None:
-        """Hold none of the replies that are held now any longer. In trio's thread."""
+        """Send all replies that are delayed now, however long they were to be. In trio's thread."""
         self._delayed[:] = [(0, sequence, worker) for _, sequence, worker in self._delayed]
         heapq.heapify(self._delayed)
         self.wake_up()
 
     def close(self) -> None:
-        """Let go of threads and descriptors; after run() has returned."""
+        """Free threads, coroutines and descriptors; after run() has returned."""
         self._threads.shutdown(wait=True)
         for worker in (*self._idle, *self._parked, *(delayed[2] for delayed in self._delayed)):
             worker.close()
@@ -472,6 +473,7 @@ class Reactor:
 
     # pyfuse3 takes this object for its nursery when it wants one more worker.
     def start_soon(self, worker: Callable[..., Worker], *args: object, name: str = "") -> None:
+        """Start one more worker of pyfuse3's: it takes this object for its trio nursery."""
         del name
         self._resume(worker(*args), None)
 
@@ -579,7 +581,7 @@ class Reactor:
     async def _sleep(self) -> None:
         """Wait in trio for something to do; let the processors sleep if no request comes.
 
-        Only the next request has them awake again: a chore whose work never ends,
+        Only the next request has them awake again: an idle task whose work never ends,
         because the host is busy, has nobody who waits for it.
         """
         if not self._cold:
@@ -596,7 +598,7 @@ class Reactor:
         await trio.lowlevel.wait_readable(self._epoll)
 
     def _resume(self, worker: Worker, value: Any, error: BaseException | None = None) -> None:
-        """Let *worker* go on until it awaits again, and note what it waits for."""
+        """Let *worker* go on until it awaits again, and file it by what it waits for."""
         try:
             wanted = worker.send(value) if error is None else worker.throw(error)
         except StopIteration:

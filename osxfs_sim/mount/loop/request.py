@@ -9,22 +9,22 @@ from typing import NamedTuple
 
 
 class Crossing(NamedTuple):
-    """What one question to the host came to, as it was paid: times in nanoseconds."""
+    """One round trip to the host, as the latency model has priced it; times in nanoseconds."""
 
     operation: int
     """The Operation's number."""
     size_bytes: int
-    """The data that crossed with it."""
+    """The data that crossed with it, in bytes."""
     arrival_ns: int
     """From when on it was paid (monotonic)."""
     target_ns: int
-    """What it was to take."""
+    """The target: what it was to take."""
     observed_ns: int
-    """What its client saw it take."""
+    """What its client saw it take, client overhead included."""
 
 
 class Request:
-    """One request. Its maker sets all fields at once; nobody changes them after that.
+    """One request of the guest's kernel, immutable once its maker has set all fields.
 
     It is made for each of them, so it has no ``__init__``: that would take as long as the rest.
     """
@@ -32,23 +32,26 @@ class Request:
     __slots__ = ("arrival_ns", "operation", "paid")
 
     arrival_ns: int
-    """When it reached the share, or began to be answered as a request of its own (monotonic)."""
+    """When it reached the share, or began to be answered as a request of its own; monotonic."""
     operation: int
     """What the kernel asks for: an Operation's number, since lists are faster by a plain one."""
     paid: list[Crossing] | None
-    """Where what it pays is noted, for whoever traces it; None: nobody does."""
+    """Collects what it pays, for whoever traces it; None: nobody does."""
 
     def restarted(self) -> "Request":
-        """The same as if it had come only now: what it has waited for was somebody else's work."""
+        """The same request as if it had come only now: what it waited for is not its own time."""
         return new_request(self.operation, time.monotonic_ns(), self.paid)
 
     def traced(self) -> "Request":
-        """The same, that notes what it pays from now on."""
+        """The same request, that collects what it pays from now on in *paid*."""
         return new_request(self.operation, self.arrival_ns, [])
 
 
 def new_request(operation: int, arrival_ns: int, paid: list[Crossing] | None = None) -> Request:
-    """A request that came at *arrival_ns* of the monotonic clock."""
+    """A request for *operation* that came at *arrival_ns* (monotonic).
+
+    *paid* collects what it pays; None: nobody traces it.
+    """
     request = Request()
     request.operation = int(operation)
     request.arrival_ns = arrival_ns

@@ -3,7 +3,7 @@
 mountpoints      the kernel's table of mounts: checks before, unmounting after
 runtime_records  what a server says of itself in a file, for who finds no share
 control          asks a running share: status, reset, drop-events
-connections      ends a FUSE connection by fusectl, whatever its server does
+connections      aborts a FUSE connection by fusectl, whatever its server does
 namespaces       who keeps a share alive that is unmounted, and who is inside
 cycles           keeps a server out of its own mount
 lower            what a mount rests on, where that are files of another

@@ -1,4 +1,4 @@
-"""Ends the connection of a FUSE mount, whatever its server does: fusectl (fuse(4))."""
+"""Aborts the connection of a FUSE mount, whatever its server does: fusectl (fuse(4))."""
 
 import contextlib
 import os
@@ -9,9 +9,10 @@ _CONNECTIONS = "/sys/fs/fuse/connections"
 
 
 def open_abort(device: str) -> int:
-    """The file of fusectl that ends the connection of *device*; -1 where that is not ours to do.
+    """The fusectl file that aborts the connection of *device*; -1 where that is not ours.
 
-    It stays this connection's, whatever gets its number when it is gone.
+    *device* is ``major:minor``. It stays this connection's, whatever gets its number when it is
+    gone.
     """
     number = device.partition(":")[2]
     flags = os.O_WRONLY | os.O_CLOEXEC
@@ -31,7 +32,7 @@ def open_abort(device: str) -> int:
 
 
 def abort(device: str) -> bool:
-    """End the connection of *device* now. Returns whether that was possible."""
+    """Abort the FUSE connection of *device* (``major:minor``). Whether that was possible."""
     fd = open_abort(device)
     if fd < 0:
         return False

@@ -1,13 +1,13 @@
 """A running mount's socket: one question a line, one JSON answer.
 
-    status       what it is, how many requests, asked-for against achieved latency
+    status       what it is, how many requests, target against observed latency
     reset        the same, and counting starts anew
     stop         unmount and end, as a signal would
     alive        nothing but that it answers
-    release      let go of what of the server's keeps the mount busy, before an unmount
+    release      release what of the server's keeps the mount busy, before an unmount
     drop-events  lose host events on purpose: drop-events {"count": 3}
     start-trace  record every request from now on: start-trace {"path": "/tmp/a.parquet"}
-    pulse        what was asked since this was asked last: rates, latency, directories
+    live-counters  what was requested since this was asked last: rates, latency, directories
     stop-trace   complete the trace's file; what is to stand in its header may be given
     flush        the status, once the host has everything that the guest has changed
     settle       the status, once the guest has been told of all that the host has done until
@@ -57,11 +57,11 @@ _CREDENTIALS = struct.Struct("=iII")
 def ask(
     mountpoint: str, question: str, *, timeout_s: float | None = 10.0, **arguments: Any
 ) -> dict[str, Any]:
-    """What the share at *mountpoint* answers to *question*, asked with *arguments*.
+    """The answer of the share at *mountpoint* to *question*, as a document. Raises MountError.
 
     Without a *timeout_s* the answer may take as long as it takes; but somebody must be at it.
-    Raises MountError where there is none to answer, or it answers with an error; of its kinds,
-    SilentError where the server is there and does not answer, and GoneError where it is not.
+    MountError where there is none to answer, or it answers with an error; of its kinds, SilentError
+    where the server is there and does not answer, and GoneError where it is not.
     """
     target = real_mountpoint(mountpoint)
     entry = mount_at(target)
@@ -112,7 +112,7 @@ def ask(
 def ask_status(
     mountpoint: str, question: str = "status", *, timeout_s: float | None = 10.0, **arguments: Any
 ) -> ShareStatus:
-    """The status by which the share at *mountpoint* answers to *question*: see ask()."""
+    """The status with which the share at *mountpoint* answers to *question*: see ask()."""
     answer = ask(mountpoint, question, timeout_s=timeout_s, **arguments)
     with understanding(mountpoint):
         return ShareStatus.from_dict(answer)
@@ -120,9 +120,10 @@ def ask_status(
 
 @contextlib.contextmanager
 def understanding(mountpoint: str) -> Iterator[None]:
-    """Around the use of an answer of the share at *mountpoint*, whose server is another program.
+    """Around the use of a share's answer: MountError where that makes no sense.
 
-    It may be of another version; of another user, it may be anything. Raises MountError then.
+    Its server is another program. It may be of another version; of another user, it may be
+    anything.
     """
     try:
         yield
@@ -138,10 +139,10 @@ def _no_answer(mountpoint: str) -> MountError:
 
 
 def check_server(client: socket.socket, entry: MountEntry) -> None:
-    """That the server of the share *entry* listens where *client* is connected to.
+    """Raises MountError unless a process of the share's user, or root, is behind *client*.
 
-    The kernel says whose process it is: nobody else's has a word on that user's share.
-    Raises MountError.
+    The kernel says whose process it is (SO_PEERCRED): nobody else's has a word on that user's
+    share.
     """
     said = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     uid = _CREDENTIALS.unpack(said)[1]
@@ -170,7 +171,7 @@ def _silent(mountpoint: str, pid: int) -> MountError:
 
 
 def server_behind(client: socket.socket) -> int:
-    """The process that listens where *client* is connected to; 0 where it is not connected."""
+    """The pid that listens where *client* is connected to; 0 where it is not connected."""
     try:
         said = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     except OSError:

@@ -19,13 +19,13 @@ from osxfs_sim.synchronize import created
 
 
 def copy_place(state: Path, source: str) -> Path:
-    """Where the copy of *source* (a real path) lies unless asked otherwise."""
+    """Where the copy of *source* (a real path) lies in *state* unless told otherwise."""
     digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:20]
     return state / "copies" / digest
 
 
 def check_copy(copy: Path, source: str, mountpoint: str) -> Path:
-    """The real path of *copy*, which is apart from the other two (real paths). MountError."""
+    """The real path of *copy*. Raises MountError unless it is apart from source and mount point."""
     real = Path(os.path.realpath(copy))
     for other, name in ((source, "source"), (mountpoint, "mount point")):
         if lies_in(str(real), other) or lies_in(other, str(real)):
@@ -38,7 +38,7 @@ def check_copy(copy: Path, source: str, mountpoint: str) -> Path:
 
 
 def record_source(state: Path, copy: Path, source: str) -> None:
-    """Write down that *copy* is of *source* (real paths). MountError where it is another's.
+    """Record in *state* that *copy* is of *source*. Raises MountError where it is another's.
 
     Its content would be taken for this one's: with a synchronized share it would travel there.
     """
@@ -61,7 +61,7 @@ def record_source(state: Path, copy: Path, source: str) -> None:
 
 
 def make_empty(copy: Path, source: str) -> None:
-    """Make the directory for a copy of *source*, which others may enter as they may the source."""
+    """Make the directory for a copy, which others may enter as they may *source*. OSError."""
     if copy.exists():
         return
     status = os.stat(source)
@@ -77,10 +77,10 @@ def is_made(copy: Path) -> bool:
 
 
 def make_copy(source: str, copy: Path, is_unwanted: Callable[[], bool]) -> None:
-    """Copy *source* with all that it is: owners, times, links, attributes. Raises MountError.
+    """Copy *source* to *copy*: whole, with owners, times, links, attributes. Raises MountError.
 
-    Nothing is followed out of it, whoever changes it meanwhile. Ends early when *is_unwanted*
-    says so.
+    Nothing is followed out of it, whoever changes it meanwhile. Ends early, by MountError, when
+    *is_unwanted* says so.
     """
 
     def look() -> None:

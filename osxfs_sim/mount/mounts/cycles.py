@@ -61,7 +61,7 @@ class Mount:
 
 
 def mount_table() -> list[Mount]:
-    """All mounts that this process sees."""
+    """All mounts that this process sees, as /proc/self/mountinfo has them. Raises OSError."""
     with open("/proc/self/mountinfo", "rb") as file:
         return [_mount(line) for line in file.read().split(b"\n") if line]
 
@@ -75,7 +75,7 @@ def _mount(line: bytes) -> Mount:
 
 
 def below(table: Sequence[Mount], number: int, path: str) -> Iterator[Mount]:
-    """What can be reached from the directory *path* of the mount *number*, without ``..``."""
+    """The mounts that can be reached below *path* of the mount *number*, without ``..``."""
     children: dict[int, list[Mount]] = {}
     for mount in table:
         children.setdefault(mount.parent, []).append(mount)
@@ -88,7 +88,7 @@ def below(table: Sequence[Mount], number: int, path: str) -> Iterator[Mount]:
 
 
 class Shares:
-    """Which share's server asks which others, by what their servers say of themselves."""
+    """Which share's server asks which others, by the records of their servers."""
 
     def __init__(self, table: Sequence[Mount], records: Sequence[Record]) -> None:
         self.table = table
@@ -102,12 +102,12 @@ class Shares:
             self._of_device.setdefault(each.device, []).append(each)
 
     def asked_by(self, number: int, path: str) -> set[str]:
-        """The devices that somebody meets who serves the directory *path* of a mount."""
+        """The devices that serving *path* of the mount *number* meets, its own included."""
         found = {each.device for each in below(self.table, number, path)}
         return found | {self._device_of.get(number, "")}
 
     def leads_to(self, device: str, wanted: str) -> bool:
-        """Whether to ask the share *device* may be to ask *wanted*."""
+        """Whether to ask the share *device* may be to ask the share *wanted*."""
         seen, waiting = set[str](), [device]
         while waiting:
             here = waiting.pop()
@@ -138,7 +138,7 @@ class Shares:
         return next((each for each in reversed(holding) if len(each.path) == deepest), None)
 
     def holds(self, record: Record, number: int, path: str) -> bool:
-        """Whether the directory *path* of the mount *number* lies in the source of *record*."""
+        """Whether *path* of the mount *number* lies in the source of *record*."""
         if number == record.source_mount_id:
             return is_below(path, record.source)
         return any(
@@ -148,12 +148,12 @@ class Shares:
 
 
 def shares_now() -> Shares:
-    """As it is in this moment."""
+    """The shares and mounts of this moment. Raises OSError."""
     return Shares(mount_table(), [each for each in all_records() if not each.is_of_the_dead])
 
 
 def mount_number(path: str) -> int:
-    """Which mount the directory *path* is in, of which nobody is asked."""
+    """The ID of the mount that the directory *path* is in; no file system is asked. OSError."""
     fd = os.open(path, _WALK)
     try:
         return mount_number_of(fd)
@@ -165,7 +165,7 @@ def mount_number(path: str) -> int:
 
 
 def check_cycles(source: str, mountpoint: str) -> None:
-    """That a share of *source* at *mountpoint* is not to ask itself. Raises MountError.
+    """Raises MountError where a share of *source* at *mountpoint* would ask itself.
 
     Both are real paths.
     """
@@ -186,7 +186,7 @@ def check_cycles(source: str, mountpoint: str) -> None:
 
 
 def check_own_places(mountpoint: str, places: Mapping[str, str]) -> None:
-    """That nothing the server itself works with will lie in its share. Raises MountError.
+    """Raises MountError where something the server works with would lie in its share.
 
     *places* are paths by what they are, which is how they are named, with the remedy.
     """
@@ -219,7 +219,7 @@ def _on_the_host(shares: Shares, path: str) -> str | None:
 def own_places(
     uid: int, state: Path, trace: str | None, host_services: Sequence[tuple[str, str]]
 ) -> dict[str, str]:
-    """What the server of user *uid* works with, by what is said where it cannot be there."""
+    """What the server of user *uid* works with, by the message where it cannot be there."""
     return {
         "the state directory {path} {why}: choose another with --state": str(state),
         "the server's sockets are in {path}, which {why}: mount it elsewhere": str(
@@ -236,9 +236,9 @@ def own_places(
 
 
 def check_outside(path: str, what: str, device: str) -> None:
-    """That *path* is not in the share *device*, nor in one that asks it. Raises MountError.
+    """Raises MountError where *path* is in the share *device*, or in one that asks it.
 
-    In a thread, while requests are served: it may well be asked for.
+    *what* is what it is called. In a thread, while requests are served: it may well be asked for.
     """
     here = os.path.dirname(os.path.realpath(path))
     while True:
@@ -261,7 +261,7 @@ def check_outside(path: str, what: str, device: str) -> None:
 
 
 class CycleGuard:
-    """Keeps the server from entering its own mount, by whatever way. The reactor's thread only."""
+    """Keeps the server from entering its own mount through the source. Reactor's thread only."""
 
     def __init__(self, device: str, root_fd: int) -> None:
         self._device = device.encode()
@@ -273,11 +273,11 @@ class CycleGuard:
         self._kept: tuple[Callable[..., Any], Callable[..., Any]] | None = None
 
     def fileno(self) -> int:
-        """Of the table of mounts: POLLPRI tells that it has changed."""
+        """The table of mounts: POLLPRI says that it has changed."""
         return self._table_fd
 
     def refresh(self) -> None:
-        """The table of mounts has changed, perhaps."""
+        """Read the table of mounts again, and refuse (ELOOP) what leads back into the share."""
         number = mount_number_of(self._root_fd)
         source = os.readlink(f"/proc/self/fd/{self._root_fd}")
         with open("/proc/self/mountinfo", "rb") as file:
@@ -346,13 +346,14 @@ class CycleGuard:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
 
     def warnings(self) -> list[str]:
-        """For the status, a line each."""
+        """Where the share can be reached from its own source, a line each."""
         return [
             f"the share can be reached from its own source, at {path}: nobody gets in there (ELOOP)"
             for path in self.paths
         ]
 
     def close(self) -> None:
+        """Guard no more, and close the table."""
         self.paths = ()
         self._cover(())
         os.close(self._table_fd)

@@ -4,7 +4,7 @@ It is a share like any other, of a directory in the runtime directory that holds
 nothing but an empty directory for each export; the exports' own shares are
 mounted on these. The guest can change nothing in it (EROFS), so that whatever
 lies outside the exports is refused, and as nothing in it ever changes, the
-guest's kernel may believe it for good: a walk into an export costs no request.
+guest's kernel may cache it for good: a walk into an export costs no request.
 """
 
 import errno
@@ -19,10 +19,10 @@ FOR_GOOD = Cached(timeout_ns=10 * 365 * 86_400 * 10**9)
 
 
 class ExportsRoot:
-    """The directory behind it, for one mount point.
+    """The host directory behind the mount point of a share file: an empty directory per export.
 
-    It lies in a directory of the user that the server works as: to be made and
-    removed as that user, so that nothing put there leads root elsewhere.
+    It lies in a directory of the user that the server works as: to be made and removed as that
+    user, so that nothing put there leads root elsewhere.
     """
 
     def __init__(self, runtime: Path, mountpoint: str, names: Sequence[str]) -> None:
@@ -36,7 +36,7 @@ class ExportsRoot:
             raise MountError(f"cannot make {self.path}: {error.strerror}") from error
 
     def remove(self) -> None:
-        """Take it away; only what is empty, so that nothing of anybody's can be lost."""
+        """Remove it, but only what is empty, so that nothing of anybody's can be lost. OSError."""
         try:
             for name in os.listdir(self.path):
                 (self.path / name).rmdir()

@@ -22,7 +22,7 @@ _NUMBER = re.compile("[0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class ServerUser:
-    """The user that the server is, or becomes, with all groups of that user."""
+    """The user that the server works as, with all groups of that user."""
 
     uid: int
     """The user's number."""
@@ -42,7 +42,7 @@ class ServerUser:
 
     @contextlib.contextmanager
     def acting(self) -> Iterator[None]:
-        """As this user for the time of the block. Only while there is but one thread."""
+        """Within the block, act as this user (effective ids). Only while there is one thread."""
         if not self.drops or os.geteuid() == self.uid:
             yield
             return
@@ -59,10 +59,10 @@ class ServerUser:
 
     @contextlib.contextmanager
     def mounting(self) -> Iterator[None]:
-        """Mount in this block: with root's rights, and as this user's mount.
+        """Within the block, mount: with root's rights, and as this user's mount.
 
-        The kernel notes whose mount it is by the real user id. It lets that user
-        in, also without allow_other, and fusermount3 lets that user unmount it.
+        The kernel notes whose mount it is by the real user id. It lets that user in, also without
+        allow_other, and fusermount3 lets that user unmount it.
         """
         if not self.drops:
             yield
@@ -77,13 +77,13 @@ class ServerUser:
 
     @property
     def as_argument(self) -> str:
-        """For a helper process that shall become this user too; ``-`` where there is no need."""
+        """``uid:gid:group,group`` for a helper process that becomes this user; ``-``: no need."""
         if not self.drops:
             return "-"
         return f"{self.uid}:{self.gid}:{','.join(map(str, self.groups))}"
 
     def become(self) -> None:
-        """Be this user from now on, in every thread, without a way back."""
+        """Be this user from now on, in every thread, without a way back. Raises OSError."""
         if not self.drops:
             return
         os.setgroups(self.groups)
@@ -93,7 +93,7 @@ class ServerUser:
 
 
 def server_user(name: str | None) -> ServerUser:
-    """The user *name*, or the one we are. Raises MountError where that cannot be."""
+    """The user *name* (or number), or the one we are. Raises MountError where that cannot be."""
     uid = os.geteuid()
     if name is None:
         home = os.path.expanduser("~")
@@ -113,7 +113,7 @@ def server_user(name: str | None) -> ServerUser:
 
 
 def user_of_id(uid: int) -> ServerUser:
-    """The user *uid*, known to this machine or not, as whom root looks at what is that user's."""
+    """The user *uid*, known to this machine or not, to act as where we are root."""
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
@@ -125,8 +125,8 @@ def user_of_id(uid: int) -> ServerUser:
 def state_directory(user: ServerUser) -> Path:
     """Where a server of *user* keeps what outlives a mount.
 
-    For a user without a home of its own, such as nobody, root makes a place;
-    so call it before becoming that user.
+    For a user without a home of its own, such as nobody, root makes a place; so call it before
+    becoming that user.
     """
     if user.uid == 0:
         return _ROOTS
@@ -140,7 +140,7 @@ def state_directory(user: ServerUser) -> Path:
 
 
 def check_state_apart(state: Path, source: str) -> None:
-    """That the guest cannot reach what is kept for it in *state*. Raises MountError.
+    """Raises MountError where *state* lies in *source*, and the guest could reach it.
 
     Compared by what the directories are, so that a bind mount makes no difference.
     """

@@ -25,9 +25,10 @@ _NAMED_BY_PATH = ("fuse", "ecryptfs")
 
 
 def lower_paths(kind: str, source: str, device: str, options: str) -> list[str]:
-    """The paths of all that a mount of this line of the table rests on, as far as it is known.
+    """The paths that a mount rests on (image, layers, exported directory), as far as is known.
 
-    *kind* is the file system's type, *device* ``major:minor``.
+    *kind* is the file system's type, *device* ``major:minor``; *source* and *options* are those of
+    the table of mounts.
     """
     found = [*_behind_block_device(device)]
     is_named_by_path = kind.partition(".")[0] in _NAMED_BY_PATH

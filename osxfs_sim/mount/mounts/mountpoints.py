@@ -63,16 +63,17 @@ class MountEntry:
 
     @property
     def is_ours(self) -> bool:
+        """Whether it is a share of ours, with requests or without."""
         return self.is_local or self.file_system_type == FILE_SYSTEM_TYPE
 
     @property
     def identity(self) -> tuple[str, int, str, str]:
-        """What tells it from all others, those included that get its number once it is gone."""
+        """What tells it from all mounts, those included that get its mount ID later."""
         return self.mountpoint, self.mount_id, self.device, self.root
 
 
 def mounts(process: int | str = "self") -> list[MountEntry]:
-    """All mounts that *process* (its id) sees, in the order they were made. Raises OSError."""
+    """All mounts that *process* (its pid) sees, in the order they were made. Raises OSError."""
     entries = []
     local = {tuple(record["identity"]) for record in local_records()}
     # The kernel escapes line feeds, but not what else Python takes for the end of a line.
@@ -102,15 +103,16 @@ def mounts(process: int | str = "self") -> list[MountEntry]:
 
 
 def local_record_path(mountpoint: str) -> Path:
-    """The file that says which mount at *mountpoint* (a real path) is a share of ours.
+    """The file that says which mount at *mountpoint* is a share without requests.
 
-    It lies apart from the sockets, which are many: it is looked for with each look at the mounts.
+    *mountpoint* is a real path. It lies apart from the sockets, which are many: it is looked for
+    with each look at the mounts.
     """
     return control_path(runtime_directory(0) / "local", mountpoint).with_suffix(".json")
 
 
 def local_records() -> list[dict[str, Any]]:
-    """What the servers of shares without requests say of themselves, living ones and others.
+    """What servers of shares without requests say of themselves, those that are gone too.
 
     Only root can mount one, and read of it.
     """
@@ -123,14 +125,14 @@ def local_records() -> list[dict[str, Any]]:
 
 
 def unescape(text: str) -> str:
-    """A path as it is, of one that the table of mounts has."""
+    """The path that the table of mounts has as *text* (proc(5): \\040 and the like)."""
     for code, character in _ESCAPES:
         text = text.replace(code, character)
     return text
 
 
 def escape(path: str) -> str:
-    """As the table of mounts has it where it is a mount point, which keeps ``#``."""
+    """*path* as the table of mounts has it where it is a mount point, which keeps ``#``."""
     for code, character in reversed(_ESCAPES):
         if character != "#":
             path = path.replace(character, code)
@@ -142,7 +144,7 @@ _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("
 
 
 def mount_number_of(fd: int) -> int:
-    """Which mount *fd* is in (proc_pid_fdinfo(5)); nobody is asked but the kernel."""
+    """The ID of the mount that *fd* is in (proc_pid_fdinfo(5)); only the kernel is asked."""
     with open(f"/proc/thread-self/fdinfo/{fd}", "rb") as file:
         return int(file.read().partition(b"mnt_id:")[2].split()[0])
 
@@ -157,15 +159,15 @@ def shares_in(directory: str) -> list[MountEntry]:
 
 
 def mount_at(mountpoint: str) -> MountEntry | None:
-    """The topmost mount at exactly *mountpoint* (a real path), or None."""
+    """The topmost mount at exactly *mountpoint* (a real path); None: there is none."""
     found = [entry for entry in mounts() if entry.mountpoint == mountpoint]
     return found[-1] if found else None
 
 
 def real_mountpoint(mountpoint: str) -> str:
-    """The absolute path without symlinks, also where a dead mount cannot be looked at.
+    """The absolute path without symlinks, also of a dead mount. Raises MountError.
 
-    Raises MountError for what is no path.
+    MountError for what is no path.
     """
     _check_path(mountpoint, "mount point")
     parent, name = os.path.split(os.path.abspath(mountpoint))
@@ -176,7 +178,7 @@ def real_mountpoint(mountpoint: str) -> str:
 
 
 def runtime_directory(uid: int) -> Path:
-    """Where the control sockets of the mounts of user *uid* are."""
+    """Where the control sockets and records of the mounts of user *uid* are."""
     if uid == 0:
         return Path("/run/osxfs-sim")
     for_user = Path(f"/run/user/{uid}")
@@ -186,9 +188,9 @@ def runtime_directory(uid: int) -> Path:
 
 
 def make_runtime_directory(uid: int | None = None) -> Path:
-    """The runtime directory of user *uid* (None: ours), made if need be.
+    """The runtime directory of *uid* (None: ours), made if need be. Raises MountError.
 
-    Raises MountError if it is not that user's alone.
+    MountError where it is not that user's alone, or cannot be made.
     """
     if uid is None:
         uid = os.geteuid()
@@ -203,10 +205,10 @@ def make_runtime_directory(uid: int | None = None) -> Path:
 
 
 def open_runtime_directory(uid: int) -> int:
-    """A descriptor of the runtime directory of user *uid*, who may have put anything in its place.
+    """A descriptor of the runtime directory of *uid*. Raises MountError, OSError.
 
-    What root does in it, it does by this descriptor. Raises MountError if it is
-    not that user's alone, and OSError.
+    That user may have put anything in its place: what root does in it, it does by this descriptor.
+    MountError if it is not that user's alone.
     """
     directory = runtime_directory(uid)
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -230,21 +232,24 @@ _NOT_ALONE = "{} belongs to somebody else or is open to others: remove it"
 
 
 def control_path(directory: Path, mountpoint: str) -> Path:
-    """The control socket of the mount at *mountpoint* (a real path). Paths of sockets are short."""
+    """The control socket of the mount at *mountpoint* (a real path), in *directory*.
+
+    Paths of sockets are short: its name is a digest.
+    """
     digest = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:20]
     return directory / f"{digest}.sock"
 
 
 def log_path(directory: Path, mountpoint: str) -> Path:
-    """Where the server of the mount at *mountpoint* writes its log."""
+    """Where the server of the mount at *mountpoint* writes its log, in *directory*."""
     return control_path(directory, mountpoint).with_suffix(".log")
 
 
 def check_before_mounting(source: str, mountpoint: str) -> tuple[str, str]:
-    """The real paths of both, after all checks that can be made beforehand.
+    """The real paths of both, after all checks beforehand. Raises MountError.
 
-    A mount of ours whose server has died is taken away first, so that its
-    mount point can be used again without help. Raises MountError.
+    A mount of ours whose server has died is taken away first, so that its mount point can be used
+    again without help.
     """
     real_source = _check_readable(source)
     target = real_mountpoint(mountpoint)
@@ -275,7 +280,7 @@ def check_before_mounting(source: str, mountpoint: str) -> tuple[str, str]:
 
 
 def check_source(source: str, mountpoint: str) -> None:
-    """That *source* can be shared somewhere below *mountpoint*. Raises MountError."""
+    """Raises MountError where *source* cannot be shared below *mountpoint*."""
     _check_apart(source, _check_readable(source), mountpoint, real_mountpoint(mountpoint))
 
 
@@ -318,10 +323,10 @@ def is_below(path: str, directory: str) -> bool:
 
 
 def lies_in(path: str, directory: str) -> bool:
-    """Whether *path* is *directory* or lies in it, also by way of a bind mount; both are real.
+    """As is_below, also by way of a bind mount.
 
-    What is mounted at the one appears at the other too, where mounts propagate. *path* need
-    not be there yet.
+    What is mounted at the one appears at the other too, where mounts propagate. *path* need not be
+    there yet.
     """
     if is_below(path, directory):
         return True
@@ -338,7 +343,7 @@ def lies_in(path: str, directory: str) -> bool:
 
 
 def check_fuse() -> None:
-    """Whether we can mount at all. Raises MountError."""
+    """Raises MountError where we cannot mount FUSE at all."""
     if not os.path.exists("/dev/fuse"):
         raise MountError(
             "/dev/fuse is missing: load the kernel module (modprobe fuse), or in a container "
@@ -376,7 +381,7 @@ def check_allow_other(wanted: bool | None) -> bool:
 
 
 def is_dead(mountpoint: str) -> bool:
-    """Whether the server of the FUSE mount at *mountpoint* is gone."""
+    """Whether the server of the FUSE mount at *mountpoint* is gone (ENOTCONN)."""
     try:
         os.stat(mountpoint)
     except OSError as error:
@@ -415,10 +420,10 @@ def _has_server(entry: MountEntry) -> bool:
 def unmount(
     mountpoint: str, *, lazily: bool = False, flags: int = 0, timeout_s: float | None = None
 ) -> None:
-    """Unmount as root or through fusermount3. Raises OSError: EBUSY where it is in use.
+    """Unmount, as root or through fusermount3. Raises OSError: EBUSY where it is in use.
 
-    *lazily* takes it out of the tree at once, and lets its users finish. *flags* are of
-    umount2(2), and for root only.
+    *lazily* takes it out of the tree at once, and lets its users finish. *flags* are of umount2(2),
+    and for root only.
     """
     if os.geteuid() == 0:
         if _libc.umount2(os.fsencode(mountpoint), flags | (_MNT_DETACH if lazily else 0)):

@@ -22,7 +22,7 @@ _WALK = os.O_PATH | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A mount of the share that is not the one it was mounted as."""
+    """A mount of a share that is not the one it was mounted as."""
 
     namespace: str
     """The mount namespace it is in, as /proc tells it."""
@@ -35,7 +35,7 @@ class Copy:
 
     @property
     def path(self) -> str:
-        """How to get there from here."""
+        """The path from here to that mount, by way of its process's root."""
         return f"/proc/{self.pid}/root{self.mountpoint}"
 
 
@@ -66,10 +66,10 @@ def copies_of(device: str) -> list[Copy]:
 
 
 def are_left_over(copies: Sequence[Copy], mountpoint: str) -> bool:
-    """Whether *copies* are there by no one's wish, of the mount that was at *mountpoint*.
+    """Whether nobody wants *copies* of the mount that was at *mountpoint*.
 
-    They are where it was, and nobody is inside. What was mounted elsewhere, as a container's
-    volume is, somebody wanted.
+    They are where it was, and nobody is inside. What was mounted elsewhere, as a container's volume
+    is, somebody wanted.
     """
     if not all((each.mountpoint, each.root) == (mountpoint, "/") for each in copies):
         return False
@@ -84,7 +84,7 @@ def are_left_over(copies: Sequence[Copy], mountpoint: str) -> bool:
 
 
 def ways_in(mount_id: int) -> Iterator[str]:
-    """Paths to what processes have open, or are in, of a mount that has no place any more."""
+    """Paths to what processes have open, or are in, of the mount *mount_id*, which has no place."""
     for _, pid in _namespaces():
         with contextlib.suppress(OSError):
             for name in _OF_A_USER:
@@ -101,9 +101,9 @@ def ways_in(mount_id: int) -> Iterator[str]:
 
 
 def write_out_by(paths: Sequence[str], device: str) -> bool:
-    """Have the kernel write out what it holds of *device*, by the first of *paths* to lead there.
+    """syncfs(2) of *device*, by the first of *paths* to lead there. Whether one did.
 
-    While it is served: it asks. Returns whether one did.
+    The kernel then writes out what it holds; while it is served, since it asks.
     """
     for path in paths:
         with contextlib.suppress(OSError):

@@ -34,7 +34,7 @@ _LONGEST_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Of one share, by its server."""
+    """What the server of one share says of itself in a file."""
 
     mountpoint: str
     """Where the share is."""
@@ -64,7 +64,7 @@ class Record:
 
 
 def start_of(pid: int) -> str:
-    """When the process *pid* was started, in ticks since boot; empty if there is none."""
+    """When the process *pid* was started, in ticks since boot, as text; empty: there is none."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[19].decode()
@@ -73,7 +73,7 @@ def start_of(pid: int) -> str:
 
 
 def user_of(pid: int) -> int:
-    """The user that the process *pid* is in every respect; -1 if it is none alone, or gone."""
+    """The user that *pid* is in every respect; -1: it is not one alone, or is gone."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             words = next(line for line in file if line.startswith(b"Uid:")).split()
@@ -83,7 +83,7 @@ def user_of(pid: int) -> int:
 
 
 def is_server_of(entry: MountEntry, pid: int) -> bool:
-    """Whether the process *pid* may be signalled as the server of *entry*.
+    """Whether *pid* may be signalled as the server of *entry*: it is that user's process.
 
     What a user's share says of itself can name any process: only that user's own are meant.
     """
@@ -91,7 +91,7 @@ def is_server_of(entry: MountEntry, pid: int) -> bool:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether the process *pid* does nothing any more; threads of it may be left. 0 is unknown."""
+    """Whether *pid* does nothing any more (gone, or a zombie). False for 0, which is unknown."""
     return bool(pid) and _state_of(pid) in ("", "Z", "X")
 
 
@@ -115,7 +115,10 @@ def record_path(uid: int, mountpoint: str) -> Path:
 
 
 def write_record(uid: int, record: Record) -> Path:
-    """Keep *record*, in place of an earlier one. As the user who owns the directory."""
+    """Write *record*, in place of an earlier one; its path. Raises OSError.
+
+    As the user who owns the directory.
+    """
     path = record_path(uid, record.mountpoint)
     _forget_old_ones(path.parent)
     write_output(path, json.dumps(asdict(record)), mode=0o600)
@@ -134,7 +137,7 @@ def _forget_old_ones(directory: Path) -> None:
 
 
 def read_record(uid: int, mountpoint: str) -> Record | None:
-    """The record of the share at *mountpoint*, if there is one that can be read."""
+    """The record of the share at *mountpoint*; None where there is none that can be read."""
     return _read(record_path(uid, mountpoint))
 
 
@@ -154,7 +157,7 @@ def _read(path: Path | str, dir_fd: int | None = None) -> Record | None:
 
 
 def all_records() -> Iterator[Record]:
-    """Those of all users that we may read: our own, and for root everybody's."""
+    """The records of all users that we may read: our own, and for root everybody's."""
     yield from _records_in(runtime_directory(0))
     if os.geteuid():
         yield from _records_in(runtime_directory(os.geteuid()))

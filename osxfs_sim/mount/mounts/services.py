@@ -65,7 +65,7 @@ class _Service:
 
 
 class HostServices:
-    """The services of one mounted share. Its methods are for the server's other threads."""
+    """The host services of one mounted share. Its methods are for the server's other threads."""
 
     def __init__(self, services: tuple[tuple[str, str], ...], mountpoint: str, device: str) -> None:
         """*device* is the share's, as in its MountEntry."""
@@ -104,10 +104,10 @@ class HostServices:
             )
 
     def start(self, allow: Callable[[int], None]) -> None:
-        """Bind the sockets and listen. Blocks, and makes requests of the share.
+        """Bind the sockets and listen. Blocks, and makes requests of the share. MountError.
 
-        *allow* is told the process that may make sockets there; -1 when done.
-        Raises MountError. After prepare().
+        *allow* is called with the process that may make sockets there; with -1 when done. After
+        prepare().
         """
         ours, process = self._to_binder, self._binder
         assert ours is not None
@@ -144,9 +144,9 @@ class HostServices:
                 self._token.run_sync_soon(self._everything.cancel)
 
     def stop(self) -> None:
-        """Close all sockets and connections.
+        """Close all sockets and connections. Blocks.
 
-        Blocks; the reactor must go on meanwhile, or the share be gone altogether.
+        The reactor must go on meanwhile, or the share be gone altogether.
         """
         self.begin_to_stop()
         if self._to_binder is not None and self._binder is not None:
@@ -157,7 +157,7 @@ class HostServices:
         self._close_sockets()
 
     def status(self) -> list[HostServiceStatus]:
-        """The services, and their connections so far and now."""
+        """The services, and their connections so far and now, as a part of the share's status."""
         return [
             HostServiceStatus(
                 name=service.name,
@@ -169,7 +169,7 @@ class HostServices:
         ]
 
     def warnings(self) -> list[str]:
-        """What the user should know; one line each."""
+        """What the user should know of them; one line each."""
         warnings = [
             f"{path} is longer than the path of a socket may be "
             f"({LONGEST_SOCKET_PATH_BYTES} bytes): connect to it from within its directory"

@@ -10,11 +10,11 @@ And what is unmounted is what we have noted when we mounted it, by its mount's n
 and its device; numbers of mounts are given anew, so that one alone would not do.
 
 One thing takes a volume away: where the name of a directory on the way to it is no longer
-what the guest's kernel believes, the kernel detaches what is mounted there and below
+what the guest's kernel has cached, the kernel detaches what is mounted there and below
 (d_invalidate in fs/dcache.c). That is right where the host has removed or renamed the
 directory: a guest on a real Mac loses its volume just so. It must not happen only because
-an answer ends early. So the name of a directory on the way to a volume is not ended while
-it still is that directory (HostEvents asks holds()), and never are all names at once (reactor).
+an entry is invalidated early. So that of a directory on the way to a volume is not while
+it still is that directory (HostEvents asks holds()), and never are all dentries at once (reactor).
 """
 
 import contextlib
@@ -56,9 +56,9 @@ class _Volume:
 def check_volumes(
     volumes: Sequence[tuple[str, str]], source: str, mountpoint: str
 ) -> tuple[tuple[str, str], ...]:
-    """*volumes* with their directories' real paths, those on the way to others first.
+    """*volumes* (path, directory) with real directories, outer ones first. Raises MountError.
 
-    *source* and *mountpoint* are real paths. Raises MountError.
+    *source* and *mountpoint* are real paths.
     """
     if not volumes:
         return ()
@@ -100,14 +100,14 @@ class Volumes:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "Volumes":
-        """Those that a server which is gone has mounted, by what record() said."""
+        """The volumes that a server which is gone has mounted, by its *record* (see record())."""
         volumes = cls((), record["mountpoint"], record["device"])
         for path, directory, mount_id, device in record["volumes"]:
             volumes._volumes.append(_Volume(path, directory, (mount_id, device)))
         return volumes
 
     def record(self) -> list[tuple[str, str, int, str]]:
-        """Path, directory and identity of each that is mounted."""
+        """Path, directory, mount ID and device of each that is mounted."""
         return [
             (volume.path, volume.directory, *volume.mounted)
             for volume in self._volumes
@@ -216,7 +216,7 @@ class Volumes:
         return True
 
     def holds(self, number: int) -> bool:
-        """Whether the directory *number* is on the way to a volume that is still mounted.
+        """Whether the directory *number* (inode) leads to a volume that is still mounted.
 
         In any thread: nobody is asked but the kernel.
         """
@@ -225,11 +225,11 @@ class Volumes:
 
     @property
     def directories(self) -> frozenset[int]:
-        """The share's directories on the way to any, by number."""
+        """The share's directories on the way to any volume, by inode number."""
         return frozenset().union(*(volume.way for volume in self._volumes))
 
     def status(self) -> list[VolumeStatus]:
-        """For the status."""
+        """The volumes, and whether each is mounted, as a part of the share's status."""
         mounted = _mountpoints() if self._volumes else {}
         return [
             VolumeStatus(
@@ -241,7 +241,7 @@ class Volumes:
         ]
 
     def warnings(self) -> list[str]:
-        """Of those that are gone, a line each."""
+        """Which volumes are gone, and why, a line each."""
         return [
             f"the volume {volume.path} is gone: the host, or somebody in the guest, took away "
             "the directory that it was mounted on; what it holds is still in "

@@ -2,15 +2,15 @@
 
 dispatch         what pyfuse3 calls: a request becomes a value; order, and one answer to each
 layer            a layer over something of the same shape: what it does not do is the next one's
-tracing          the layer that shows every request to a trace, or to somebody who looks
-handlers         the requests: host work, price, hold, reply
+tracing          the layer that shows every request to a trace, or to live counters
+handlers         the requests: host work, price, delay, reply
 listing          READDIR and READDIRPLUS
 reading          READ
 host_operations  the host's part of each: one short method
-host_calls       calls it now or in a thread, has it paid for, and says what a failure is told as
-entries          what the guest is told of an object
+host_calls       calls it now or in a thread, has it paid for, and says which errno a failure is
+entries          what the guest is shown of an object, and the replies that name one
 caching          may the guest's kernel keep an answer, and for how long?
 handle_table     what the guest has open
 open_handles     how many files and directories who may have open
-live_counters    what is asked of a share just now: rates, latency, directories
+live_counters    what is requested of a share just now: rates, latency, directories
 """

@@ -3,7 +3,7 @@
 The policy says what the emulated system allows (model/caching.py, with the kernel's own rules);
 what is known of the share may only take away from it:
 
-- a change of the host's that the guest would not be told of: a directory that is not watched;
+- a change of the host's that the guest would not hear of: a directory that is not watched;
 - a part of the share that another export has, with a stronger mode (tree/overlaps.py);
 - a name that could not be invalidated: in the root, or above a volume, on older kernels;
 - a spelling that is not the host's own (tree/spellings.py).
@@ -31,7 +31,7 @@ from osxfs_sim.mount.tree.spellings import Spellings
 
 
 class Caching:
-    """What the guest's kernel may keep of one share. The reactor's thread only."""
+    """What the guest's kernel may cache of one share, and for how long. Reactor's thread only."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Caching:
 
     @contextlib.contextmanager
     def suspended(self) -> Iterator[None]:
-        """Nothing may be kept within: for what the server asks of its own share."""
+        """Within the block nothing may be cached: for what the server asks of its own share."""
         kept, self._policy = self._policy, Consistent()
         try:
             yield
@@ -63,15 +63,18 @@ class Caching:
             self._policy = kept
 
     def can_invalidate_root_names(self) -> bool:
-        """Whether all names in the root can be invalidated at once."""
+        """Whether all names in the root can be invalidated at once, as set below."""
         return self._can_invalidate_root_names
 
     def set_can_invalidate_root_names(self, can_invalidate: bool) -> None:
-        """The kernel was asked. Else no missing name of the root may be kept."""
+        """Say whether names in the root can be invalidated; else none is cached as missing."""
         self._can_invalidate_root_names = can_invalidate
 
     def set_volumes(self, directories: frozenset[int]) -> None:
-        """In these, numbers of inodes, no missing name may be kept: see mounts/volumes.py."""
+        """In these directories (inode numbers) no negative entry may be cached.
+
+        See mounts/volumes.py.
+        """
         self._directories_to_volumes = directories
 
     # What it decides
@@ -79,23 +82,23 @@ class Caching:
     def entry_timeouts(
         self, parent: Inode, name: bytes, requested: bytes, status: os.stat_result
     ) -> CacheTimeouts:
-        """Of the host's *name* in *parent*, that the guest has *asked* for."""
+        """How long the host's *name* in *parent*, requested as *requested*, may be cached."""
         if parent.watched is False:
             return UNCACHED
         return self._spellings.entry_timeouts(name, requested, self._found(parent, name, status))
 
     def attr_timeouts(self, inode: Inode, status: os.stat_result) -> CacheTimeouts:
-        """Of what *inode* is like, asked for without a name."""
+        """How long the attributes of *inode*, asked for without a name, may be cached."""
         if not self._is_watched(inode):
             return UNCACHED
         return self._found(inode, b"", status)
 
     def local_timeouts(self, name: bytes, status: Any) -> CacheTimeouts:
-        """Of what the guest has made, and the host has not got yet: nobody else can change it."""
+        """As entry_timeouts, of what is local-only: nobody else can change it."""
         return self._policy.found(name, status, time.time_ns())
 
     def negative_timeout_ns(self, parent: Inode, requested: bytes) -> int:
-        """Of the answer that there is no *asked* in *parent*; 0: not at all."""
+        """How long a negative entry for *requested* in *parent* may be cached; 0: not at all."""
         can_invalidate = parent.watched is not False and (
             (parent is not self._root or self._can_invalidate_root_names)
             and parent.number not in self._directories_to_volumes
@@ -107,19 +110,19 @@ class Caching:
         return self._spellings.negative_timeout_ns(parent, requested, timeout_ns)
 
     def keep_cache(self, inode: Inode, status: os.stat_result) -> bool:
-        """Whether the pages of *inode* outlive this open of it."""
+        """Whether the pages of *inode* survive this open of it (FOPEN_KEEP_CACHE)."""
         return self._is_watched(inode) and self._at(inode).keep_pages(status, time.time_ns())
 
     def keep_cache_of_new(self, parent: Inode, status: os.stat_result) -> bool:
-        """As keeps_pages, of what is being made in *parent*."""
+        """As keep_cache, of a file that is being created in *parent*."""
         return parent.watched is not False and self._at(parent).keep_pages(status, time.time_ns())
 
     def keep_cache_of_local(self, status: Any) -> bool:
-        """As keeps_pages, of what the host has not got yet."""
+        """As keep_cache, of a file that is local-only."""
         return self._policy.keep_pages(status, time.time_ns())
 
     def known_absent(self, directory: Inode, name: bytes) -> bool:
-        """Whether the guest's side knows all names of *directory*, and *name* is none of them."""
+        """Whether all names of *directory* are known, and *name* is none of them."""
         sets = self._complete_directories
         return (
             sets is not None
@@ -128,7 +131,7 @@ class Caching:
         )
 
     def should_read_names(self, directory: Inode) -> bool:
-        """Whether all names of *directory* should be learnt, to be kept as a whole."""
+        """Whether all names of *directory* should be read now, to be cached as a whole."""
         sets = self._complete_directories
         return (
             sets is not None

@@ -3,19 +3,19 @@
 Every request passes here, and two things are seen to that no handler has to think of:
 
 - Requests about one object keep their order (model/ordering.py). A handler that is done without
-  waiting has kept it. One that begins to wait, for a thread or for another worker, is noted down
+  waiting has kept it. One that begins to wait, for a thread or for another worker, is entered
   with its object until it is done; and whatever comes for that object meanwhile waits for its
-  turn. It is done when it holds its answer until that is due: then there is nothing left but the
+  turn. It is done when its answer is delayed until that is due: then there is nothing left but the
   answer. While nothing waits, all of this is a look at an empty dict.
-- Who opens more than is free for that user is told so (open_handles.py), before anything is done.
+- Who opens more than is free for that user gets EMFILE (open_handles.py), before anything is done.
 - Every request is answered, once. An exception that pyfuse3 does not expect would end the
-  server: it is noted down here, and the request is answered EIO. What ends a worker, or the
+  server: it is recorded here, and the request is answered EIO. What ends a worker, or the
   process, keeps its meaning (BaseException).
 
 It is here that a request becomes a value (loop/request.py), which handlers pass along.
 
-What is noted, and what a handler awaits, are the objects of mount/loop/reactor.py: integers are
-moments, the others things that may take any time.
+What a handler awaits are the objects of mount/loop/reactor.py: integers are moments, the others
+things that may take any time.
 """
 
 import errno
@@ -171,10 +171,10 @@ def _never(_: Any) -> bool:
 
 
 class Dispatcher(pyfuse3.Operations):
-    """What pyfuse3 calls, one method for each kind of request; they are bound by serve_by().
+    """The FUSE operations as pyfuse3 calls them; set_handlers() binds what answers each.
 
-    *is_suppressed* tells of a caller's context whether its requests are the server's own, which
-    look at nothing and change nothing: they wait for nobody.
+    *is_suppressed* tells of a caller's context whether its requests are injected by the server
+    itself, which read nothing and change nothing: they wait for nobody.
     """
 
     supports_dot_lookup = False
@@ -202,9 +202,9 @@ class Dispatcher(pyfuse3.Operations):
         self.set_handlers(handlers)
 
     def set_handlers(self, handlers: Any) -> None:
-        """Have *handlers* answer from the next request on: one method for each, bound here once.
+        """From the next request on have *handlers* answer: one method of it for each operation.
 
-        That is what it costs nothing by to have layers, or to take one away again.
+        Bound here once: so layers, or taking one away again, cost a request nothing.
         """
         for methods, find in (
             (_BY_NUMBER, _by_number),
@@ -275,7 +275,7 @@ class Dispatcher(pyfuse3.Operations):
     ) -> Generator[Any, Any, Any]:
         """What *work* comes to, which has begun and wants *wanted*.
 
-        Its *turn* is over when only its answer is held until that is due; where it *cuts* that
+        Its *turn* is over when only its answer is delayed until that is due; where it *cuts* that
         may be done but then: at its end.
         """
         try:
@@ -320,7 +320,7 @@ class Dispatcher(pyfuse3.Operations):
         return forget
 
     def stacktrace(self) -> None:
-        """Of threads, for who debugs pyfuse3: there is nothing to tell."""
+        """Nothing: pyfuse3 calls it for who debugs its threads."""
 
     def _passing(
         self,

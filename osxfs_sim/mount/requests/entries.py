@@ -1,7 +1,7 @@
-"""What the guest is told of an object: which inode it is, what it is like, how long that holds.
+"""What the guest is shown of an object: which inode it is, its attributes, how long to cache them.
 
 Two steps may have something laid over them, which holds the next: which inode a name leads to
-(Identify), and how its attributes are shown (Show). Write-back lays what it holds over both.
+(Identify), and how its attributes are shown (Show). Write-back lays what is pending over both.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ Identify = Callable[[Inode, int, bytes, os.stat_result], tuple[Inode, os.stat_re
 
 
 class Show(Protocol):
-    """How an object is shown to the guest."""
+    """Makes the attributes that the guest is shown of an object."""
 
     def __call__(
         self, inode: Inode, status: os.stat_result, ids: tuple[int, int], timeouts: CacheTimeouts
@@ -42,7 +42,7 @@ class Show(Protocol):
 def show(
     inode: Inode, status: os.stat_result, ids: tuple[int, int], timeouts: CacheTimeouts
 ) -> EntryAttributes:
-    """*inode* as the host has it."""
+    """The attributes of *inode* as the host has them, with *ids* as owners and *timeouts*."""
     entry = EntryAttributes()
     entry.st_ino = inode.number
     entry.st_mode = status.st_mode
@@ -65,7 +65,7 @@ def _nothing(_: Inode) -> None:
 
 
 class Identities:
-    """Which inode a name leads to."""
+    """Finds which inode a name of the host's is."""
 
     def __init__(
         self,
@@ -83,15 +83,15 @@ class Identities:
         self._on_move_in: Callable[[Inode], None] = _nothing
 
     def on_move_in(self, tell: Callable[[Inode], None]) -> None:
-        """*tell* of directories that get something that is known from elsewhere."""
+        """Call *tell* from now on with each directory that gets an object known from elsewhere."""
         self._on_move_in = tell
 
     def moves_in(self, inode: Inode, directory: Inode) -> None:
-        """*inode*, known from elsewhere, is now in *directory*: call it before that is noted.
+        """*inode* is now in *directory*, and was elsewhere: call it before that is recorded.
 
-        In a stronger part what is believed of it, and of what lies below it, must
-        end. One message ends all names, because it is the only one that needs no
-        lock of a request on its way (reactor.increment_epoch).
+        In a stronger part what is cached of it, and of what lies below it, must be invalidated. One
+        message invalidates all names, because it is the only one that needs no lock of a request on
+        its way (Reactor.increment_epoch).
         """
         overlaps = self._overlaps
         if overlaps is not None and overlaps.mode_of(directory) > overlaps.mode_of(inode):
@@ -101,25 +101,24 @@ class Identities:
     def identify(
         self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
     ) -> tuple[Inode, os.stat_result]:
-        """The inode of *name*, and its status, which may be newer than the one given.
+        """The inode of *name* in *parent*, and its status, perhaps a newer one. Raises OSError.
 
-        Never one which had its number before. Of a FIFO or a socket, because the
-        kernel joins processes by inode, and those of an object that the host has
-        removed must not meet those of a later one with the same number. Of a
-        directory that is followed, because the changes in the later one are told by
-        another handle: taken for the old one they would never be heard of.
+        Never one which had its number before. Of a FIFO or a socket, because the kernel joins
+        processes by inode, and those of an object that the host has removed must not meet those of
+        a later one with the same number. Of a directory that is watched, because the changes in the
+        later one are reported with another handle: taken for the old one they would never be seen.
         """
         if self._overlaps is not None:
             elsewhere = self._inodes.find(status)
             if elsewhere is not None and elsewhere.parent not in (None, parent):
                 self.moves_in(elsewhere, parent)
         kind = modes.S_IFMT(status.st_mode)
-        follows = kind == modes.S_IFDIR and self._watcher is not None
+        is_watchable = kind == modes.S_IFDIR and self._watcher is not None
         if self._backing.holds_objects:
             known = self._inodes.find(status)
             if known is not None and self._backing.has_been_replaced(known, dir_fd, name):
                 self._inodes.detach_host_number(known)
-        if not follows and kind not in _MEETING_PLACES:
+        if not is_watchable and kind not in _MEETING_PLACES:
             return self._inodes.find_or_add(parent, name, status), status
         known = self._inodes.find(status)
         if known is not None and known.path_fd >= 0:
@@ -130,7 +129,7 @@ class Identities:
             self._inodes.detach_host_number(known)
         inode = self._inodes.find_or_add(parent, name, status)
         inode.handle = handle
-        if follows and inode.watched is None and self._watcher is not None:
+        if is_watchable and inode.watched is None and self._watcher is not None:
             inode.watched = self._watcher.watch(inode, dir_fd, name)
             # It may have changed just before; of what comes, we shall hear.
             with contextlib.suppress(OSError):
@@ -139,7 +138,7 @@ class Identities:
 
 
 class Entries:
-    """Answers about objects of the host's."""
+    """Makes the replies about objects of the host's: entries, attributes, negative entries."""
 
     def __init__(
         self,
@@ -170,9 +169,10 @@ class Entries:
         *,
         is_cached: bool = True,
     ) -> EntryAttributes:
-        """The answer that names an object: the kernel owes a forget for it.
+        """The reply that names an object, with nlookup raised for it. Raises OSError.
 
-        *name* is what the host calls it, *asked* what the guest does.
+        FORGET pays that back. *name* is what the host calls it, *requested* what the guest does;
+        where it is not to be *is_cached*, both timeouts are 0.
         """
         # A policy of the user's own may fail: ask it before anything is noted down.
         timeouts = UNCACHED
@@ -187,7 +187,7 @@ class Entries:
     def attributes(
         self, inode: Inode, caller: Caller, *, is_cached: bool = True
     ) -> EntryAttributes:
-        """The answer about an *inode* that is asked for without a name. Raises OSError."""
+        """The attributes of *inode*, asked for without a name. Raises OSError: ESTALE."""
         fd, name, status = self._backing.find(inode)
         ids = self._owners.ids(fd, name, status, caller)
         timeouts = self._caching.attr_timeouts(inode, status) if is_cached else UNCACHED
@@ -203,21 +203,24 @@ class Entries:
         *,
         is_new: bool = True,
     ) -> EntryAttributes:
-        """The answer for a name that was just made; *is_new*: of an object just made too."""
+        """The entry of a *name* that the guest has just made. Raises OSError.
+
+        *is_new*: the object was just made, too, and is no further name of one.
+        """
         self._namespace.name_added(parent, dir_fd, name, requested)
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         gone = self._inodes.find(status) if is_new else None
         if gone is not None:
             # What was just made cannot be known: the host has removed an object and
             # given its number to this one. Taken for it, a new FIFO would be the old
-            # pipe, and a new directory would show what the old one is believed to hold.
+            # pipe, and a new directory would show what is cached of the old one.
             self._inodes.detach_host_number(gone)
         entry = self.entry(parent, dir_fd, name, status, caller, requested)
         self._inodes[entry.st_ino].changed_ns = time.time_ns()
         return entry
 
     def missing(self, parent: Inode, requested: bytes) -> EntryAttributes | None:
-        """The answer that there is no *asked*, as a negative entry; None where none may be kept."""
+        """A negative entry for *requested* (st_ino 0); None where none may be cached."""
         timeout_ns = self._caching.negative_timeout_ns(parent, requested)
         if timeout_ns <= 0:
             return None

@@ -28,7 +28,7 @@ class Listing:
     def __init__(self, directory: Inode, caller: KnownCaller) -> None:
         self.directory = directory
         self.pending_names: dict[bytes, bool] = {}
-        """Where the guest's changes are held: names that differ from the host's; is it there?"""
+        """Pending names, which differ from the host's; is it there? Written by write-back."""
         self.caller = caller
         self.names: list[bytes] = []
 
@@ -41,7 +41,7 @@ class _ByHandle(dict[int, _Opened]):
 
 
 class HandleTable:
-    """The open files and directories of one share. The reactor's thread only."""
+    """The open files and directories of one share, by handle. The reactor's thread only."""
 
     def __init__(self, *, direct: bool, kernel_appends: bool) -> None:
         """*direct*: the guest's kernel keeps no content (FOPEN_DIRECT_IO). *kernel_appends*: it
@@ -54,7 +54,7 @@ class HandleTable:
         self.synchronous: set[int] = set()
         """Handles whose writes are to be synced (O_SYNC, O_DSYNC)."""
         self.clearing_set_id: set[int] = set()
-        """Handles by whose writes set-id bits end: of whoever is not root."""
+        """Handles whose writes clear set-id bits: of whoever is not root."""
         self.non_members: set[int] = set()
         """Of these, those of callers who are not in the file's group."""
         self._direct = direct
@@ -64,17 +64,20 @@ class HandleTable:
         return len(self.files) + len(self.listings)
 
     def inode_of(self, handle: int, *, is_directory: bool) -> Inode:
-        """What the guest has open by *handle*. Raises OSError: EBADF."""
+        """The inode that is open by *handle*. Raises OSError: EBADF where none is."""
         return self.listings[handle].directory if is_directory else self.files[handle]
 
     def of(self, inode: Inode) -> list[int]:
-        """The handles by which *inode* is open."""
+        """The handles by which *inode* is open, perhaps none."""
         if inode.is_directory:
             return [fh for fh, each in self.listings.items() if each.directory is inode]
         return list(inode.open_fds or ())
 
     def opened(self, inode: Inode, fd: int, flags: int, *, keep_pages: bool) -> FileInfo:
-        """Note that the guest has *fd* open. Nothing in here may fail, nor after it."""
+        """Enter *fd* as a handle of *inode*, opened with *flags*; the reply to OPEN.
+
+        Nothing in here may fail, nor after it.
+        """
         if self._kernel_appends:
             flags &= ~os.O_APPEND
         handle = FileInfo(fh=fd, keep_cache=keep_pages)
@@ -95,7 +98,7 @@ class HandleTable:
         return handle
 
     def released(self, fh: int) -> None:
-        """The guest has closed the file *fh*, which the caller closes. Raises OSError: EBADF."""
+        """Remove the file handle *fh*, which the caller closes. Raises OSError: EBADF."""
         inode = self.files[fh]
         del self.files[fh]
         assert inode.open_fds is not None

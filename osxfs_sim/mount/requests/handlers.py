@@ -1,4 +1,4 @@
-"""The requests of a share that writes through: the host's part, its price, the hold, the reply.
+"""The requests of a share that writes through: the host's part, its price, the delay, the reply.
 
 The public methods are what pyfuse3 calls (its class Operations documents each), by way of
 dispatch.py and of the layers that lie over these; each has the request before the arguments of
@@ -38,7 +38,7 @@ WRITE_IN_THREAD_BYTES = 256 * 1024
 
 
 class Handlers:
-    """The requests of one share, each made of the host at once. The reactor's thread only."""
+    """The FUSE operations of a share that writes through: each done on the host at once."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Handlers:
         guest_attributes: GuestAttributes,
         evict: Callable[[Inode], None],
     ) -> None:
-        """*evict* is told of inodes that the guest refers to no more."""
+        """*evict* is called with inodes that the guest refers to no more."""
         self._calls = calls
         self._cross = calls.cross
         self._change = calls.change
@@ -91,18 +91,18 @@ class Handlers:
     # For the order of requests, and for who traces them
 
     def inode(self, number: int) -> Inode:
-        """What the guest knows by *number*. Raises OSError: ESTALE."""
+        """The inode of that FUSE *number*. Raises OSError: ESTALE."""
         return self._inodes[number]
 
     def inode_called(self, parent_number: int, requested: bytes) -> Inode | None:
-        """What the guest knows already of what it would find as *asked*. Raises OSError."""
+        """The inode that LOOKUP would find, if the kernel knows it already. Raises OSError."""
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         _, status = self._spellings.find(parent, dir_fd, requested)
         return self._inodes.find(status)
 
     def inode_of(self, handle: int, *, is_directory: bool) -> Inode:
-        """What the guest has open by *handle*. Raises OSError: EBADF."""
+        """The inode that is open by *handle*. Raises OSError: EBADF."""
         return self._handles.inode_of(handle, is_directory=is_directory)
 
     # Names
@@ -110,6 +110,7 @@ class Handlers:
     def lookup(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """LOOKUP: the entry of *name*, or a negative one. Raises FUSEError: ENOENT, ESTALE, EIO."""
         sets = self._complete_directories
         if sets is not None:
             parent = self._inodes[parent_inode]
@@ -121,7 +122,7 @@ class Handlers:
         return self._cross(request, self._operations.lookup, parent_inode, name, ctx)
 
     async def answer_missing(self, parent: Inode, requested: bytes) -> EntryAttributes:
-        """Without a crossing: the guest's side knows all names of *parent*."""
+        """The negative entry of a name known to be absent; no crossing. FUSEError: ENOENT."""
         missing = self._entries.missing(parent, requested)
         if missing is None:
             raise FUSEError(errno.ENOENT)
@@ -142,16 +143,17 @@ class Handlers:
         return answer
 
     async def forget(self, request: Request, inode_list: Sequence[tuple[int, int]]) -> None:
+        """FORGET: lower nlookup by each (number, count), evict what is not needed. Never fails."""
         self._crossings.counts[Operation.FORGET] += len(inode_list)
         for number, nlookup in inode_list:
             try:
                 inode = self._inodes.forget(number, nlookup)
             except KeyError as error:
-                self._internal_errors.record("FORGET of what was not told", error)
+                self._internal_errors.record("FORGET of an inode that was not sent", error)
                 continue
             except AssertionError as error:
-                # More than it was told of: what is left of the count is made to hold.
-                self._internal_errors.record("FORGET of more than was told", error)
+                # More than its lookup count: what is left of that is made to fit.
+                self._internal_errors.record("FORGET of more than was looked up", error)
                 self._inodes[number].nlookup = 0
                 inode = self._inodes.forget(number, 0)
             if inode is not None:
@@ -159,7 +161,7 @@ class Handlers:
         self.evict_unneeded()
 
     def evict_unneeded(self) -> None:
-        """Directories that were kept only because something was reached through them."""
+        """Evict directories that were kept only because something was reached through them."""
         while (inode := self._inodes.pop_unneeded()) is not None:
             self._evict(inode)
 
@@ -172,16 +174,19 @@ class Handlers:
         rdev: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """MKNOD: make a file, FIFO, socket or device; its entry. Raises FUSEError."""
         return self._change(request, self._operations.mknod, parent_inode, name, mode, rdev, ctx)
 
     def mkdir(
         self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """MKDIR: make a directory; its entry. Raises FUSEError."""
         return self._change(request, self._operations.mkdir, parent_inode, name, mode, ctx)
 
     def symlink(
         self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """SYMLINK: make a link that leads to *target*; its entry. Raises FUSEError."""
         return self._change(request, self._operations.symlink, parent_inode, name, target, ctx)
 
     def link(
@@ -192,16 +197,19 @@ class Handlers:
         new_name: bytes,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """LINK: give *inode* one more name; the entry of that. Raises FUSEError."""
         return self._change(request, self._operations.link, inode, new_parent_inode, new_name, ctx)
 
     def unlink(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """UNLINK: remove *name*, which is no directory. Raises FUSEError."""
         return self._change(request, self._operations.remove, parent_inode, name, os.unlink)
 
     def rmdir(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """RMDIR: remove an empty directory. Raises FUSEError."""
         return self._change(request, self._operations.remove, parent_inode, name, os.rmdir)
 
     def rename(
@@ -214,6 +222,7 @@ class Handlers:
         flags: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, None]:
+        """RENAME: renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE. Raises FUSEError."""
         return self._change(
             request,
             self._operations.rename,
@@ -229,6 +238,7 @@ class Handlers:
     def getattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """GETATTR: the attributes of *inode*. Raises FUSEError: ESTALE."""
         return self._cross(request, self._operations.getattr, inode, ctx)
 
     def setattr(
@@ -240,21 +250,25 @@ class Handlers:
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """SETATTR: set what *fields* names of *attr*; the attributes then. Raises FUSEError."""
         return self._change(request, self._operations.setattr, inode, attr, fields, fh, ctx)
 
     def readlink(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, bytes]:
+        """READLINK: where a symlink leads. Raises FUSEError."""
         return self._cross(request, self._operations.readlink, inode)
 
     def access(
         self, request: Request, inode: int, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, bool]:
+        """ACCESS: whether the server may do *mode* (access(2)) with *inode*. Raises FUSEError."""
         return self._cross(request, self._operations.access, inode, mode)
 
     def statfs(
         self, request: Request, ctx: RequestContext
     ) -> Coroutine[Any, Any, pyfuse3.StatvfsData]:
+        """STATFS: statvfs(3) of the host's file system. Raises FUSEError."""
         return self._cross(request, self._operations.statfs)
 
     # Files
@@ -262,6 +276,7 @@ class Handlers:
     def open(
         self, request: Request, inode: int, flags: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, FileInfo]:
+        """OPEN: a handle of a file, and what the kernel may do with its pages. Raises FUSEError."""
         return self._cross(request, self._operations.open, inode, flags, ctx)
 
     def create(
@@ -273,9 +288,11 @@ class Handlers:
         flags: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
+        """CREATE: make a file and open it; its handle and entry. Raises FUSEError."""
         return self._change(request, self._operations.create, parent_inode, name, mode, flags, ctx)
 
     async def write(self, request: Request, fh: int, off: int, buf: bytes) -> int:
+        """WRITE: write *buf* at *off*, or at the end (O_APPEND); the bytes written. FUSEError."""
         inode = self._files[fh]
         length, failure = 0, 0
         if len(buf) >= WRITE_IN_THREAD_BYTES or fh in self._synchronous:
@@ -296,15 +313,18 @@ class Handlers:
         return length
 
     def flush(self, request: Request, fh: int) -> Coroutine[Any, Any, None]:
+        """FLUSH, of each close(2): what the host has to say of the file. Raises FUSEError."""
         return self._cross(request, self._operations.flush, fh)
 
     async def release(self, request: Request, fh: int) -> None:
+        """RELEASE: close the file handle *fh*. Raises OSError: EBADF."""
         self._crossings.counts[Operation.RELEASE] += 1
         self._handles.released(fh)
         # Nobody waits for what close(2) may still have to say; flush has asked.
         self._attempt(os.close, fh)
 
     def fsync(self, request: Request, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
+        """FSYNC: fsync(2), or fdatasync(2), on the host. Raises FUSEError."""
         self._handles.inode_of(fh, is_directory=False)
         return self._cross_in_thread(request, os.fdatasync if datasync else os.fsync, fh)
 
@@ -313,15 +333,18 @@ class Handlers:
     def opendir(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, int]:
+        """OPENDIR: a handle of a directory. Raises FUSEError."""
         return self._cross(request, self._operations.opendir, inode, ctx)
 
     async def releasedir(self, request: Request, fh: int) -> None:
+        """RELEASEDIR: close the directory handle *fh*. Raises OSError: EBADF."""
         self._crossings.counts[Operation.RELEASEDIR] += 1
         self._handles.inode_of(fh, is_directory=True)
         del self._handles.listings[fh]
         self._attempt(os.close, fh)
 
     def fsyncdir(self, request: Request, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
+        """FSYNCDIR: fsync(2), or fdatasync(2), of the directory on the host. Raises FUSEError."""
         self._handles.inode_of(fh, is_directory=True)
         return self._cross_in_thread(request, os.fdatasync if datasync else os.fsync, fh)
 
@@ -330,6 +353,7 @@ class Handlers:
     def setxattr(
         self, request: Request, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """SETXATTR: set an extended attribute. Raises FUSEError: ENOSYS where not shared."""
         return self._change(
             request,
             self._operations.change_on_host,
@@ -342,6 +366,7 @@ class Handlers:
     def getxattr(
         self, request: Request, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, bytes]:
+        """GETXATTR: an extended attribute's value. Raises FUSEError: ENODATA, ENOSYS."""
         return self._cross(
             request, self._operations.on_host, inode, self._guest_attributes.get, name
         )
@@ -349,6 +374,7 @@ class Handlers:
     def listxattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, Sequence[bytes]]:
+        """LISTXATTR: the names of the extended attributes. Raises FUSEError: ENOSYS."""
         return self._cross(
             request, self._operations.on_host, inode, self._guest_attributes.names, ctx
         )
@@ -356,6 +382,7 @@ class Handlers:
     def removexattr(
         self, request: Request, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """REMOVEXATTR: remove an extended attribute. Raises FUSEError: ENODATA, ENOSYS."""
         return self._change(
             request,
             self._operations.change_on_host,

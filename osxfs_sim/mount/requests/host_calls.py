@@ -1,7 +1,7 @@
-"""The host's part of a request: made now or in a thread, paid for, and what the guest is told.
+"""The host's part of a request: made now or in a thread, paid for, and the errno of a failure.
 
 What a guest sees of a failure is an errno, and is decided here: what the host said, or EIO for a
-bug of ours, which is noted down.
+bug of ours, which is recorded.
 """
 
 import errno
@@ -19,7 +19,7 @@ from osxfs_sim.mount.loop.request import Request
 
 
 class HostCalls:
-    """Does work on the host for requests. *may_change*: whether the guest may change anything."""
+    """Runs the host's part of requests. *may_change*: whether the guest may change anything."""
 
     def __init__(
         self, crossings: Crossings, internal_errors: InternalErrors, *, may_change: bool
@@ -29,7 +29,7 @@ class HostCalls:
         self._may_change = may_change
 
     async def cross(self, request: Request, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Do *work* on the host now, and answer when the crossing is paid. Raises FUSEError."""
+        """Run *work* now and return its result when the crossing is paid. Raises FUSEError."""
         # As attempt, without its call: most requests pass here.
         answer, failure = None, 0
         try:
@@ -44,7 +44,7 @@ class HostCalls:
     def change(
         self, request: Request, work: Callable[..., Any], *arguments: Any
     ) -> Coroutine[Any, Any, Any]:
-        """As cross, for what the guest may do only where it may change anything."""
+        """As cross, for changes: FUSEError (EROFS) where the guest may change nothing."""
         if not self._may_change:
             return self.cross(request, _read_only)
         return self.cross(request, work, *arguments)
@@ -56,7 +56,7 @@ class HostCalls:
         *arguments: Any,
         operation: Operation | None = None,
     ) -> Any:
-        """As cross, for work that may block; paid as *operation*, if not as the request's own."""
+        """As cross, in a thread, for work that may block; paid as *operation*, or as its own."""
         answer, failure = await in_thread(lambda: self.attempt(work, *arguments))
         await self._pay(request, operation or request.operation, 0)
         if failure:
@@ -64,7 +64,7 @@ class HostCalls:
         return answer
 
     async def answer(self, request: Request, work: Callable[..., Any], *arguments: Any) -> Any:
-        """What *work* answers, which needs nothing of the host: no crossing is paid."""
+        """Run *work*, which needs nothing of the host: no crossing is paid. Raises FUSEError."""
         del request
         answer, failure = self.attempt(work, *arguments)
         if failure:
@@ -72,7 +72,7 @@ class HostCalls:
         return answer
 
     def attempt(self, work: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
-        """The answer of *work* and 0, or None and the errno that the guest shall see."""
+        """The result of *work* and 0, or None and the errno for the guest. Never fails."""
         try:
             return work(*arguments), 0
         except Exception as error:
@@ -81,7 +81,7 @@ class HostCalls:
     def errno_of(
         self, error: Exception, work: Callable[..., Any], arguments: tuple[Any, ...]
     ) -> int:
-        """What the guest shall see of it that *work* has failed."""
+        """The errno that the guest sees of *error*; EIO, recorded, where it is a bug of ours."""
         if isinstance(error, OSError):
             return error.errno or errno.EIO
         if isinstance(error, FUSEError):

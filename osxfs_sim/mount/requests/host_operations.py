@@ -38,18 +38,18 @@ _HOST_FLAGS = os.O_ACCMODE | os.O_SYNC | os.O_DSYNC | os.O_NOATIME
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What the guest may do at all, and the server with it."""
+    """What the guest may do at all, and what the server has to do because it is root."""
 
     guest_devices: bool = False
     """Whether root in the guest may make devices. They cannot be opened there in any case."""
     kernel_checks: bool = False
     """Whether the guest's kernel checks permissions, by what it knows."""
     server_is_root: bool = False
-    """Root's writes leave set-id bits as they are: the server ends them itself."""
+    """Root's writes leave set-id bits as they are: the server clears them itself."""
 
 
 class HostOperations:
-    """What the guest asks for, done on the host. The arguments are those of pyfuse3's methods."""
+    """The host's part of each FUSE operation. Arguments as pyfuse3's; all raise OSError."""
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class HostOperations:
         self._privileged = capabilities.server_is_root
 
     def lookup(self, parent_number: int, requested: bytes, ctx: RequestContext) -> EntryAttributes:
+        """The entry of *requested*, or a negative one. Raises OSError: ENOENT, EINVAL for "."."""
         if requested in (b".", b".."):
             raise OSError(errno.EINVAL, "not a name")
         parent = self._inodes[parent_number]
@@ -102,6 +103,7 @@ class HostOperations:
     def mknod(
         self, parent_number: int, requested: bytes, mode: int, device: int, ctx: RequestContext
     ) -> EntryAttributes:
+        """mknod(2) for the caller; the new entry. Raises OSError: EPERM for a device."""
         if (modes.S_ISCHR(mode) or modes.S_ISBLK(mode)) and not self._guest_devices:
             raise OSError(errno.EPERM, "devices are not shared")
         parent = self._inodes[parent_number]
@@ -114,6 +116,7 @@ class HostOperations:
     def mkdir(
         self, parent_number: int, requested: bytes, mode: int, ctx: RequestContext
     ) -> EntryAttributes:
+        """mkdir(2) for the caller; the new entry. Raises OSError."""
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         name = self._spellings.new(parent, dir_fd, requested)
@@ -123,6 +126,7 @@ class HostOperations:
     def symlink(
         self, parent_number: int, requested: bytes, target: bytes, ctx: RequestContext
     ) -> EntryAttributes:
+        """symlink(2) for the caller; the new entry. Raises OSError."""
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         name = self._spellings.new(parent, dir_fd, requested)
@@ -132,6 +136,7 @@ class HostOperations:
     def link(
         self, number: int, parent_number: int, requested: bytes, ctx: RequestContext
     ) -> EntryAttributes:
+        """linkat(2) of the very object *number*; the new entry. Raises OSError."""
         parent = self._inodes[parent_number]
         with self._backing.pinned(self._inodes[number]) as fd:
             dir_fd = self._backing.directory_fd(parent)
@@ -141,6 +146,7 @@ class HostOperations:
         return self._entries.made(parent, dir_fd, name, ctx, requested, is_new=False)
 
     def remove(self, parent_number: int, requested: bytes, remove: Callable[..., None]) -> None:
+        """Remove a name by *remove*, os.unlink or os.rmdir; keeps an orphan. Raises OSError."""
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         name = self._spellings.existing(parent, dir_fd, requested)
@@ -156,6 +162,7 @@ class HostOperations:
         new_requested: bytes,
         flags: int,
     ) -> None:
+        """renameat2(2). Raises OSError: EINVAL for flags that are not shared."""
         if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
             # RENAME_WHITEOUT would leave a device in the old one's place.
             raise OSError(errno.EINVAL, "not shared")
@@ -166,6 +173,7 @@ class HostOperations:
     def getattr(
         self, number: int, ctx: RequestContext, *, is_cached: bool = True
     ) -> EntryAttributes:
+        """The attributes of the inode *number*. Raises OSError: ESTALE."""
         return self._entries.attributes(self._inodes[number], ctx, is_cached=is_cached)
 
     def setattr(
@@ -176,6 +184,7 @@ class HostOperations:
         fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
+        """Set the *wanted* attributes that *fields* names; the attributes then. Raises OSError."""
         inode = self._inodes[number]
         if fh is not None:
             self._handles.inode_of(fh, is_directory=False)
@@ -210,8 +219,8 @@ class HostOperations:
                     wanted.st_mtime_ns if fields.update_mtime else None,
                 )
             if not (fields.update_size or fields.update_mode or changes_owner or changes_times):
-                # chown(2) of neither id, or a write(2) to come that ends set-id bits:
-                # the first moves the ctime, both end the bits.
+                # chown(2) of neither id, or a write(2) to come that clears set-id bits:
+                # the first moves the ctime, both clear the bits.
                 self._clear_set_id(fd, ctx, is_chown=True)
                 syscalls.set_owner(fd, -1, -1)
             self._namespace.record_change(inode, fd)
@@ -249,15 +258,18 @@ class HostOperations:
         return gid != caller.gid and gid not in groups_of(caller.pid)
 
     def readlink(self, number: int) -> bytes:
+        """readlink(2) of the very object. Raises OSError."""
         with self._backing.pinned(self._inodes[number]) as fd:
             # An empty path reads the link behind the descriptor itself (readlink(2)).
             return os.readlink(b"", dir_fd=fd)
 
     def access(self, number: int, mode: int) -> bool:
+        """faccessat(2) with the server's effective ids. Raises OSError: ESTALE."""
         with self._backing.pinned(self._inodes[number]) as fd:
             return os.access(magic_link(fd), mode, effective_ids=True)
 
     def statfs(self) -> pyfuse3.StatvfsData:
+        """fstatvfs(3) of the export's root. Raises OSError."""
         host = os.fstatvfs(self._inodes.root.path_fd)
         answer = pyfuse3.StatvfsData()
         answer.f_bsize = host.f_bsize
@@ -272,6 +284,7 @@ class HostOperations:
         return answer
 
     def open(self, number: int, flags: int, ctx: RequestContext) -> FileInfo:
+        """Open the file *number*; the reply to OPEN. Truncates where asked. Raises OSError."""
         inode = self._inodes[number]
         is_fixed = False
         try:
@@ -304,6 +317,10 @@ class HostOperations:
     def create(
         self, parent_number: int, requested: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
+        """Make and open a file; the replies to OPEN and LOOKUP. Raises OSError.
+
+        ESTALE where something else is there by now, so that the guest's kernel looks again.
+        """
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         name = self._spellings.new(parent, dir_fd, requested, may_exist=not flags & os.O_EXCL)
@@ -322,8 +339,8 @@ class HostOperations:
                 dir_fd=dir_fd,
             )
         except OSError as error:
-            # The host has put a link, a FIFO or the like where the guest believed
-            # nothing was: its kernel shall look again and open what it finds.
+            # The host has put a link, a FIFO or the like where the guest had found
+            # nothing: its kernel shall look again and open what it finds.
             if error.errno in (errno.ELOOP, errno.ENXIO):
                 raise StaleError from error
             if error.errno == errno.EEXIST and not flags & os.O_EXCL:
@@ -347,7 +364,10 @@ class HostOperations:
     def opened(
         self, inode: Inode, fd: int, flags: int, caller: RequestContext, keep_pages: bool
     ) -> FileInfo:
-        """Note that the guest has *fd* open. Nothing in here may fail, nor after it."""
+        """Enter *fd* as a handle, and whether its writes clear set-id bits. Never fails.
+
+        Nor may anything fail after it.
+        """
         handle = self._handles.opened(inode, fd, flags, keep_pages=keep_pages)
         if caller.uid and self._privileged and flags & os.O_ACCMODE != os.O_RDONLY:
             self._handles.clearing_set_id.add(fd)
@@ -356,6 +376,7 @@ class HostOperations:
         return handle
 
     def write(self, fd: int, offset: int, data: bytes) -> int:
+        """pwrite(2), or an append where the handle appends; the bytes written. Raises OSError."""
         if fd in self._clearing_set_id:
             clear_set_id(fd, non_member=fd in self._non_members)
         if fd in self._appending:
@@ -365,6 +386,7 @@ class HostOperations:
         return os.pwrite(fd, data, offset)
 
     def flush(self, fd: int) -> None:
+        """Close a copy of *fd*, so that the host reports what it reports at close(2). OSError."""
         self._handles.inode_of(fd, is_directory=False)
         # Closing a copy makes the host report what it has to report at close(2).
         try:
@@ -375,19 +397,20 @@ class HostOperations:
                 raise
 
     def opendir(self, number: int, ctx: RequestContext) -> int:
+        """Open the directory *number*; its handle. Raises OSError."""
         inode = self._inodes[number]
         fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
-        # READDIRPLUS does not tell who asks, but who opened the directory is known.
+        # READDIRPLUS does not say who asks, but who opened the directory is known.
         self._handles.listings[fd] = Listing(inode, KnownCaller(ctx.uid, ctx.gid))
         return fd
 
     def on_host(self, number: int, call: Callable[..., Any], *arguments: Any) -> Any:
-        """*call* with a descriptor of the object and *arguments*."""
+        """What *call* returns for a descriptor of the object *number* and *arguments*. OSError."""
         with self._backing.pinned(self._inodes[number]) as fd:
             return call(fd, *arguments)
 
     def change_on_host(self, number: int, call: Callable[..., Any], *arguments: Any) -> None:
-        """As _on_host, for a *call* that changes the object."""
+        """As on_host, for a *call* that changes the object: that is no host event."""
         inode = self._inodes[number]
         with self._backing.pinned(inode) as fd:
             call(fd, *arguments)

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Layer:
-    """Holds *next*; what its class does not define is *next*'s."""
+    """A decorator of *next*: what its class does not define is *next*'s own method, bound once."""
 
     next: Any
 

@@ -1,6 +1,6 @@
 """READDIR and READDIRPLUS: the names in a directory, with what they are.
 
-What a listing has besides the host's names is laid over HostListing: what write-back holds, and
+What a listing has besides the host's names is laid over HostListing: what is pending, and
 synthetic directories.
 """
 
@@ -40,7 +40,7 @@ _DIRENT_BYTES = _DIRENT.size
 
 
 class NamesReply:
-    """The answer to a READDIR as it grows, of at most *size_bytes*."""
+    """The reply to a READDIR as it grows, of at most *size_bytes* (struct fuse_dirent)."""
 
     __slots__ = ("entries", "left_bytes")
 
@@ -49,7 +49,7 @@ class NamesReply:
         self.left_bytes = size_bytes
 
     def add(self, name: bytes, number: int, mode: int, next_id: int) -> int:
-        """Add an entry (struct fuse_dirent): the bytes it took, or 0 if there is no room."""
+        """Append an entry: the bytes that it takes, or 0 where there is no room for it."""
         entry = _DIRENT.pack(number, next_id, len(name), modes.S_IFMT(mode) >> 12) + name
         entry += bytes(-len(entry) % 8)
         if len(entry) > self.left_bytes:
@@ -60,20 +60,23 @@ class NamesReply:
 
 
 class Source(Protocol):
-    """What is in a listing."""
+    """Where a listing's names come from, and how each is added to a reply."""
 
     def names(self, fh: int, listing: Listing) -> list[bytes]:
-        """All names, "." and ".." first. Raises OSError."""
+        """All names in the directory, "." and ".." first. Raises OSError."""
 
     def add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
-        """Add one entry to the reply: the bytes it took, or 0 if the reply is full."""
+        """Add name *position* with attributes: the bytes taken; 0: the reply is full. OSError.
+
+        For READDIRPLUS.
+        """
 
     def add_name(self, reply: NamesReply, fh: int, listing: Listing, position: int) -> int:
-        """As add_entry, of an entry whose attributes nobody has asked for."""
+        """As add_entry, without attributes (READDIR)."""
 
 
 class HostListing:
-    """The names that the host has. *evict* is told of what nobody needs any more."""
+    """The names that the host has. *evict* is called with inodes that nobody needs any more."""
 
     def __init__(
         self,
@@ -96,10 +99,14 @@ class HostListing:
         self._evict = evict
 
     def names(self, fh: int, listing: Listing) -> list[bytes]:
+        """All names in the open directory *fh*, "." and ".." first. Raises OSError."""
         return [b".", b"..", *_names_in(fh)]
 
     def add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
-        """Add one entry to the reply: the bytes it took, or 0 if the reply is full."""
+        """Add name *position*, with nlookup raised: bytes taken; 1: it is gone; 0: reply full.
+
+        "." and ".." are shown, but never counted as looked up. Raises OSError.
+        """
         name = listing.names[position]
         if name in (b".", b".."):
             # Shown, but never counted as looked up (fuse_direntplus_link in the
@@ -121,7 +128,7 @@ class HostListing:
         inode, status = self._identify(listing.directory, fh, name, seen)
         entry = self._show(inode, status, ids, timeouts)
         if not pyfuse3.readdir_reply(token, shown, entry, position + 1):
-            # It may have been known before, or be needed for what is held of it.
+            # It may have been known before, or be needed for what is pending of it.
             if self._inodes.evict(inode):
                 self._evict(inode)
             return 0
@@ -130,7 +137,7 @@ class HostListing:
         return DIRENTPLUS_BYTES + len(name)
 
     def add_name(self, reply: NamesReply, fh: int, listing: Listing, position: int) -> int:
-        """As _add_entry, of an entry whose attributes nobody has asked for."""
+        """Add name *position* with its type: bytes taken; 1: it is gone; 0: reply full."""
         name = listing.names[position]
         if name in (b".", b".."):
             inode = listing.directory
@@ -149,7 +156,7 @@ class HostListing:
 
 
 class Listings:
-    """The requests that list directories, and all names of one that are read for a LOOKUP."""
+    """READDIR, READDIRPLUS, and reading all names of a directory for a LOOKUP."""
 
     def __init__(
         self,
@@ -172,12 +179,13 @@ class Listings:
         self._source = source
 
     async def readdir(self, request: Request, fh: int, start_id: int, token: ReaddirToken) -> None:
+        """READDIRPLUS: fill *token* with entries from *start_id* on. Raises FUSEError."""
         listing = self._handles.listings[fh]
         failure = await self._begin_listing(fh, listing) if start_id == 0 else 0
         await self._list_on(request, self._source.add_entry, token, fh, start_id, failure)
 
     async def read_names(self, request: Request, fh: int, start_id: int, size_bytes: int) -> bytes:
-        """Answer READDIR, which tells names and numbers only (see negotiation.py)."""
+        """READDIR: entries without attributes, from *start_id* on, as bytes. Raises FUSEError."""
         listing = self._handles.listings[fh]
         failure = await self._begin_listing(fh, listing) if start_id == 0 else 0
         reply = NamesReply(size_bytes)
@@ -237,7 +245,10 @@ class Listings:
             raise FUSEError(failure)
 
     async def read_all(self, directory: Inode) -> int:
-        """Learn all names of *directory*; returns the bytes that cross with them."""
+        """Read all names of *directory* into the complete directories; the bytes that cross.
+
+        0 where it may be searched and not read.
+        """
         assert self._complete_directories is not None
         fd, failure = self._calls.attempt(
             self._backing.open, directory, os.O_RDONLY | os.O_DIRECTORY
@@ -258,7 +269,7 @@ class Listings:
         return sum(map(len, names)) + _DIRENT_BYTES * len(names) if names else 0
 
     async def keys_of(self, names: list[bytes]) -> set[bytes]:
-        """The keys of all names in a directory; of many in a thread."""
+        """The folded keys of *names*; of many of them in a thread."""
         if len(names) < _MANY_NAMES:
             return set(map(self._spellings.key, names))
         keys: set[bytes] = await in_thread(lambda: set(map(self._spellings.key, names)))

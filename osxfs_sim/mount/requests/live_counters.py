@@ -1,7 +1,7 @@
-"""What is asked of a share just now: rates, latency, and the directories it is about.
+"""What is requested of a share just now: rates, latency, and the directories it is about.
 
-For whoever looks at a running share (osxfs-sim top). It counts only while
-somebody looks: from one question to the next, and a few seconds longer.
+For whoever watches a running share (osxfs-sim top). It counts only while
+somebody asks: from one question to the next, and a few seconds longer.
 """
 
 from collections import Counter, deque
@@ -15,13 +15,16 @@ from osxfs_sim.trace.answers import AnsweredBy
 from osxfs_sim.trace.said import NOTHING_SAID, Said
 
 LOOKED_AT_NS = 6_000_000_000
-"""So long after the last question nobody looks any more."""
+"""So long after the last question nobody asks any more."""
 _MOST_DIRECTORIES = 16_384
 _LATEST = 8_192
 
 
 class LiveCounters:
-    """Counts since the last question. Bounded: beyond so many directories the rest is one."""
+    """Counts of what is asked of a share, from one call of take() to the next. Bounded.
+
+    Beyond so many directories all others are counted as one.
+    """
 
     def __init__(self, directory_path: Callable[[int], str | None], now_ns: int) -> None:
         self._directory_path = directory_path
@@ -36,7 +39,7 @@ class LiveCounters:
         self._latest: deque[tuple[int, int]] = deque(maxlen=_LATEST)
 
     def is_over(self, now_ns: int) -> bool:
-        """Whether nobody looks any more."""
+        """Whether nobody has called take() for LOOKED_AT_NS."""
         return now_ns - self._since_ns > LOOKED_AT_NS
 
     def add(
@@ -56,7 +59,7 @@ class LiveCounters:
         answered_by: int,
         said: Said = NOTHING_SAID,
     ) -> None:
-        """As Recorder.add."""
+        """Count one answered request; the arguments are those of trace.recorder.Recorder.add."""
         del said
         self._requests[operation] += 1
         self._answered_by[answered_by] += 1
@@ -70,7 +73,10 @@ class LiveCounters:
             counts[0] += 1
 
     def take(self, now_ns: int, top: int) -> dict[str, Any]:
-        """What was counted since the last question, with the *top* hottest directories."""
+        """What was counted since the last call, with the *top* hottest directories.
+
+        As a document: docs/reference.md describes it.
+        """
         latest = np.array(self._latest, dtype=np.int64).reshape(-1, 2)
         directories: Counter[str | None] = Counter()
         for number, count in self._directories.most_common(top):

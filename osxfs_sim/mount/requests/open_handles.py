@@ -17,13 +17,13 @@ _SHOWN_USERS = 5
 
 
 def most_handles(server_descriptors: int) -> int:
-    """So many may be open at once; *server_descriptors* are descriptors held between requests."""
+    """How many handles the guest may have, by RLIMIT_NOFILE, beside *server_descriptors*."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(soft // 2, soft - server_descriptors - _SERVERS_OWN)
 
 
 class OpenHandles:
-    """Counts them, by user. The reactor's thread only."""
+    """Counts open handles by user, and refuses whoever would use up those of others."""
 
     __slots__ = ("_free_users", "_holder", "_of_user", "most", "open", "refused", "refused_users")
 
@@ -38,7 +38,7 @@ class OpenHandles:
         self._holder: dict[int, int] = {}
 
     def acquire(self, uid: int) -> None:
-        """Before *uid* gets a handle. Raises OSError (EMFILE) where there is none for that user."""
+        """Count a handle that *uid* is about to get. Raises OSError: EMFILE where it gets none."""
         others = self.most - self.open
         held = self._of_user.get(uid, 0)
         if others <= 0 or (held >= others and uid not in self._free_users):
@@ -50,11 +50,11 @@ class OpenHandles:
         self._of_user[uid] = held + 1
 
     def assign(self, handle: int, uid: int) -> None:
-        """It is *handle*."""
+        """The handle that *uid* was counted for is *handle*."""
         self._holder[handle] = uid
 
     def release(self, uid: int) -> None:
-        """*uid* has got none after all, or has closed it."""
+        """*uid* has got none after all, or has closed it: count one less."""
         self.open -= 1
         left = self._of_user[uid] - 1
         if left:
@@ -63,12 +63,13 @@ class OpenHandles:
             del self._of_user[uid]
 
     def closed(self, handle: int) -> None:
+        """Count *handle* no more; nothing where it was not counted."""
         uid = self._holder.pop(handle, None)
         if uid is not None:
             self.release(uid)
 
     def warning(self) -> str:
-        """What the user should know, in a line; empty where there is nothing."""
+        """What the user should know of refusals, in a line; empty where there were none."""
         if not self.refused:
             return ""
         users = ", ".join(map(str, self.refused_users))

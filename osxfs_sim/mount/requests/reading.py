@@ -16,7 +16,7 @@ _SPENT_BUFFERS = 16
 
 
 class Reader:
-    """Reads open files of the host's."""
+    """READ of open files of the host's, into buffers that are used again."""
 
     def __init__(self, calls: HostCalls, crossings: Crossings, handles: HandleTable) -> None:
         self._calls = calls
@@ -26,6 +26,7 @@ class Reader:
         self._never_waiting: set[int] = set()  # devices
 
     async def read(self, request: Request, fh: int, off: int, size: int) -> bytes:
+        """READ: up to *size* bytes at *off*; fewer mean the end of the file. Raises FUSEError."""
         if self._spent_buffers and len(self._spent_buffers[-1]) >= size:
             whole = self._spent_buffers.pop()
         else:
@@ -73,7 +74,10 @@ class Reader:
 
 
 def read_fully(fd: int, offset: int, buffer: memoryview) -> int:
-    """Read until *buffer* is full or the file ends: a short answer means the end to the guest."""
+    """Fill *buffer* from *offset* of *fd*; the bytes read, fewer at the end. Raises OSError.
+
+    To the guest a short answer means the end of the file.
+    """
     length = 0
     while length < len(buffer):
         read = os.preadv(fd, [buffer[length:]], offset + length)

@@ -1,11 +1,11 @@
-"""Shows every request of the guest to whoever wants to know: a trace, or somebody who looks.
+"""Records every request of the guest for whoever wants to know: a trace, or live counters.
 
-While somebody looks, a layer lies over the handlers that notes what each of them answers; then
-it is taken away again: where nobody looks, nothing is spent. The requests of the server's own
-thread that raises events are not the guest's, and are not recorded.
+While either is wanted, a layer lies over the handlers that records what each of them answers;
+then it is taken away again: where nobody looks, nothing is spent. Injected requests, of the
+server's own thread that raises events, are not the guest's, and are not recorded.
 
-A crossing belongs to the request that has paid it: each is handed down as a value that is told
-of what it pays (loop/request.py). Times tell nothing: several requests may have one arrival,
+A crossing belongs to the request that has paid it: each is handed down as a value that collects
+what it pays (loop/request.py). Times say nothing: several requests may have one arrival,
 and a request that waits is dated anew when it goes on. What write-back does in the background
 belongs to nobody.
 """
@@ -91,7 +91,7 @@ def _as_it_is(handlers: Any) -> Any:
 
 
 class Tracing:
-    """At most one trace of a share at a time, and one pulse."""
+    """Records the requests of a share: at most one trace at a time, and live counters."""
 
     def __init__(
         self,
@@ -123,6 +123,7 @@ class Tracing:
         """Who opened each handle: a read does not say who asks."""
 
     def report(self) -> TraceStatus | None:
+        """The trace that is being written, as a part of the share's status; None: there is none."""
         recorder = self._recorder
         if recorder is None:
             return None
@@ -134,7 +135,7 @@ class Tracing:
         )
 
     def start(self, path: Path, **header: Any) -> None:
-        """Record from now on; *header*: what answers. Raises MountError where that cannot be."""
+        """Record every request from now on to *path*; *header*: what answers. Raises MountError."""
         if self._recorder is not None:
             raise MountError(f"a trace is being written already, to {self._recorder.path}")
         # Loaded now: the library for its format takes time and memory.
@@ -150,7 +151,7 @@ class Tracing:
         self._start_recording()
 
     def live_counters(self, top: int) -> dict[str, Any]:
-        """What was asked since the last time that this was; see Pulse.take."""
+        """What was asked since the last call: see LiveCounters.take."""
         now_ns = time.monotonic_ns()
         if self._live_counters is None:
             self._live_counters = LiveCounters(self._path_of, now_ns)
@@ -187,7 +188,10 @@ class Tracing:
         command: tuple[int, int] | None = None,
         notes: dict[str, Any] | None = None,
     ) -> Callable[[], dict[str, Any]]:
-        """Record no more. Returns what completes the file, which may block; see Recorder.close."""
+        """Record no more. Returns what completes the file, which may block. Raises MountError.
+
+        See Recorder.close; what it returns raises MountError, too.
+        """
         recorder = self._recorder
         if recorder is None:
             raise MountError("no trace is being written")
@@ -246,7 +250,7 @@ class Tracing:
                 if found:
                     said = _said_of(answer)
                 else:
-                    error_number = errno.ENOENT  # it may be cached, and is missing all the same
+                    error_number = errno.ENOENT  # a negative entry: missing all the same
             by_whom = by if error_number else _HELD
             record(
                 code, request, parent, name, pid, parent, found, error_number, 0, 0, by_whom, said
@@ -405,7 +409,7 @@ class Tracing:
                 took_ns -= self._record_others(paid, operation, inode, name, pid, directory)
         if size_bytes == _AS_CROSSED:
             size_bytes = 0
-        # None, if what looked ended while this request was on its way.
+        # None, if recording was stopped while this request was on its way.
         for add in self._sinks:
             add(
                 arrival_ns,
@@ -500,7 +504,7 @@ def _place_of(inode: Inode) -> tuple[Inode | None, bytes]:
 
 
 def _number_of(error: Exception) -> int:
-    """What the guest is told."""
+    """The errno that the guest gets."""
     return error.errno if isinstance(error, FUSEError) else errno.EIO
 
 

@@ -69,27 +69,41 @@ _MOST_OBJECTS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """What serves the requests of one share."""
+    """The parts of one share that serve its requests, put together by build()."""
 
     reactor: Reactor
+    """The event loop that drives the requests."""
     handlers: Any
     """The uppermost of the layers that a trace sees; all have what Handlers has."""
     dispatcher: Dispatcher
+    """What pyfuse3 calls."""
     tracing: Tracing
+    """Traces and live counters."""
     owners: Owners
+    """Who owns what, by the ownership policy."""
     spellings: Spellings
+    """How names are found: exactly, or case-insensitively."""
     inodes: InodeTable
+    """The inode table."""
     backing: Backing
+    """The host's directory, by descriptors."""
     crossings: Crossings
+    """Latency model and receipt."""
     caching: Caching
+    """What the kernel may cache, without the faults laid over it."""
     handles: HandleTable
+    """What the guest has open."""
     synthetic: SyntheticDirectory | None
+    """The layer of the directory host-services; None where there are no host services."""
     host_events: HostEvents | None
+    """The way of host changes to the guest; None on a share without host events."""
     write_back: WriteBack | None
+    """The guest's pending changes; None on a share that writes through."""
     closes: tuple[Callable[[], None], ...]
-    """What else is to be let go of, in this order."""
+    """What else is to be closed, in this order."""
 
     def close(self) -> None:
+        """Close all parts, in the order in which they need each other."""
         if self.host_events is not None:
             self.host_events.close()
         self.reactor.close()
@@ -107,11 +121,11 @@ def build(
     mountpoint: str,
     private_directory: PrivateDirectory | None,
 ) -> Components:
-    """All that serves requests for the directory *source*. Raises OSError and MountError.
+    """The parts that serve requests for *source*, put together. Raises OSError, MountError.
 
-    From the tree upwards: each part is given those that it uses when it is made. Requests then
-    pass the layers in the other direction: injected requests, a trace while there is one,
-    synthetic directories, write-back, written through.
+    From the tree upwards: each part is given those that it uses when it is made. Requests then pass
+    the layers in the other direction: injected requests, a trace while there is one, synthetic
+    directories, write-back, written through.
     """
     with user.acting():
         root_fd = at.open_place(source)
@@ -133,7 +147,7 @@ def build(
         inodes.root, root_fd, most_descriptors=most_descriptors, holds_objects=holds_objects
     )
     # What has a name, and what has none any more; and with write-back what was made.
-    held = 2 * most_descriptors
+    server_descriptors = 2 * most_descriptors
     crossings = Crossings(LatencyModel(system.latency, settings.seed), ClientOverhead({0: 0}))
     reactor = Reactor(pyfuse3._session_loop, keeps_dentries=bool(settings.volumes))  # type: ignore[attr-defined]
     pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
@@ -216,7 +230,7 @@ def build(
             *(side.evict_if_forgotten, side.created_on_host, side.attributes_set_on_host),
             side.was_set_aside,
         )
-        held += write_back.most_descriptors
+        server_descriptors += write_back.most_descriptors
         evict = PendingEviction(write_back, side.sync_errors, evict)
     evict = _layered(faults, "over_eviction", evict)
 
@@ -300,7 +314,7 @@ def build(
     dispatcher = Dispatcher(
         add_layer(handlers),
         reactor,
-        OpenHandles(most_handles(held), user.uid),
+        OpenHandles(most_handles(server_descriptors), user.uid),
         is_suppressed=None if injector is None else injector.is_injected_request,
         kernel_writes_back=kernel_writes_back,
     )
@@ -342,7 +356,7 @@ def _on_name_added(faults: list[Fault], parent: Inode, requested: bytes) -> None
 def _flush_if_stronger(
     deferral: Deferral, write_back: WriteBack, reactor: Reactor, directory: Inode
 ) -> None:
-    """Something has come to *directory*: what is held below it must perhaps wait no longer."""
+    """Something has come to *directory*: what is pending below it must perhaps wait no longer."""
     if deferral.is_stronger(directory):
         wanted = write_back.changes.last_sequence
         reactor.call_soon(lambda: write_back.flush_up_to(wanted))
@@ -361,7 +375,7 @@ def _late_invalidator(reactor: Reactor, *, forgets: bool) -> tuple[Invalidate, C
 
 
 def _journal(settings: ShareSettings, user: ServerUser, source: str, inodes: InodeTable) -> Journal:
-    """A new journal for what is held. Raises MountError."""
+    """A new journal for what is pending. Raises MountError."""
     state = kept_in(settings, user)
     try:
         return open_journal(state, source, inodes.root)
@@ -373,14 +387,14 @@ def _journal(settings: ShareSettings, user: ServerUser, source: str, inodes: Ino
 
 
 def kept_in(settings: ShareSettings, user: ServerUser) -> Path:
-    """The directory for what outlives a share."""
+    """The directory for what outlives a share of *user*: journals, owners, copies."""
     if settings.state_directory is not None:
         return Path(settings.state_directory)
     return state_directory(user)
 
 
 def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: bool) -> set[str]:
-    """Of mount(8), as libfuse takes them."""
+    """The options of mount(8), as libfuse takes them: name, type, who may enter."""
     name = EXPORTS_ROOT_NAME if settings.exports else f"osxfs-sim#{_plain(system.profile.name)}"
     options = {f"fsname={name}", "subtype=osxfs-sim"}
     if allow_other:
@@ -391,7 +405,7 @@ def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: 
 
 
 def make_private_directory(runtime: Path, source: str) -> PrivateDirectory:
-    """The private directory behind the one for host services. Raises MountError."""
+    """The private directory behind host-services, below *runtime*. Raises MountError."""
     if os.path.commonpath((source, os.path.realpath(runtime))) == source:
         raise MountError(
             f"the source {source} holds {runtime}, where host services are kept out of "

@@ -67,11 +67,11 @@ _LOOK_AT_THE_LATEST_S = 2.0
 
 
 def serve_local(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) -> None:
-    """Mount the share, answer for it until it is unmounted or a signal comes, clean up.
+    """Mount a share without requests, and answer for it until it ends. Raises MountError.
 
-    *on_ready* is called once with the first status when the share can be used; until then *say* is
-    told what takes its time.
-    Raises MountError or ProfileError, with one line for the user, before that.
+    Until it is unmounted or a signal comes; then it cleans up. *on_ready* is called once with the
+    first status when the share can be used; until then *say* is told what takes its time. Raises
+    MountError or ProfileError, with one line for the user, before that.
     """
     system = settings.system()
     if os.geteuid() != 0:

@@ -30,7 +30,7 @@ OF_A_COMMAND = "osxfs-sim: %(message)s"
 
 
 class BoundedHandler(logging.StreamHandler[TextIO]):
-    """Writes to *stream* what goes by these rules."""
+    """Writes log records to *stream*: escaped, cut, few from one place, bounded in size."""
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
         self._is_file = _is_file(stream)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write *record*, unless its place in the program has said enough lately. Never fails."""
         place = self._places.setdefault((record.pathname, record.lineno), _Place())
         if not place.admits(self._clock_s()):
             return
@@ -120,7 +121,7 @@ def _is_file(stream: TextIO) -> bool:
 
 
 def log_to(level: int = logging.INFO, *, form: str = OF_A_SERVER) -> None:
-    """Log to the standard error of this process from now on, unless it logs already."""
+    """Log to standard error from now on, by these rules, unless this process logs already."""
     stream = sys.stderr
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:

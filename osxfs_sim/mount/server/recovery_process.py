@@ -28,11 +28,11 @@ MODULE = __name__
 
 
 def recover_apart(state: Path, source: str, ownership: Ownership, user: ServerUser) -> int:
-    """Have what ended shares of *source* have left in *state* written to the host.
+    """Have a process write to the host what ended shares of *source* left. MountError.
 
     As *user*, by the rules of recovery.recover(). Returns how many changes that were. Raises
-    MountError where the host has no room for all, where a journal cannot be read or is in use,
-    and where that process does not come to its end; what the host did not get is still kept.
+    MountError where the host has no room for all, where a journal cannot be read or is in use, and
+    where that process does not come to its end; what the host did not get is still kept.
     """
     asked = {
         "state": str(state),
@@ -71,7 +71,7 @@ def _how(code: int) -> str:
 
 
 def main() -> None:
-    """The process itself."""
+    """The recovery process: writes to the host, and answers with a line of JSON."""
     asked = json.loads(sys.argv[1])
     log_to()
     os.umask(0)  # modes come from the guest, where its own umask was already applied

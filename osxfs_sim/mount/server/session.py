@@ -38,7 +38,7 @@ from osxfs_sim.mount.latency.calibration import (
     start_prober,
 )
 from osxfs_sim.mount.latency.crossings import ClientOverhead
-from osxfs_sim.mount.loop.apart import run_without_fuse_fds
+from osxfs_sim.mount.loop.fd_tables import run_without_fuse_fds
 from osxfs_sim.mount.loop.pm_qos import set_timer_slack
 from osxfs_sim.mount.mounts.cycles import (
     CycleGuard,
@@ -117,11 +117,11 @@ Ready = Callable[[ShareStatus], None]
 
 
 def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) -> None:
-    """Mount the share, serve it until it is unmounted or a signal comes, clean up.
+    """Mount a share and serve its requests until it ends. Raises MountError, ProfileError.
 
-    *on_ready* is called once with the first status when the share can be used; until then *say* is
-    told what takes its time.
-    Raises MountError or ProfileError, with one line for the user, before that.
+    Until it is unmounted or a signal comes; then it cleans up. *on_ready* is called once with the
+    first status when the share can be used; until then *say* is told what takes its time. It
+    raises, with one line for the user, before that.
     """
     system = settings.system()
     user = server_user(settings.user)
@@ -251,7 +251,7 @@ def _raise_descriptor_limit() -> None:
 
 
 class Session:
-    """What lives as long as the mount."""
+    """What lives as long as the mount of a share that serves requests."""
 
     def __init__(
         self,
@@ -301,7 +301,7 @@ class Session:
         """Why it ended before it was ready, or what it could not write back."""
 
     def prepare(self, host_services: tuple[tuple[str, str], ...]) -> None:
-        """Start the processes that will help, before the server becomes somebody else.
+        """Start the helper processes, before the server becomes another user. MountError.
 
         *host_services* are names and paths of the host's sockets.
         """
@@ -316,7 +316,7 @@ class Session:
             self.services.prepare(self.user)
 
     def keep_record(self) -> None:
-        """For whoever finds the share when we do not answer."""
+        """Write the record by which the share is found when we do not answer."""
         if self._mounted is None:
             return
         write_back = self.components.write_back
@@ -338,7 +338,7 @@ class Session:
             log.warning("no record of the share can be kept: %s", error)
 
     async def run(self, socket_path: Path, on_ready: Ready) -> None:
-        """Serve until the mount is gone."""
+        """Serve until the mount is gone; *on_ready* is called with the first status."""
         async with trio.open_nursery() as nursery:
             await nursery.start(signals_of_the_end, self._stop, self._early)
             nursery.start_soon(self._wait_for_stop)
@@ -416,7 +416,7 @@ class Session:
         self.reactor.set_wake_latency(self.calibration.wake_ns)
 
     async def _start_services(self, host_services: HostServices) -> bool:
-        """Bind the sockets in the share, by requests that are neither priced nor believed."""
+        """Bind the sockets in the share, by requests that are neither priced nor cached."""
         synthetic = self.components.synthetic
         assert synthetic is not None
         try:
@@ -523,7 +523,7 @@ class Session:
         }
 
     async def _flush(self) -> ShareStatus:
-        """Have the host get everything that is held now. Raises MountError where it refuses."""
+        """Flush everything that is pending now. Raises MountError where the host refuses."""
         write_back = self.components.write_back
         if write_back is None:
             return self.status()
@@ -534,9 +534,9 @@ class Session:
                 f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
                 f"{os.strerror(code)}"
             )
-        untold = write_back.aside.take_unreported()
-        if untold:
-            raise MountError(set_aside_message(untold, write_back.aside.directory))
+        unreported = write_back.aside.take_unreported()
+        if unreported:
+            raise MountError(set_aside_message(unreported, write_back.aside.directory))
         write_back.trim_journal()
         return self.status()
 
@@ -566,7 +566,7 @@ class Session:
             log.warning("a sync(2) was answered though not everything is on the host yet")
 
     async def _have_all_written(self) -> None:
-        """The host has what was held when this began, and has synced it.
+        """The host has what was pending when this began, and has synced it.
 
         sync(2) can be told of no failure: where the host refuses, it does not wait.
         """
@@ -652,7 +652,7 @@ class Session:
         return events is None or events.stop()
 
     def close(self) -> None:
-        """Let go of everything; after run() has returned or failed."""
+        """Free everything, write back what is left; after run() has returned or failed."""
         self.supervision.ending()
         if self.supervision.has_cut:
             self.failure = MountError(
@@ -723,7 +723,7 @@ class Session:
         self.counting.reset()
 
     def status(self) -> ShareStatus:
-        """Everything worth knowing (model/status.py)."""
+        """Everything worth knowing of the share (model/status.py)."""
         return status_of_requests(self)
 
 
@@ -740,7 +740,7 @@ def _what_mounting_needs() -> str:
 
 
 async def _write_back_all(write_back: WriteBack) -> bool:
-    """Have the host get everything that is held now; False where it refuses."""
+    """Flush everything that is pending now; False where the host refuses."""
     wanted, refusals = write_back.changes.last_sequence, write_back.refusals
     while not write_back.is_flushed(wanted):
         write_back.flush_up_to(wanted)

@@ -54,7 +54,7 @@ def warnings_of(share: "Session", status: ShareStatus) -> list[str]:
     for label, line in status.receipt.items():
         if line.within_tolerance is False:
             warnings.append(
-                f"{label}: asked for {format_duration(line.target_p50_ns)}, achieved "
+                f"{label}: asked for {format_duration(line.target_p50_ns)}, observed "
                 f"{format_duration(line.observed_p50_ns)} (median), "
                 f"{line.late} of {line.count} late: out of tolerance"
             )
@@ -93,7 +93,7 @@ def _of_events(share: "Session", status: ShareStatus) -> list[str]:
     if events.watcher.refused:
         warnings.append(
             f"{events.watcher.refused} directories cannot be watched: nothing in them is "
-            "believed; raise fs.inotify.max_user_watches and fs.fanotify.max_user_marks"
+            "cached; raise fs.inotify.max_user_watches and fs.fanotify.max_user_marks"
         )
     return warnings
 
@@ -130,7 +130,7 @@ def _of_write_back(share: "Session") -> list[str]:
         )
     if conflicts.kept:
         warnings.append(
-            f"{conflicts.kept} removals of the guest's were not carried out, because "
+            f"{conflicts.kept} removals of the guest's were not applied, because "
             "the host had put something else there meanwhile; the latest is "
             f"{conflicts.kept_paths[-1]}"
         )
@@ -161,7 +161,7 @@ def _of_files(share: "Session", status: ShareStatus) -> list[str]:
     if names.names_can_be_invalidated is False and share.settings.calibrate:
         who = "a share with volumes" if share.settings.volumes else "this kernel (before 6.16)"
         warnings.append(
-            f"{who} cannot end all cached names at once, so that under "
-            f"{names.rules} no name is believed: expect more LOOKUPs"
+            f"{who} cannot invalidate all names at once, so that under "
+            f"{names.rules} no name is cached: expect more LOOKUPs"
         )
     return warnings

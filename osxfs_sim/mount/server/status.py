@@ -33,27 +33,28 @@ class Counting:
         self._processor_before_s = 0.0
 
     def reset(self) -> None:
+        """Count from now on."""
         self._since_ns = time.monotonic_ns()
         self._processor_before_s = processor_s()
 
     @property
     def up_s(self) -> float:
-        """Since it was mounted."""
+        """Seconds since it was mounted."""
         return (time.monotonic_ns() - self._started_ns) / 1e9
 
     @property
     def counting_s(self) -> float:
-        """Since reset() was called last."""
+        """Seconds since reset() was called last."""
         return (time.monotonic_ns() - self._since_ns) / 1e9
 
     @property
     def processor_s(self) -> float:
-        """The server's processor time of this time."""
+        """The server's processor time since reset() was called last, in seconds."""
         return processor_s() - self._processor_before_s
 
 
 def processor_s() -> float:
-    """All processor time of this process."""
+    """All processor time of this process so far, user and system, in seconds."""
     times = os.times()
     return times.user + times.system
 

@@ -29,7 +29,7 @@ _MESSAGE_BYTES = 4096
 
 
 class Supervision:
-    """One share's supervisor. Started and ended by the thread that is the server's first."""
+    """The supervisor of one share, as its server deals with it. The first thread only."""
 
     def __init__(self, mountpoint: str, user_id: int) -> None:
         """Start it, before the share is mounted."""
@@ -64,15 +64,16 @@ class Supervision:
 
     @property
     def pid(self) -> int:
+        """The supervisor's process."""
         return self._process.pid
 
     @property
     def sync_waits(self) -> bool:
-        """Whether sync(2) waits for the host."""
+        """Whether sync(2) waits for the host to have what is pending."""
         return self._has_barrier
 
     def mounted(self, entry: MountEntry, *, wants_barrier: bool) -> None:
-        """The share is mounted as *entry*. From now on somebody takes it away.
+        """The share is mounted as *entry*: from now on the supervisor takes it away.
 
         With *wants_barrier* sync(2) is waited for, where that can be had.
         """
@@ -107,7 +108,7 @@ class Supervision:
     async def serve(
         self, have_all_written: Callable[[], Awaitable[None]], unmounted: Callable[[], None]
     ) -> None:
-        """Do for sync(2) what is to be done; start the supervisor anew should it end.
+        """Await *have_all_written* for each sync(2); restart the supervisor should it end.
 
         *unmounted* is called when the share is not mounted here any more, once or more often.
         """
@@ -160,18 +161,18 @@ class Supervision:
         await trio.sleep(_AGAIN_AFTER_S)
 
     def at_work(self) -> None:
-        """The loop is at work: it may come to wait for its own share."""
+        """Say that the loop is at work: it may come to wait for its own share."""
         self._send(b"work")
 
     def ending(self) -> None:
-        """Nobody here does anything for sync(2) any more."""
+        """Say that nobody here does anything for sync(2) any more."""
         self._send(b"ending")
         with contextlib.suppress(OSError):
             while said := self._link.recv(_MESSAGE_BYTES):
                 self.has_cut = self.has_cut or said.startswith(b"cut ")
 
     def end(self, *, mounted: bool = False) -> None:
-        """The mount is gone, by us: it has nothing to do; or *mounted*, it takes it away."""
+        """End the supervisor; where the share is still *mounted*, it takes that away first."""
         self._send(b"left" if mounted else b"end")
         self._link.close()
         try:

@@ -2,7 +2,7 @@
 
 A server that is killed does not always end. One of its threads may wait in the kernel for a
 lock that a request holds which only that server could answer: an event on its way into the
-share, an answer's end that is told to the kernel. Then the process stays a zombie, its
+share, an invalidation that is sent to the kernel. Then the process stays a zombie, its
 /dev/fuse stays open, and whoever uses the share waits for ever, sync(2) included. Somebody
 else must end the connection. That is this process, which never enters the share.
 
@@ -564,6 +564,7 @@ class _Supervisor:
 
 
 def main() -> None:
+    """The supervising process: wait for the server's end, then take its mount away."""
     mountpoint, pid, user_id, fd, *mounted = sys.argv[1:]
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)  # it ends when the server does

@@ -6,7 +6,7 @@ what would change it is refused here. In the export an entry of its name is
 hidden, and left alone.
 
 Only the root's number and its listing are known here, nothing of what else is
-in the root. A share without a graft has no such layers, and pays nothing.
+in the root. A share without a synthetic directory has no such layers, and pays nothing.
 """
 
 import contextlib
@@ -40,17 +40,16 @@ from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import Spellings
 
-_PREFIX = "graft-"
+_PREFIX = "synthetic-"
 _NO_PROCESS = -1  # 0 is who is in no process namespace of ours
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class PrivateDirectory:
-    """The private directory behind a graft called *name*, and its descriptors.
+    """The host directory behind a synthetic one called *name*, and its descriptors.
 
-    The directory lies alone in another one, the *holder*, under the very name
-    that it has in the share: so a lookup of that name in the holder finds what
-    a lookup in the root shall find.
+    The directory lies alone in another one, the *holder*, under the very name that it has in the
+    share: so a lookup of that name in the holder finds what a lookup in the root shall find.
     """
 
     def __init__(self, runtime: Path, name: str) -> None:
@@ -73,7 +72,7 @@ class PrivateDirectory:
             raise
 
     def remove(self) -> None:
-        """Take the directory away; after the last request was served."""
+        """Remove the directory; after the last request was served."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self.fd)
         os.close(self.holder_fd)
@@ -93,7 +92,7 @@ def _make_holder(runtime: Path) -> tuple[Path, int]:
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    """Remove the graft at *path* unless a server lives that holds it locked."""
+    """Remove the private directory at *path* unless a server lives that holds it locked."""
     with contextlib.suppress(OSError):
         fd = os.open(path, _OPEN_DIRECTORY)
         try:
@@ -104,15 +103,16 @@ def _remove_if_abandoned(path: Path) -> None:
 
 
 class SyntheticBacking(Backing):
-    """The exported tree, and directories beside it that are always reached by their descriptor."""
+    """The exported tree, and directories beside it that are always reached by descriptor."""
 
     _node: frozenset[Inode] = frozenset()
 
     def keep_reachable(self, node: frozenset[Inode]) -> None:
-        """These are reached by their descriptor, whatever their names are."""
+        """Reach these inodes by their descriptor from now on, whatever their names are."""
         self._node = node
 
     def directory_fd(self, directory: Inode) -> int:
+        """As of Backing; of a synthetic directory its own descriptor."""
         if directory in self._node:
             return directory.path_fd
         return super().directory_fd(directory)
@@ -122,7 +122,7 @@ class SyntheticBacking(Backing):
 
 
 class SyntheticNode:
-    """A graft as a part of the tree of inodes."""
+    """A synthetic directory as a part of the inode tree."""
 
     def __init__(
         self, private_directory: PrivateDirectory, inodes: InodeTable, backing: SyntheticBacking
@@ -137,12 +137,12 @@ class SyntheticNode:
         self.hides_an_entry = hidden is not None
         """Whether the export has an entry of that name."""
         self.more_links = 0 if hidden and modes.S_ISDIR(hidden.st_mode) else 1
-        # Both count a lookup that is never paid back, as the root does: the kernel
-        # does not know the holder, and may forget the graft and ask for it again.
+        # Both have an nlookup that FORGET never lowers to 0, as the root has: the kernel
+        # does not know the holder, and may forget the directory and ask for it again.
         holder = inodes.find_or_add(root, b"", os.fstat(private_directory.holder_fd))
         holder.nlookup, holder.path_fd = 1, private_directory.holder_fd
         self.holder_number = holder.number
-        holder.number = ROOT_NUMBER  # it stands for the root: this is the graft's ".."
+        holder.number = ROOT_NUMBER  # it stands for the root: this is the directory's ".."
         self.directory = inodes.find_or_add(
             holder, private_directory.name, os.fstat(private_directory.fd)
         )
@@ -151,7 +151,7 @@ class SyntheticNode:
 
 
 class SyntheticListing(Layer):
-    """A listing of the root with a graft in it."""
+    """A listing of the root with the synthetic directory in it."""
 
     next: Source
 
@@ -161,6 +161,7 @@ class SyntheticListing(Layer):
         self._spellings = spellings
 
     def names(self, fh: int, listing: Listing) -> list[bytes]:
+        """The next one's names; in the root the synthetic directory's in place of the host's."""
         names = self.next.names(fh, listing)
         if listing.directory is self._node.root:
             is_same = self._spellings.is_same
@@ -170,18 +171,23 @@ class SyntheticListing(Layer):
         return names
 
     def add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
+        """As the next one's; the synthetic directory's entry is read in its holder."""
         if listing.directory is self._node.root and listing.names[position] == self._node.name:
             fh = self._node.holder_fd
         return self.next.add_entry(token, fh, listing, position)
 
     def add_name(self, reply: NamesReply, fh: int, listing: Listing, position: int) -> int:
+        """As the next one's; the synthetic directory's entry is read in its holder."""
         if listing.directory is self._node.root and listing.names[position] == self._node.name:
             fh = self._node.holder_fd
         return self.next.add_name(reply, fh, listing, position)
 
 
 class SyntheticDirectory(Layer):
-    """The requests of a share with a graft in its root. Refusals cross, and cost, as any answer."""
+    """The layer of requests that shows a synthetic directory and refuses to change it.
+
+    Refusals cross, and cost, as any answer.
+    """
 
     next: Handlers
 
@@ -204,19 +210,19 @@ class SyntheticDirectory(Layer):
         self._operations = operations
 
     def hides_an_entry(self) -> bool:
-        """Whether the export has an entry of that name."""
+        """Whether the export has an entry of that name, which the guest does not see."""
         return self._node.hides_an_entry
 
     def allow_sockets_of(self, pid: int) -> None:
-        """From now on the process *pid* alone may make sockets in it."""
+        """Let the process *pid* alone make sockets in it; -1: nobody."""
         self._builder_pid = pid
 
     def is_synthetic(self, parent_number: int, name: bytes) -> bool:
-        """Whether that name leads to it."""
+        """Whether *name* in the directory *parent_number* leads to it."""
         return parent_number == ROOT_NUMBER and self._spellings.is_same(name, self._node.name)
 
     def _is_in_synthetic(self, number: int) -> bool:
-        """Whether it is the graft or lies in it. There are no directories below it."""
+        """Whether it is the synthetic directory or lies in it, where there are no directories."""
         inode = self._inodes[number]
         return inode is self._directory or inode.parent is self._directory
 
@@ -234,6 +240,7 @@ class SyntheticDirectory(Layer):
     def lookup(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """LOOKUP: of its name in its holder; any other is the next one's."""
         if self.is_synthetic(parent_inode, name):
             parent_inode = self._node.holder_number
         return self.next.lookup(request, parent_inode, name, ctx)
@@ -241,6 +248,7 @@ class SyntheticDirectory(Layer):
     def getattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """GETATTR: the root has one link more; else the next one's."""
         answer = self.next.getattr(request, inode, ctx)
         return self._with_its_link(answer) if inode == ROOT_NUMBER else answer
 
@@ -262,6 +270,7 @@ class SyntheticDirectory(Layer):
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """SETATTR: FUSEError (EPERM) for what is synthetic; else the next one's."""
         if self._is_in_synthetic(inode):
             return self._refused(request, errno.EPERM)
         answer = self.next.setattr(request, inode, attr, fields, fh, ctx)
@@ -276,6 +285,10 @@ class SyntheticDirectory(Layer):
         rdev: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """MKNOD: in it, a socket of the allowed process; else refused, or the next one's.
+
+        FUSEError: EPERM, EEXIST.
+        """
         if (
             parent_inode == self._directory.number
             and ctx.pid == self._builder_pid
@@ -291,6 +304,7 @@ class SyntheticDirectory(Layer):
     def mkdir(
         self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """MKDIR: FUSEError (EPERM, EEXIST) where it is in the way; else the next one's."""
         if code := self._no_new_name(parent_inode, name):
             return self._refused(request, code)
         return self.next.mkdir(request, parent_inode, name, mode, ctx)
@@ -298,6 +312,7 @@ class SyntheticDirectory(Layer):
     def symlink(
         self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """SYMLINK: FUSEError (EPERM, EEXIST) where it is in the way; else the next one's."""
         if code := self._no_new_name(parent_inode, name):
             return self._refused(request, code)
         return self.next.symlink(request, parent_inode, name, target, ctx)
@@ -310,6 +325,7 @@ class SyntheticDirectory(Layer):
         new_name: bytes,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """LINK: FUSEError (EPERM, EEXIST) where it is in the way; else the next one's."""
         code = self._no_new_name(new_parent_inode, new_name)
         if not code and self._is_in_synthetic(inode):
             code = errno.EPERM  # a name for it in the export would be a name on the host
@@ -326,6 +342,7 @@ class SyntheticDirectory(Layer):
         flags: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
+        """CREATE: FUSEError (EPERM, EEXIST) where it is in the way; else the next one's."""
         if code := self._no_new_name(parent_inode, name):
             return self._refused(request, code)
         return self.next.create(request, parent_inode, name, mode, flags, ctx)
@@ -339,6 +356,7 @@ class SyntheticDirectory(Layer):
     def unlink(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """UNLINK: FUSEError (EPERM, EBUSY) for what is synthetic; else the next one's."""
         if code := self._no_removal(parent_inode, name):
             return self._refused(request, code)
         return self.next.unlink(request, parent_inode, name, ctx)
@@ -346,6 +364,7 @@ class SyntheticDirectory(Layer):
     def rmdir(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """RMDIR: FUSEError (EPERM, EBUSY) for what is synthetic; else the next one's."""
         if code := self._no_removal(parent_inode, name):
             return self._refused(request, code)
         return self.next.rmdir(request, parent_inode, name, ctx)
@@ -360,6 +379,7 @@ class SyntheticDirectory(Layer):
         flags: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, None]:
+        """RENAME: FUSEError (EPERM, EBUSY) for what is synthetic; else the next one's."""
         code = self._no_removal(parent_inode_old, name_old)
         code = code or self._no_removal(parent_inode_new, name_new)
         if code:
@@ -371,6 +391,7 @@ class SyntheticDirectory(Layer):
     def setxattr(
         self, request: Request, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """SETXATTR: FUSEError (EPERM) for what is synthetic; else the next one's."""
         if self._is_in_synthetic(inode):
             return self._refused(request, errno.EPERM)
         return self.next.setxattr(request, inode, name, value, ctx)
@@ -378,6 +399,7 @@ class SyntheticDirectory(Layer):
     def removexattr(
         self, request: Request, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """REMOVEXATTR: FUSEError (EPERM) for what is synthetic; else the next one's."""
         if self._is_in_synthetic(inode):
             return self._refused(request, errno.EPERM)
         return self.next.removexattr(request, inode, name, ctx)

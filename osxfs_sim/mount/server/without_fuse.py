@@ -18,13 +18,13 @@ BLOCKED = ("pyfuse3", "trio")
 
 
 def block(names: Sequence[str] = BLOCKED) -> None:
-    """No module of these *names* can be imported in this process any more."""
+    """Let no module of these *names* be imported in this process any more (ImportError)."""
     for name in names:
         sys.modules[name] = None  # type: ignore[assignment]
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """What to start such a process with."""
+    """The command line that runs main() of *module* in a process without pyfuse3."""
     # -P: a file of the caller's directory must not stand in for a library.
     return [sys.executable, "-P", "-m", __name__, module, *arguments]
 
@@ -32,7 +32,7 @@ def command(module: str, *arguments: str) -> list[str]:
 def become(user: str) -> None:
     """Be the share's user (ServerUser.as_argument), who may not be able to import anything.
 
-    So call it when all is imported.
+    So call it when all is imported. Raises OSError.
     """
     if user == "-":
         return
@@ -43,14 +43,17 @@ def become(user: str) -> None:
 
 
 def end_with(parent_pid: int) -> None:
-    """Be killed when the process that has started us ends: after become(), which undoes it."""
+    """Be killed when the process *parent_pid*, which has started us, ends.
+
+    Call it after become(), which undoes it.
+    """
     syscalls.signal_when_parent_ends(signal.SIGKILL)
     if os.getppid() != parent_pid:
         sys.exit(1)
 
 
 def main() -> None:
-    """The process itself, up to the main() of the module."""
+    """The process itself: block imports, then run main() of the module named first."""
     block()
     module = sys.argv[1]
     del sys.argv[1]

@@ -9,9 +9,9 @@ overlaps            the parts of a share that obey another export's stronger mod
 spellings           what the host calls a name that the guest may spell in another way
 collisions          names that fold together, looked for before anybody works in a tree
 syscall_inspection  what a process is in the middle of, where its request does not tell
-owners              whom the guest is told that an object belongs to
+owners              who owns an object, as the guest sees it
 owner_store         owners of what cannot carry the attribute: symlinks, sockets, FIFOs
 xattrs              extended attributes of the guest
-set_id              what ends set-user-ID and set-group-ID bits
+set_id              what clears set-user-ID and set-group-ID bits
 host_limits         what the host's file system takes for sure
 """

@@ -49,16 +49,16 @@ class StaleError(OSError):
 
 
 def descriptor_budget(most: int) -> int:
-    """How many descriptors to hold between requests, of *most*: the guest's files need some, too.
+    """How many descriptors to hold between requests: *most*, or less by RLIMIT_NOFILE (soft).
 
-    RLIMIT_NOFILE, soft, decides.
+    The guest's open files need some, too.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(_FEWEST_DESCRIPTORS, min(most, (soft - _FILES_RESERVED) // 2))
 
 
 class Backing:
-    """The exported tree on the host. Not thread-safe: the reactor's thread only."""
+    """The exported tree, reached through directory descriptors. Reactor's thread only."""
 
     def __init__(
         self, root: Inode, root_fd: int, *, most_descriptors: int, holds_objects: bool = False
@@ -75,14 +75,13 @@ class Backing:
 
     @property
     def descriptors(self) -> int:
-        """Descriptors held between requests, the root's not counted."""
+        """How many descriptors are held between requests, the root's not counted."""
         return len(self._with_descriptor) + len(self._orphans)
 
     def directory_fd(self, directory: Inode) -> int:
-        """An O_PATH descriptor of *directory*, good until the next call of this method.
+        """An O_PATH descriptor of *directory*, good until the next call. Raises OSError: ESTALE.
 
-        Raises OSError: ESTALE where it is no longer what the guest means,
-        or what the host says.
+        ESTALE where it is no longer what the guest means; else what the host says.
         """
         fd = directory.path_fd
         if fd < 0:
@@ -117,7 +116,7 @@ class Backing:
             return self._climbs_to_root(fd)
 
     def _climbs_to_root(self, fd: int) -> bool:
-        """As _is_inside, for a path too long to be told: walk up, one parent at a time."""
+        """As _is_inside, for a path too long for readlink(2): walk up, one parent at a time."""
         root = os.fstat(self._root.path_fd)
         here = os.open(".", _OPEN_DIRECTORY, dir_fd=fd)
         try:
@@ -190,7 +189,7 @@ class Backing:
         inode.path_fd = -1
 
     def forget(self, inode: Inode) -> None:
-        """The guest no longer knows *inode*: close what is held for it."""
+        """Close the descriptor held of *inode*, if any: the guest no longer knows it."""
         if inode.path_fd < 0 or inode is self._root:
             return
         if inode in self._orphans:
@@ -201,7 +200,7 @@ class Backing:
         inode.path_fd = -1
 
     def close(self) -> None:
-        """Close all that is held, the root's descriptor included."""
+        """Close all descriptors, the root's included."""
         for inode in (*self._with_descriptor, *self._orphans, self._root):
             os.close(inode.path_fd)
             inode.path_fd = -1
@@ -210,10 +209,10 @@ class Backing:
         os.close(self._own_fds)
 
     def find(self, inode: Inode) -> tuple[int, bytes, os.stat_result]:
-        """Where *inode* is now and what it is like: a descriptor, a name below it, its status.
+        """Where *inode* is now: a descriptor, a name below it, its status. Raises OSError: ESTALE.
 
-        The name is empty where the descriptor is the object's own. Raises
-        OSError (ESTALE) where it cannot be reached.
+        The name is empty where the descriptor is the object's own; ESTALE where it cannot be
+        reached.
         """
         if inode.is_directory:
             fd = self.directory_fd(inode)
@@ -232,12 +231,12 @@ class Backing:
         raise StaleError
 
     def status(self, inode: Inode) -> os.stat_result:
-        """What *inode* is like now. Raises OSError (ESTALE) where it cannot be reached."""
+        """os.stat() of *inode* as it is now. Raises OSError: ESTALE where it cannot be reached."""
         return self.find(inode)[2]
 
     @contextlib.contextmanager
     def pinned(self, inode: Inode) -> Iterator[int]:
-        """A descriptor of exactly *inode*, O_PATH perhaps, for the time of the block."""
+        """Within the block, a descriptor (O_PATH perhaps) of exactly *inode*. Raises OSError."""
         if inode.is_directory:
             yield self.directory_fd(inode)
             return
@@ -256,10 +255,10 @@ class Backing:
             os.close(fd)
 
     def open(self, inode: Inode, flags: int) -> int:
-        """Open *inode*, a regular file or a directory, with *flags* of open(2).
+        """Open *inode*, a file or directory, with *flags* of open(2). Raises OSError: ESTALE.
 
-        What is opened is checked to be that object before anything is done to
-        it; O_NONBLOCK keeps a FIFO that took its place from holding us.
+        What is opened is checked to be that object before anything is done to it; O_NONBLOCK keeps
+        a FIFO that took its place from holding us.
         """
         flags |= OPEN_SAFELY
         if inode.is_directory:
@@ -275,7 +274,11 @@ class Backing:
         return self._open(inode, flags)
 
     def hold(self, inode: Inode, dir_fd: int, name: bytes) -> None:
-        """The guest was told of *inode*, found as *name*: it may mean it from now on."""
+        """Hold a descriptor of *inode*, found as *name* in *dir_fd*, where the system holds any.
+
+        The kernel was sent it, so it may mean it from now on. Never fails: without one it is found
+        by its names.
+        """
         if not self.holds_objects:
             return
         if inode.path_fd >= 0:
@@ -290,9 +293,9 @@ class Backing:
                 os.close(fd)
 
     def has_been_replaced(self, inode: Inode, dir_fd: int, name: bytes) -> bool:
-        """Whether *name* is an object that has been given the number of *inode*.
+        """Whether *name* is a later object that has been given the host number of *inode*.
 
-        That can be while nothing is held of it; its handle tells.
+        That can be while no descriptor is held of it; its file handle tells.
         """
         if inode.path_fd >= 0 or inode.openable_handle is None:
             return False
@@ -309,7 +312,7 @@ class Backing:
             if self._may_be_served(inode, inode.path_fd):
                 return inode.path_fd
             self.forget(inode)  # the host has moved it out of the export
-        # What is unmade is open by a descriptor of nothing.
+        # What is local-only is open by a descriptor of nothing.
         if inode.open_fds and not inode.is_local_only:
             return inode.open_fds[-1]
         return self._found_again(inode) if self.holds_objects else -1
@@ -319,7 +322,7 @@ class Backing:
         try:
             return self._is_inside(fd)
         except OSError as error:
-            if error.errno == errno.ENOTDIR:  # a path too long to be told
+            if error.errno == errno.ENOTDIR:  # a path too long for readlink(2)
                 return False
             raise
 
@@ -368,11 +371,10 @@ class Backing:
         raise StaleError
 
     def keep_orphan(self, inode: Inode, fd: int) -> None:
-        """*inode* has lost its last name: hold O_PATH *fd* until it is forgotten.
+        """Hold O_PATH *fd* of *inode*, which has lost its last name, until it is forgotten.
 
-        Too many of these at once (a guest that keeps thousands of deleted
-        objects in use) cost the oldest its descriptor: it becomes ESTALE,
-        unless it is open.
+        Too many of these at once (a guest that keeps thousands of deleted objects in use) cost the
+        oldest its descriptor: it becomes ESTALE, unless it is open.
         """
         self.forget(inode)
         inode.path_fd = fd
@@ -383,7 +385,7 @@ class Backing:
             self._give_up(oldest)
 
     def is_own(self, inode: Inode) -> bool:
-        """Whether *inode* is reached by a descriptor because no name leads to it."""
+        """Whether only a descriptor leads to *inode*, and no name: the root, or an orphan."""
         if self.holds_objects:
             return inode is self._root or inode in self._orphans
         return inode.path_fd >= 0
@@ -397,7 +399,10 @@ def _names(inode: Inode) -> Iterator[tuple[Inode, bytes]]:
 
 @contextlib.contextmanager
 def opened(dir_fd: int, name: bytes) -> Iterator[int]:
-    """An O_PATH descriptor of the directory *name*; b"." is *dir_fd* itself. Raises OSError."""
+    """Within the block, an O_PATH descriptor of the directory *name* in *dir_fd*. Raises OSError.
+
+    b"." is *dir_fd* itself.
+    """
     if name == b".":
         yield dir_fd
         return
@@ -410,7 +415,7 @@ def opened(dir_fd: int, name: bytes) -> Iterator[int]:
 
 @contextlib.contextmanager
 def reached(directory: Inode) -> Iterator[int]:
-    """An O_PATH descriptor of *directory*, without keeping one. Raises OSError."""
+    """Within the block, an O_PATH descriptor of *directory*, not kept. Raises OSError: ESTALE."""
     if directory.path_fd >= 0:
         yield directory.path_fd
         return

@@ -13,11 +13,14 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOE
 
 
 class Collision(NamedTuple):
-    """A directory (device, number, path) and its first names that fold together."""
+    """Names of one directory that fold together, so that the guest takes them for one."""
 
     directory: tuple[int, int]
+    """Device and inode number of the directory, on the host."""
     path: bytes
+    """Its path on the host, as /proc tells it."""
     names: list[bytes]
+    """The first names in it that fold together, two or more."""
 
 
 def collisions_below(
@@ -26,10 +29,10 @@ def collisions_below(
     mountpoints: Container[bytes] = (),
     most_names: int = MOST_NAMES_SCANNED,
 ) -> list[Collision]:
-    """The collisions among the first *most_names* names, those near the root first.
+    """The collisions among the first *most_names* names below *root_fd*, nearest the root first.
 
-    What cannot be read is passed over, and so are *mountpoints*: behind them may be
-    what never answers, or the very share that waits for this to end.
+    What cannot be read is passed over, and so are *mountpoints*: behind them may be what never
+    answers, or the very share that waits for this to end.
     """
     found: list[Collision] = []
     waiting: deque[tuple[bytes, ...]] = deque([()])

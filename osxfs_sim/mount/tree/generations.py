@@ -1,4 +1,4 @@
-"""Tells an object of the host's from a later one that was given its inode number.
+"""Tells an object of the host's from a later one with its inode number (i_generation).
 
 A file handle holds the inode's number and its generation (name_to_handle_at(2)); where the file
 system has none that last, the time of the object's birth has to do, and where that is not kept
@@ -18,19 +18,22 @@ _MOST_DEVICES = 1_000
 
 
 def read_facts(dir_fd: int, name: bytes, status: os.stat_result) -> Facts:
-    """What the host says of *name* (empty: the object behind *dir_fd*). Raises OSError."""
+    """Generation, mount and STATX_ATTR bits of *name* in *dir_fd*, on the host. Raises OSError.
+
+    An empty name is the object behind *dir_fd*; *status* is its os.stat().
+    """
     birth_ns, mount_id, attributes = syscalls.more_status(dir_fd, name)
     generation = _generation(dir_fd, name, status.st_dev, birth_ns)
     return Facts(generation, mount_id, attributes)
 
 
 def generation(dir_fd: int, name: bytes, status: os.stat_result) -> bytes | None:
-    """What tells *name* from a later object with its number. None: nothing. Raises OSError."""
+    """What tells *name* from a later object with its number; None: nothing. Raises OSError."""
     return _generation(dir_fd, name, status.st_dev, None)
 
 
 def is_same(inode: Inode, dir_fd: int, name: bytes, status: os.stat_result) -> bool:
-    """Whether *name*, whose *status* that is, is *inode*, and not one given its number since."""
+    """Whether *name*, of that *status*, is *inode*, and not one given its number since."""
     if not inode.is_same(status):
         return False
     known = inode.facts.generation if inode.facts is not None else None

@@ -31,7 +31,7 @@ _MOST_LINKS = 31_000  # ext2 and ext3: 32,000
 
 @dataclass(frozen=True, slots=True)
 class HostLimits:
-    """See above."""
+    """What any file system of this kind accepts for certain, so that the host need not be asked."""
 
     name_bytes: int
     """Of one name."""
@@ -48,7 +48,7 @@ class HostLimits:
 
 
 def limits_of(fd: int) -> HostLimits:
-    """Of the file system that the object behind *fd* is on. Raises OSError."""
+    """The limits of the file system that the object behind *fd* is on. Raises OSError."""
     host = os.fstatvfs(fd)
     magic = syscalls.file_system_magic(fd)
     is_known = magic in _FILE_BYTES

@@ -1,4 +1,4 @@
-"""What the kernel knows by number: inodes, and how many times it was told of each.
+"""The inode table: what the kernel knows by number, and the lookup count of each.
 
 The kernel refers to objects by a number that we choose. An inode lives here
 from the first answer that named it until the kernel has forgotten every one of
@@ -12,11 +12,11 @@ number is still held by a deleted one.
 
 What is in the table, and what for (check() says where it is not so):
 
-* an inode is in it if and only if the kernel knows it, or a change of it is held, or another
-  inode that is in it is reached through it (its *pins*, what is held of places included);
+* an inode is in it if and only if the kernel knows it, or a change of it is pending, or another
+  inode that is in it is reached through it (its *pins*, pending places included);
 * so the directories by which an inode in the table is reached are in the table, too;
 * nobody finds an inode here that is not in it: neither by number nor by identity;
-* lookups are never negative.
+* lookup counts are never negative.
 """
 
 import collections
@@ -34,53 +34,43 @@ _FIRST_INVENTED = 1 << 62
 
 
 class UnknownInodeError(OSError, KeyError):
-    """Nobody was told of an inode of that number, or it was forgotten; errno is ESTALE."""
+    """The kernel was sent no inode of that number, or has forgotten it; errno is ESTALE."""
 
     def __init__(self) -> None:
         super().__init__(errno.ESTALE, os.strerror(errno.ESTALE))
 
 
 class Facts(NamedTuple):
-    """What the host says of an object when a change of it begins to be held.
-
-    *generation* tells it from a later object with its inode number (None: nothing does),
-    *mount_id* where it is mounted, *attributes* are the STATX_ATTR bits.
-    """
+    """What the host says of an object when a change of it begins to be pending."""
 
     generation: bytes | None
+    """What tells it from a later object with its inode number (tree/generations.py); None: nothing
+    does."""
     mount_id: int
+    """The ID of the mount that it is on (statx(2)); 0: unknown, or to be read again."""
     attributes: int
+    """Its STATX_ATTR bits, such as immutable."""
 
 
 class Shown(NamedTuple):
-    """What the guest was last shown of an object, to make it again like that.
-
-    *mode* with its kind, the host's *uid* and *gid*, and the guest's owners (-1: unset).
-    """
+    """What the guest was last shown of an object, so that it can be made again like that."""
 
     mode: int
+    """Type and permissions, as st_mode."""
     uid: int
+    """The host's owner."""
     gid: int
+    """The host's group."""
     owner_uid: int = -1
+    """The owner that the guest has given it; -1: none."""
     owner_gid: int = -1
+    """The group that the guest has given it; -1: none."""
 
 
 class Inode:
     """One object of the host that the kernel knows.
 
-    *device*, *host_number* and *kind* (the S_IFMT bits) are its identity;
-    *parent* and *name* the way it was last reached, *other_names* further ways
-    to a file with several links. *lookups* is the count that forget pays back.
-    *path_fd* is an O_PATH descriptor while the object is a directory in use, has
-    lost its last name, or is held (backing.py), else -1; *openable_handle* is what
-    one that was held can be found by again. *open_fds* are the guest's open files.
-    *handle* is what the host's file system calls a FIFO or a socket. Of a
-    directory, *children* is what the guest was last told its names are, where
-    that is kept, and *followed* whether the host's changes in it will be seen
-    (None: nobody has tried). *changed_ns* is when the guest last changed it (wall-clock).
-    *held* is what the guest has changed and the host does not have yet, or None; *facts* is
-    what the host said of it when that began. *shown* is what the guest was last shown of it.
-    *table* is the one it is in, and *pins* counts what is reached through it there.
+    Each field says who may write it; everybody may read. "The table" is InodeTable.
     """
 
     __slots__ = (
@@ -117,30 +107,59 @@ class Inode:
         name: bytes,
     ) -> None:
         self.number = number
+        """The FUSE inode number, st_ino in the guest. Written by table, synthetic_directories."""
         self.device = device
+        """st_dev on the host; -1: the host has no such object, or its number is another's. Written
+        by the table."""
         self.host_number = host_number
+        """st_ino on the host; 0 while it is local-only. Written by the table."""
         self.kind = kind
+        """Its type, the S_IFMT bits; with the two above its identity. Never changes."""
         self.table: InodeTable | None = None
+        """The table that it is in. Written by that."""
         self.pins = 0
+        """How many inodes in the table are reached through it, pending places included. Written by
+        inodes, pending."""
         self._parent = parent
         self.name = name
+        """Its name in *parent*; b"" of the root. Written with parent."""
         self._other_names: list[tuple[Inode, bytes]] | None = None
         self.nlookup = 0
+        """The kernel's lookup count: replies that named it, less what FORGET has paid back. Raised
+        by whoever sends such a reply, lowered by the table."""
         self.path_fd = -1
+        """An O_PATH descriptor while it is a directory in use, an orphan, or held; -1: none.
+        Written by backing, synthetic_directories."""
         self.recently_used = False
+        """The second chance of its descriptor. Written by backing."""
         self.handle: bytes | None = None
+        """The file handle of a directory, FIFO or socket; None: none is known. Written by entries,
+        host_places."""
         self.openable_handle: bytes | None = None
+        """By what an object that gave its descriptor up is found again. Written by backing."""
         self.open_fds: list[int] | None = None
+        """The descriptors by which the guest has it open; None: it has not. Written by
+        handle_table."""
         self.sent_dentries: dict[bytes, Inode] | None = None
+        """Of a directory: the dentries in it that were sent to the kernel, where that is tracked.
+        Written by the table, guest_side, guest_view, handlers of write-back."""
         self.watched: bool | None = None
+        """Of a directory: whether host changes in it will be seen; None: nobody has tried. Written
+        by assembly, entries, host_places."""
         self.changed_ns = 0
+        """When the guest last changed it, wall-clock. Written by requests and write-back."""
         self.overlay: Overlay | None = None
+        """What is pending of it; None: nothing. Written by pending."""
         self.facts: Facts | None = None
+        """What the host said of it when that began. Written by deferral, host_places,
+        inode_resolver."""
         self.shown: Shown | None = None
+        """What the guest was last shown of it. Written by deferral, guest_view, host_places,
+        inode_resolver."""
 
     @property
     def parent(self) -> "Inode | None":
-        """The directory by which it was last reached."""
+        """The directory by which it was last reached; None: the root, or nothing leads to it."""
         return self._parent
 
     @parent.setter
@@ -155,7 +174,7 @@ class Inode:
 
     @property
     def other_names(self) -> "list[tuple[Inode, bytes]] | None":
-        """Further ways to a file with several links."""
+        """Further (directory, name) pairs of a file with several links; None: none are known."""
         return self._other_names
 
     @other_names.setter
@@ -169,24 +188,24 @@ class Inode:
                 parent.unpin()
 
     def places(self) -> "Iterator[tuple[Inode, bytes]]":
-        """By which directories, and names in them, it is reached."""
+        """The (directory, name) pairs by which it is reached, the latest first."""
         if self._parent is not None:
             yield self._parent, self.name
         yield from self._other_names or ()
 
     def unpin(self) -> None:
-        """Something less is reached through it."""
+        """One inode less is reached through it: perhaps it is not needed any more."""
         self.pins -= 1
         if not self.pins and not self.nlookup and self.table is not None:
             self.table.unneeded.append(self)
 
     @property
     def is_local_only(self) -> bool:
-        """Whether the guest has made it and the host has not got it."""
+        """Whether the guest has created it and the host does not have it yet."""
         return self.overlay is not None and self.overlay.local_only
 
     def is_same(self, status: os.stat_result) -> bool:
-        """Whether *status* is of this very object."""
+        """Whether *status* is of this very object: device, inode number and type."""
         return (
             status.st_ino == self.host_number
             and status.st_dev == self.device
@@ -195,10 +214,11 @@ class Inode:
 
     @property
     def is_directory(self) -> bool:
+        """Whether its type is S_IFDIR."""
         return self.kind == modes.S_IFDIR
 
     def add_name(self, parent: "Inode", name: bytes, links: int) -> None:
-        """It was just reached as *name* in *parent*; *links* is its link count."""
+        """It was just reached as *name* in *parent*; *links* is its st_nlink on the host."""
         if self.parent is parent and self.name == name:
             return
         if links > 1 and not self.is_directory:
@@ -215,7 +235,7 @@ class Inode:
         self.name = name
 
     def sent_dentry(self, name: bytes) -> "Inode | None":
-        """What the guest was last told that *name* in this directory is."""
+        """The inode that the kernel was last sent for *name* in here; None: none, or unknown."""
         return self.sent_dentries.get(name) if self.sent_dentries is not None else None
 
     def _drop_sent_dentry(self, parent: "Inode", name: bytes) -> None:
@@ -224,14 +244,14 @@ class Inode:
             del parent.sent_dentries[name]
 
     def drop_sent_dentries(self) -> None:
-        """The guest has forgotten it, under every name."""
+        """The kernel has forgotten it: no directory has a dentry of it any more."""
         for parent, name in self.other_names or ():
             self._drop_sent_dentry(parent, name)
         if self.parent is not None:
             self._drop_sent_dentry(self.parent, self.name)
 
     def moved(self, parent: "Inode", name: bytes, from_parent: "Inode", from_name: bytes) -> None:
-        """The guest has renamed it: what it was called before is no longer a way to it."""
+        """The guest has renamed it to *name* in *parent*; the old place no longer leads to it."""
         self._drop_sent_dentry(from_parent, from_name)
         if parent.sent_dentries is not None:
             parent.sent_dentries[name] = self
@@ -244,7 +264,7 @@ class Inode:
         self.name = name
 
     def moved_by_host(self, parent: "Inode", name: bytes) -> None:
-        """The host has renamed it, which the guest has not been told yet."""
+        """The host has renamed it to *name* in *parent*; the kernel does not know it yet."""
         before = self.parent
         if before is not None and (before is not parent or self.name != name):
             places = [place for place in self.other_names or () if place != (parent, name)]
@@ -253,7 +273,7 @@ class Inode:
         self.name = name
 
     def drop_name(self, parent: "Inode", name: bytes) -> bool:
-        """It is no longer *name* in *parent*. Returns whether another name is known."""
+        """It is no longer *name* in *parent*. Returns whether another name of it is known."""
         self._drop_sent_dentry(parent, name)
         others = [other for other in self.other_names or () if other != (parent, name)]
         if self.parent is parent and self.name == name:
@@ -268,9 +288,9 @@ _NAMES_KEPT = 8
 
 
 class InodeTable:
-    """All inodes the kernel knows. Its size is the kernel's to decide; forget shrinks it.
+    """The inodes that the kernel knows, by number and by identity. FORGET shrinks it.
 
-    With *remembers_names* each directory keeps what the guest was last told of its names.
+    With *tracks_dentries* each directory keeps the dentries that were sent to the kernel.
     """
 
     def __init__(self, root: os.stat_result, *, tracks_dentries: bool = False) -> None:
@@ -287,7 +307,7 @@ class InodeTable:
         self._peak = 1
         self.root.table = self
         self.unneeded: list[Inode] = []
-        """What is perhaps needed no more: see take_unneeded()."""
+        """What is perhaps needed no more: see pop_unneeded()."""
 
     def __len__(self) -> int:
         return len(self._by_number)
@@ -300,7 +320,7 @@ class InodeTable:
             raise UnknownInodeError from None
 
     def find(self, status: os.stat_result) -> Inode | None:
-        """The inode of the object that *status* is of, if the kernel knows it."""
+        """The inode of the object that *status* is of; None where the kernel does not know it."""
         inode = self._by_number.get(status.st_ino)
         if inode is not None and inode.is_same(status):
             return inode
@@ -310,9 +330,9 @@ class InodeTable:
         return None
 
     def find_or_add(self, parent: Inode, name: bytes, status: os.stat_result) -> Inode:
-        """The inode for an object found as *name* in *parent*; made when it is new.
+        """The inode of an object found as *name* in *parent*, added to the table where it is new.
 
-        Does not count a lookup: that is owed only if the answer names it.
+        Does not raise its lookup count: that is done only if a reply names it.
         """
         inode = self.find(status)
         if inode is None:
@@ -336,17 +356,17 @@ class InodeTable:
         return inode
 
     def all(self) -> list[Inode]:
-        """All that the guest knows now."""
+        """All inodes in the table now, as a list of its own."""
         return list(self._by_number.values())
 
     def knows(self, inode: Inode) -> bool:
-        """Whether the guest has not forgotten *inode*."""
+        """Whether *inode* is in the table still."""
         return self._by_number.get(inode.number) is inode
 
     def tombstone(self, parent: Inode, name: bytes, kind: int) -> Inode:
-        """An inode for something that was *name* in *parent* and is no more.
+        """Add an inode for what was *name* in *parent* and is gone, to be deleted in an event.
 
-        The guest never asked for it while it was there; now it is told that it goes.
+        The guest never looked it up while it was there; now it hears that it goes.
         """
         self._next_invented += 1
         inode = Inode(self._next_invented, -1, 0, kind, parent, name)
@@ -361,7 +381,7 @@ class InodeTable:
             parent.pins += 1
 
     def new_local_only(self, kind: int) -> Inode:
-        """An inode for what the guest has just made, and the host has not got yet."""
+        """Add an inode of this *kind* (S_IFMT) that the guest has made and the host has not."""
         self._next_invented += 1
         inode = Inode(self._next_invented, -1, 0, kind, None, b"")
         self._put(inode)
@@ -372,10 +392,7 @@ class InodeTable:
     def created_on_host(
         self, inode: Inode, parent: Inode, name: bytes, status: os.stat_result
     ) -> None:
-        """The host has got what *inode* stands for, as *name* in *parent*.
-
-        Its number stays what it is for as long as the kernel knows it.
-        """
+        """The host has created *inode* as *name* in *parent*; its FUSE number stays."""
         before = self.find(status)
         if before is not None and before is not inode:
             # The host has removed that, and given its number to this one.
@@ -386,7 +403,10 @@ class InodeTable:
             parent.sent_dentries[name] = inode
 
     def identify(self, inode: Inode, device: int, host_number: int) -> None:
-        """The host's object with these numbers is *inode*, and was another before, perhaps."""
+        """From now on *inode* is the host's object with this device and inode number.
+
+        It was another before, perhaps; and so was another inode that one.
+        """
         before = self._by_identity.get((device, host_number))
         if before is not None:
             self.detach_host_number(before)
@@ -407,9 +427,10 @@ class InodeTable:
         return self._next_invented
 
     def forget(self, number: int, nlookup: int) -> Inode | None:
-        """The kernel forgets *lookups* answers. Returns the inode if that took it out.
+        """FORGET: lower nlookup of *number*. Returns the inode if that evicted it, else None.
 
-        What is needed for another reason stays until let_go() or take_unneeded().
+        What is needed for another reason stays until evict() or pop_unneeded(). Raises KeyError for
+        an unknown number, AssertionError for more than was counted.
         """
         inode = self._by_number[number]
         assert inode.nlookup >= nlookup, (number, inode.nlookup, nlookup)
@@ -429,14 +450,14 @@ class InodeTable:
         )
 
     def evict(self, inode: Inode) -> bool:
-        """A reason to keep *inode* has gone. Returns whether it was the last."""
+        """Take *inode* out of the table if nothing needs it. Returns whether it was taken out."""
         if inode.table is not self or self.is_needed(inode):
             return False
         self.remove(inode)
         return True
 
     def pop_unneeded(self) -> Inode | None:
-        """Take out one that was kept for the sake of others only, which are gone; None: no more."""
+        """Evict one inode that was kept only for others, which are gone; None: there is no more."""
         while self.unneeded:
             inode = self.unneeded.pop()
             if self.evict(inode):
@@ -444,7 +465,7 @@ class InodeTable:
         return None
 
     def remove(self, inode: Inode) -> None:
-        """Take out an inode that nobody needs."""
+        """Take out *inode*, which nobody needs, and with it what it pins."""
         del self._by_number[inode.number]
         if self._tracks_dentries:
             inode.drop_sent_dentries()
@@ -455,7 +476,7 @@ class InodeTable:
             parent.unpin()
 
     def check(self) -> list[str]:
-        """Where the invariant at the head of this module does not hold, in words. For tests."""
+        """Where the invariant at the head of this module is broken, in words. For tests."""
         wrong: list[str] = []
         pins: collections.Counter[Inode] = collections.Counter()
         for number, inode in self._by_number.items():
@@ -489,7 +510,7 @@ class InodeTable:
         return wrong
 
     def detach_host_number(self, inode: Inode) -> None:
-        """*inode* lost its last name: the host may give its number to another object.
+        """Forget which host object *inode* is: it lost its last name, or another has its number.
 
         From now on a new object with the same host number is another inode.
         """
@@ -498,7 +519,7 @@ class InodeTable:
         inode.device = -1
 
     def compact(self) -> None:
-        """Give memory back after many inodes were forgotten: a dict never shrinks by itself."""
+        """Give memory back after many inodes were evicted: a dict never shrinks by itself."""
         if len(self._by_number) * 4 > self._peak:
             return
         self._peak = len(self._by_number)

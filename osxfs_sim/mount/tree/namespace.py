@@ -2,7 +2,7 @@
 
 Whoever gives and takes names for the guest does it here: the requests at once, the host writer
 of write-back later, a recovery before there is a share at all. So it knows neither requests nor
-the kernel's library: inode table, descriptors, spellings and own changes are what it keeps true.
+libfuse: inode table, descriptors, spellings and own changes are what it keeps true.
 """
 
 import contextlib
@@ -22,22 +22,25 @@ _RENAME_EXCHANGE = 2  # linux/fs.h
 
 
 class DirectoryWatcher(Protocol):
-    """Whoever watches the host's directories (watch/), as far as the guest's own changes go."""
+    """What watches the host's directories (watch/), as far as the guest's own changes go."""
 
     needs_own_changes: bool
-    """Whether it has to be told of them; else it tells them from the host's by itself."""
+    """Whether record_own_change() must be called at all; else it knows its own changes."""
 
     def watch(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
         """Watch *directory*, which is *name* in *dir_fd*; False where that is not possible."""
 
     def unwatch(self, directory: Inode) -> None:
-        """*directory* need not be watched any more."""
+        """Watch *directory* no more."""
 
     def record_own_change(self, directory: Inode, name: bytes, dir_fd: int) -> None:
-        """The guest itself has just changed *name* in *directory*, open as *dir_fd*."""
+        """The guest itself has just changed *name* in *directory*: that is no host event.
+
+        *dir_fd* is the directory's.
+        """
 
     def record_own_change_fd(self, fd: int) -> None:
-        """The guest itself has just changed the object behind *fd*."""
+        """The guest itself has just changed the object behind *fd*: that is no host event."""
 
 
 class Namespace:
@@ -55,8 +58,8 @@ class Namespace:
         before_move: Callable[[Inode, Inode], None] | None = None,
         on_name_added: Callable[[Inode, bytes], None] | None = None,
     ) -> None:
-        """*before_moved* is told of an inode, and of the directory that it is about to be in;
-        *when_named* of a directory, and of what was asked for when a name was made in it.
+        """*before_move* is called with an inode and the directory that it is about to be in,
+        *on_name_added* with a directory and what was requested when a name was made in it.
         """
         self._inodes = inodes
         self._backing = backing
@@ -69,26 +72,26 @@ class Namespace:
         self._on_name_added = on_name_added or _nothing
 
     def record_change(self, inode: Inode, fd: int) -> None:
-        """The guest has changed the object behind *fd*: it is no host event."""
+        """The guest has changed the object behind *fd*: that is no host event."""
         inode.changed_ns = time.time_ns()
         if self._needs_own_changes:
             assert self._watcher is not None
             self._watcher.record_own_change_fd(fd)
 
     def name_added(self, parent: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """The guest has made *name*, by asking for *asked*."""
+        """The guest has made *name* in *parent*, by asking for *requested*."""
         self._on_name_added(parent, requested)
         self._spellings.added(parent, dir_fd, name, requested)
         self._note_present(parent, name)
         self._record_own_change(parent, name, dir_fd)
 
     def name_removed(self, parent: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """The guest has taken *name* away."""
+        """The guest has removed *name* from *parent*, by asking for *requested*."""
         self._spellings.removed(parent, dir_fd, name, requested)
         self._record_own_change(parent, name, dir_fd)
 
     def name_moved_in(self, parent: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """The guest has given *name* to something that had another."""
+        """A rename of the guest's has put *name* into *parent*, where it asked for *requested*."""
         self._on_name_added(parent, requested)
         self._spellings.renamed(parent, dir_fd, name, requested)
         self._note_present(parent, name)
@@ -105,10 +108,10 @@ class Namespace:
 
     @contextlib.contextmanager
     def removing_name(self, parent: Inode, parent_fd: int, name: bytes) -> Iterator[None]:
-        """Around a call that takes *name* away: the object may live on without it.
+        """Around a call that removes *name*: if it was the last, keep the object as an orphan.
 
-        The guest may hold it open, or be inside it. If this was its last name,
-        a descriptor is the only way to reach it from now on.
+        The guest may have it open, or be inside it. If this was its last name, a descriptor is the
+        only way to reach it from now on. Raises OSError where *name* cannot be opened.
         """
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
         try:
@@ -188,7 +191,7 @@ class Namespace:
             inode.moved(*to, *was)
 
     def forget(self, inode: Inode) -> None:
-        """The guest refers to *inode* no more."""
+        """The kernel has forgotten *inode*: free its descriptor, watch, index and names."""
         if inode.watched and self._watcher is not None:
             self._watcher.unwatch(inode)  # while it can be reached
         self._backing.forget(inode)
@@ -198,4 +201,4 @@ class Namespace:
 
 
 def _nothing(*_: object) -> None:
-    """Nobody is to be told."""
+    """Nobody is to be called."""

@@ -35,9 +35,9 @@ class Overlaps:
         self._strongest = max(self._parts.values(), default=mode)
 
     def mode_of(self, inode: Inode) -> Mode:
-        """What *inode* has to obey: a file of several names the strongest by any of them.
+        """The consistency mode that *inode* obeys: of all its names the strongest.
 
-        What has lost its names may have lost them in any part: the strongest.
+        What has lost its names may have lost them in any part: the strongest there is.
         """
         mode = self._mode
         ways, seen = [inode], set[Inode]()
@@ -55,11 +55,11 @@ class Overlaps:
         return mode
 
     def is_stronger(self, inode: Inode) -> bool:
-        """Whether *inode* obeys more than the share as a whole."""
+        """Whether *inode* obeys a stronger mode than the share as a whole."""
         return self.mode_of(inode) > self._mode
 
     def mode_at(self, place: Inode, status: os.stat_result) -> Mode:
-        """Of the object with this *status*, found in the directory *place* (or itself *place*)."""
+        """The mode of the object of this *status*, in the directory *place*, or *place* itself."""
         mode = max(self.mode_of(place), self._parts.get((status.st_dev, status.st_ino), self._mode))
         if mode < self._strongest and status.st_nlink > 1:
             known = self._inodes.find(status)
@@ -70,7 +70,7 @@ class Overlaps:
     def policy_at(
         self, place: Inode, policy: CachePolicy, status: os.stat_result | None = None
     ) -> CachePolicy:
-        """What decides there instead of *policy*, which is the share's own."""
+        """The cache policy at *place* (of *status*): the share's *policy*, or a stronger one."""
         mode = self.mode_of(place) if status is None else self.mode_at(place, status)
         return _CONSISTENT if mode is Mode.CONSISTENT else policy
 

@@ -74,7 +74,7 @@ class OwnerStore:
         """The first thing that went wrong, for the status; empty: nothing did."""
 
     def check(self) -> None:
-        """See whether an owner could be kept, before one is to be; *trouble* says so if not."""
+        """Set *trouble* where an owner could not be kept, before one is to be."""
         directory = self._directory
         while not os.path.lexists(directory) and directory != directory.parent:
             directory = directory.parent
@@ -83,10 +83,10 @@ class OwnerStore:
             self._say(f"{self._directory} cannot be made or written: {_REMEDY}")
 
     def read(self, dir_fd: int, name: bytes, status: os.stat_result) -> bytes | None:
-        """The value kept for *name* in a directory (empty: for the object behind *dir_fd*).
+        """The owner value kept for *name* in *dir_fd* (empty: the object behind it); None: none.
 
-        Raises OSError: FileNotFoundError where it has just gone, or EIO or
-        EACCES where the database cannot be read.
+        Raises OSError: FileNotFoundError where it has just gone, or EIO or EACCES where the
+        database cannot be read.
         """
         if not self._exists():
             return None
@@ -100,10 +100,10 @@ class OwnerStore:
     def change(
         self, fd: int, status: os.stat_result, changed: Callable[[bytes | None], bytes]
     ) -> None:
-        """Keep what *changed* makes of the value kept for the object behind *fd*.
+        """Replace the value of the object behind *fd* by what *changed* makes of it.
 
-        No other server changes it meanwhile. Raises OSError: ENOSPC, EROFS,
-        EACCES, EIO; EOPNOTSUPP where its file system offers nothing to know it by.
+        No other server changes it meanwhile. Raises OSError: ENOSPC, EROFS, EACCES, EIO; EOPNOTSUPP
+        where its file system offers nothing to know it by.
         """
         key = _key(fd, b"", status)
         if key is None:
@@ -128,7 +128,7 @@ class OwnerStore:
                     database.execute(_PRUNE, (self._most_records,))
 
     def forget(self, fd: int, status: os.stat_result) -> None:
-        """The object behind *fd* is gone for good."""
+        """Delete the value kept for the object behind *fd*, which is gone for good. Never fails."""
         if not self._exists():
             return
         # Where it fails, the record will never be asked for again.
@@ -140,10 +140,10 @@ class OwnerStore:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """No other server with this state directory is in such a block meanwhile.
+        """Within the block no other server with this state directory is in such a block.
 
-        For what takes several calls on the host. Where the directory cannot be
-        written there is nothing to wait for one another by: then without.
+        For what takes several calls on the host. Where the directory cannot be written there is
+        nothing to wait for one another by: then without.
         """
         if self._locks == 0:
             with contextlib.suppress(OSError):
@@ -161,6 +161,7 @@ class OwnerStore:
                 fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
     def close(self) -> None:
+        """Close database and lock."""
         self._close_database()
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
@@ -238,7 +239,7 @@ class OwnerStore:
 
     @contextlib.contextmanager
     def _as_errno(self) -> Iterator[None]:
-        """What went wrong, as what a guest can be told; the log has it once."""
+        """Turn what goes wrong into an errno for the guest; the log has it once."""
         try:
             yield
         except sqlite3.Error as error:

@@ -1,10 +1,10 @@
-"""Whom the guest is told that an object belongs to, and where a change of that is kept.
+"""Who owns an object, as the guest sees it, and where a change of that is kept.
 
-The rules are the model's (model/ownership.py); this carries them out on the
+The rules are the model's (model/ownership.py); this applies them on the
 host. One object of one of the two classes serves a share: OsxfsOwners or
 HostOwners. Both answer the same questions:
 
-    ids          which user and group a caller is told
+    ids          which user and group a caller is shown
     change       what chown(2) does
     make         how an object is made for a caller
     gone         an object's last name was taken away
@@ -50,53 +50,60 @@ class Caller(Protocol):
     """The process in the guest that a request comes from, as pyfuse3's RequestContext tells it."""
 
     @property
-    def uid(self) -> int: ...
+    def uid(self) -> int:
+        """The caller's user (fsuid of the requesting thread)."""
 
     @property
-    def gid(self) -> int: ...
+    def gid(self) -> int:
+        """The caller's group (fsgid)."""
 
 
 class KnownCaller(NamedTuple):
-    """A caller to remember for longer than its request."""
+    """A caller's ids, to remember for longer than its request."""
 
     uid: int
+    """The user."""
     gid: int
+    """The group."""
 
 
 class Owners(Protocol):
-    """What a share asks of its ownership policy."""
+    """Who owns what in a share, by its ownership policy: the Strategy that requests ask."""
 
     def ids(
         self, dir_fd: int, name: bytes, status: os.stat_result, caller: Caller
     ) -> tuple[int, int]:
-        """The user and the group that *caller* is told for *name* in a directory.
+        """The uid and gid that *caller* is shown for *name* in *dir_fd*. May raise OSError.
 
-        An empty *name* is the object behind *dir_fd* itself; *status* is what
-        the host says of it.
+        An empty *name* is the object behind *dir_fd* itself; *status* is what the host says of it.
         """
 
     def change(self, fd: int, status: os.stat_result, uid: int | None, gid: int | None) -> None:
         """chown(2) of the object behind *fd*; None leaves an id as it is. Raises OSError."""
 
     def make(self, caller: Caller, call: Callable[..., Any], *args: Any, **keys: Any) -> Any:
-        """*call*, which makes an object, such that it belongs to whom it should."""
+        """Run *call*, which creates an object, so that it belongs to whom it should; its result."""
 
     def gone(self, fd: int, status: os.stat_result) -> None:
-        """The object behind *fd* has lost its last name."""
+        """The object behind *fd* has lost its last name: forget what is kept of it."""
 
     def may_carry(self, mode: int, caller: Caller) -> int:
-        """*mode* as *caller* may set it on a file."""
+        """*mode* without the bits that *caller* may not set on a file: set-id bits, perhaps."""
 
     def hides(self, attribute: bytes) -> bool:
-        """Whether no guest may see or set this extended attribute."""
+        """Whether the extended *attribute* is ours, which no guest may see or set."""
 
     def check(self) -> None:
-        """Once the server is who it is to be: whether owners could be kept; the report says so."""
+        """Find out whether owners could be kept, once the server is who it is to be.
+
+        report() says so.
+        """
 
     def report(self) -> OwnershipStatus:
-        """For the status."""
+        """The policy and what went wrong, as a part of the share's status."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free what it holds."""
 
 
 class HostOwners:
@@ -110,12 +117,15 @@ class HostOwners:
     def ids(
         self, dir_fd: int, name: bytes, status: os.stat_result, caller: Caller
     ) -> tuple[int, int]:
+        """The host's own ids, as *status* has them."""
         return status.st_uid, status.st_gid
 
     def change(self, fd: int, status: os.stat_result, uid: int | None, gid: int | None) -> None:
+        """chown(2) on the host; None leaves an id as it is. Raises OSError."""
         syscalls.set_owner(fd, -1 if uid is None else uid, -1 if gid is None else gid)
 
     def make(self, caller: Caller, call: Callable[..., Any], *args: Any, **keys: Any) -> Any:
+        """Run *call* with the ids of *caller* (setfsuid(2)), where the server is root."""
         if self._server.uid != 0 or self._server == (caller.uid, caller.gid):
             return call(*args, **keys)
         # Not made as root and then given away: it would belong to the wrong
@@ -127,26 +137,32 @@ class HostOwners:
             syscalls.act_as(*self._server)
 
     def gone(self, fd: int, status: os.stat_result) -> None:
+        """Nothing is kept: nothing to forget."""
         return
 
     def may_carry(self, mode: int, caller: Caller) -> int:
+        """*mode* as it is: the guest's kernel has decided."""
         return mode  # the guest's kernel has decided
 
     def hides(self, attribute: bytes) -> bool:
+        """False: there are no attributes of ours."""
         return False
 
     def check(self) -> None:
+        """Nothing to find out."""
         return
 
     def report(self) -> OwnershipStatus:
+        """The policy, and nothing that could go wrong."""
         return OwnershipStatus(policy=Ownership.HOST.value)
 
     def close(self) -> None:
+        """Nothing is held."""
         return
 
 
 class OsxfsOwners:
-    """Whoever asks owns, until somebody changes it."""
+    """The osxfs rule: whoever asks owns, until somebody changes it (docs/semantics.md, OWN)."""
 
     def __init__(self, state_directory: Path, server_uid: int) -> None:
         self._uid = server_uid
@@ -164,6 +180,7 @@ class OsxfsOwners:
     def ids(
         self, dir_fd: int, name: bytes, status: os.stat_result, caller: Caller
     ) -> tuple[int, int]:
+        """The ids set on the object, and the caller's own where none were. Raises OSError."""
         return self._read(dir_fd, name, status).reported_to(caller.uid, caller.gid)
 
     def _read(self, dir_fd: int, name: bytes, status: os.stat_result) -> Owner:
@@ -283,6 +300,7 @@ class OsxfsOwners:
                 at.set_mode(fd, mode)
 
     def change(self, fd: int, status: os.stat_result, uid: int | None, gid: int | None) -> None:
+        """Keep the new ids in attribute or store; the host's owner stays. Raises OSError."""
         # As chown(2) on Linux: the ctime moves, also where the ids stay the same, and
         # set-id bits end. First, because an overlay may move the object to do it.
         syscalls.set_owner(fd, -1, -1)
@@ -318,9 +336,11 @@ class OsxfsOwners:
         self._forced.pop((status.st_dev, status.st_ino), None)
 
     def make(self, caller: Caller, call: Callable[..., Any], *args: Any, **keys: Any) -> Any:
+        """Run *call* as the server: nobody owns the new object yet."""
         return call(*args, **keys)
 
     def gone(self, fd: int, status: os.stat_result) -> None:
+        """Delete its record in the store, where it could not carry the attribute."""
         if not self._carries(status):
             self._store.forget(fd, status)
 
@@ -335,12 +355,15 @@ class OsxfsOwners:
         return mode & ~(modes.S_ISUID | modes.S_ISGID)
 
     def hides(self, attribute: bytes) -> bool:
+        """Whether *attribute* is the one that carries owners."""
         return attribute == OWNER_ATTRIBUTE
 
     def check(self) -> None:
+        """Find out whether the store could be written."""
         self._store.check()
 
     def report(self) -> OwnershipStatus:
+        """The policy, malformed attributes, and what is wrong with the store."""
         return OwnershipStatus(
             policy=Ownership.OSXFS.value,
             malformed=len(self._malformed),
@@ -349,11 +372,12 @@ class OsxfsOwners:
         )
 
     def close(self) -> None:
+        """Close the store."""
         self._store.close()
 
 
 def open_owners(ownership: Ownership, state_directory: Path, server: KnownCaller) -> Owners:
-    """Those of a share whose server is *server*, and keeps what it has to in *state_directory*."""
+    """The owners of a share whose server is *server*; *state_directory* keeps what has to be."""
     if ownership is Ownership.HOST:
         return HostOwners(server)
     return OsxfsOwners(state_directory, server.uid)

@@ -25,7 +25,7 @@ class OverlayName:
 class Overlay:
     """The guest's changes of one object: what it is shown with, as long as any is pending.
 
-    Made by overlay_of(), and ended by drop_overlay(). Each field says which modules of
+    Made by overlay_of(), and dropped by drop_overlay(). Each field says which modules of
     write-back may write it; everybody may read. What is None is as the host has it.
     """
 
@@ -76,7 +76,7 @@ class Overlay:
     _place: tuple[Inode, bytes] | None = None
     _guest_place: tuple[Inode, bytes] | None = None
 
-    # Directories by which something held is to be found stay in the table of inodes.
+    # Directories by which something pending is reached stay in the inode table.
 
     @property
     def place(self) -> tuple[Inode, bytes] | None:
@@ -105,15 +105,15 @@ class Overlay:
         _pin_instead(before, place)
 
     def places(self) -> list[tuple[Inode, bytes]]:
-        """The places that it keeps in the table."""
+        """The (directory, name) pairs that it keeps in the inode table."""
         return [place for place in (self._place, self._guest_place) if place is not None]
 
     def name(self, name: bytes) -> OverlayName | None:
-        """What is held of *name* in this directory."""
+        """What is pending of *name* in this directory; None: it is as the host has it."""
         return self.names.get(name) if self.names is not None else None
 
     def named(self, name: bytes, inode: Inode | None) -> None:
-        """*name* in this directory stands for *inode* now, by one more change."""
+        """*name* in this directory stands for *inode* by one more change; None: for nothing."""
         if self.names is None:
             self.names = {}
         entry = self.names.get(name)
@@ -123,12 +123,12 @@ class Overlay:
         entry.changes += 1
 
     def named_before(self, name: bytes) -> None:
-        """One more change of *name* is held, but not the latest: it stands for what it did."""
+        """One more change of *name* is pending, but not the latest: it stands for what it did."""
         assert self.names is not None
         self.names[name].changes += 1
 
     def mark_name_clean(self, name: bytes) -> None:
-        """A change of *name* is held no more."""
+        """One change of *name* is pending no more; with the last, its entry goes."""
         assert self.names is not None
         entry = self.names[name]
         entry.changes -= 1
@@ -137,7 +137,7 @@ class Overlay:
 
 
 def overlay_of(inode: Inode) -> Overlay:
-    """What is held of *inode*; from now on something is."""
+    """The overlay of *inode*, made where there is none: from now on something is pending of it."""
     if inode.overlay is None:
         inode.overlay = Overlay()
         if inode.parent is not None:
@@ -146,7 +146,7 @@ def overlay_of(inode: Inode) -> Overlay:
 
 
 def drop_overlay(inode: Inode) -> None:
-    """Nothing is held of *inode* any more. Whether it is needed still, its table can tell."""
+    """Nothing is pending of *inode* any more. Whether it is needed still, its table can tell."""
     overlay = inode.overlay
     if overlay is not None:
         overlay.place = overlay.guest_place = None

@@ -1,4 +1,4 @@
-"""Set-user-ID and set-group-ID bits, and what ends them (inode(7), chown(2), write(2)).
+"""Set-user-ID and set-group-ID bits, and what clears them (inode(7), chown(2), write(2)).
 
 When somebody who is not root changes a file, what runs with another's rights
 must not run any more. The guest's kernel leaves that to the server
@@ -18,10 +18,10 @@ _KEEP_SIZE = 0x01  # FALLOC_FL_KEEP_SIZE (linux/falloc.h)
 
 
 def without_set_id(mode: int) -> int:
-    """*mode* after a change that ends set-id bits: a write, a truncation, a chown.
+    """*mode* after a change that clears set-id bits: a write, a truncation, a chown.
 
-    The set-group-ID bit of a file that its group may not execute means
-    mandatory locking, and stays.
+    The set-group-ID bit of a file that its group may not execute means mandatory locking, and
+    stays.
     """
     mode &= ~modes.S_ISUID
     return mode & ~modes.S_ISGID if mode & modes.S_IXGRP else mode
@@ -37,7 +37,11 @@ def has_group_id_alone(mode: int) -> bool:
 
 
 def clear_set_id(fd: int, *, non_member: bool) -> None:
-    """Before somebody who is not root changes the content behind *fd*; *stranger*: to its group."""
+    """Clear set-id bits before a caller who is not root changes the file behind *fd*.
+
+    *non_member*: the caller is not in its group, so that set-group-ID goes in any case. Raises
+    OSError.
+    """
     mode = os.fstat(fd).st_mode
     if mode & (modes.S_ISUID | modes.S_ISGID) and modes.S_ISREG(mode):
         kept = without_set_id(mode)
@@ -48,17 +52,17 @@ def clear_set_id(fd: int, *, non_member: bool) -> None:
 
 
 def clear_set_gid(fd: int) -> None:
-    """Before a stranger to its group changes what is behind *fd* otherwise."""
+    """Clear set-group-ID before a caller outside its group changes what is behind *fd*."""
     at.set_mode(fd, modes.S_IMODE(os.fstat(fd).st_mode) & ~modes.S_ISGID)
 
 
 def set_mode(fd: int, before: int, mode: int, is_written: Callable[[], bool]) -> None:
-    """Give what is behind *fd*, which had the mode *before*, the permissions *mode*.
+    """chmod what is behind *fd*, from *before* to *mode*. Raises OSError: EPERM.
 
     The guest's kernel asks for that before somebody writes to a set-id file. Who may write may
-    end its bits, by writing; but only its owner may set its mode, which we need not be. Then the
-    host's kernel ends them for us, here or, where *is_written* says that the guest has it open
-    to write, with the write to come. Raises OSError.
+    clear its bits, by writing; but only its owner may set its mode, which we need not be. Then the
+    host's kernel clears them for us, here or, where *is_written* says that the guest has it open to
+    write, with the write to come.
     """
     try:
         at.set_mode(fd, mode)
@@ -72,7 +76,7 @@ def set_mode(fd: int, before: int, mode: int, is_written: Callable[[], bool]) ->
 
 
 def only_clears_set_id(before: int, mode: int) -> bool:
-    """Whether to set *mode* does to a file what a write does to it, and nothing else."""
+    """Whether to set *mode* does to a file of mode *before* what a write does, and no more."""
     if not modes.S_ISREG(before) or not before & (modes.S_ISUID | modes.S_ISGID):
         return False
     kept = modes.S_IMODE(without_set_id(before))
@@ -80,7 +84,7 @@ def only_clears_set_id(before: int, mode: int) -> bool:
 
 
 def _clear_by_writing(fd: int, mode: int) -> bool:
-    """Have the host's kernel end what a write ends, without one. Whether *mode* is left."""
+    """Have the host's kernel clear what a write clears, without one. Whether *mode* is left."""
     with contextlib.suppress(OSError):
         writing = at.reopened(fd, os.O_WRONLY | os.O_NONBLOCK)
         try:

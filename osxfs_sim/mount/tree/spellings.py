@@ -11,10 +11,10 @@ what it is (ExactNames), and costs nothing here. Where names fold together
 - A new name never stands beside one that folds together with it.
 
 The guest's kernel knows nothing of all this: it caches each spelling on its
-own. So only the host's own spelling is ever believed, and when a change is made
-under another spelling, or a name is made that was believed missing under
-another, every name the kernel holds is ended at once (see increment_epoch), before
-the change is answered.
+own. So only the host's own spelling is ever cached, and when a change is made
+under another spelling, or a name is made of which another spelling has a negative
+entry, every dentry is invalidated at once (see increment_epoch), before the change
+is answered.
 """
 
 import errno
@@ -52,7 +52,7 @@ _RENAME_NOREPLACE = 1
 class CaseOnlyRenameError(FileNotFoundError):
     """The name exists in another spelling, and a rename is about to give it this one.
 
-    The guest's kernel has to take it for missing, and not to believe it.
+    The guest's kernel has to take it for missing, and not to cache that.
     """
 
     def __init__(self) -> None:
@@ -60,148 +60,172 @@ class CaseOnlyRenameError(FileNotFoundError):
 
 
 class Spellings(Protocol):
-    """What the handlers ask about names. Raises what the host's calls raise."""
+    """How a name that the guest requests is found on the host: exact or case-insensitive.
+
+    Raises what the host's calls raise.
+    """
 
     def look_up(
         self, directory: Inode, dir_fd: int, requested: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
-        """As find, for LOOKUP: CaseOnlyRenameError where a rename shall respell the name."""
+        """As find, for LOOKUP: CaseOnlyRenameError where a case-only rename is under way."""
 
     def find(self, directory: Inode, dir_fd: int, requested: bytes) -> tuple[bytes, os.stat_result]:
-        """What the host calls *asked*, and what it is. Raises FileNotFoundError."""
+        """The host's name for *requested*, and its status. Raises FileNotFoundError."""
 
     def existing(self, directory: Inode, dir_fd: int, requested: bytes) -> bytes:
-        """What the host calls *asked*, before it is taken away; *asked* where it does not exist."""
+        """The host's name for *requested* before its removal; *requested* where there is none."""
 
     def new(
         self, directory: Inode, dir_fd: int, requested: bytes, *, may_exist: bool = False
     ) -> bytes:
-        """How *asked* is to be stored; if it *may_exist*, what the host calls it already.
+        """How *requested* is to be stored; if it *may_exist*, the host's name where it exists.
 
-        Raises FileExistsError where it exists under another spelling, and
-        OSError (EILSEQ) for what the emulated file system refuses.
+        Raises FileExistsError where it exists under another spelling, and OSError (EILSEQ) for what
+        the emulated file system refuses.
         """
 
     def is_same(self, one: bytes, other: bytes) -> bool:
-        """Whether both would be the same entry of a directory."""
+        """Whether both names would be the same entry of a directory."""
 
     def target(
         self, directory: Inode, dir_fd: int, requested: bytes
     ) -> tuple[bytes, os.stat_result | None]:
-        """Where a rename to *asked* leads: what the host calls it, and what is there already."""
+        """Where a rename to *requested* leads: the host's name, and its status or None."""
 
     def key(self, name: bytes) -> bytes:
-        """What all spellings of *name* have in common."""
+        """The folded form that all spellings of *name* have in common."""
 
     def negative_spelling(self, directory: Inode, name: bytes) -> bytes | None:
-        """The host has made *name*: another spelling that the guest may believe missing.
+        """The host has made *name*: the spelling the kernel may hold a negative entry of, or None.
 
         It may be *name* itself, where the guest found it by another since.
         """
 
     def stored_name(self, requested: bytes) -> bytes:
-        """How *asked* is stored when it is new."""
+        """How *requested* is stored when it is new. Raises OSError: EILSEQ."""
 
     def display_name(self, dir_fd: int, name: bytes) -> bytes:
-        """How the host's *name* is listed."""
+        """How the host's *name* is listed to the guest."""
 
     def respell(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> bytes:
-        """*name* was replaced by a rename to *asked*: give it that spelling, and return it."""
+        """Rename *name*, just replaced by a rename to *requested*, to that spelling; the result."""
 
     def entry_timeouts(
         self, name: bytes, requested: bytes, timeouts: CacheTimeouts
     ) -> CacheTimeouts:
-        """How long the guest may believe that *asked* is the host's *name*."""
+        """*timeouts*, but 0 for the entry where *requested* may not be cached as *name*."""
 
     def negative_timeout_ns(self, directory: Inode, requested: bytes, cache_timeout_ns: int) -> int:
-        """How long the guest may believe that there is no *asked*."""
+        """How long the kernel may cache that there is no *requested*; 0: not at all."""
 
     def added(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """*name* was made, where the guest asked for *asked*."""
+        """*name* was created, where the guest asked for *requested*."""
 
     def renamed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """Something became *name*, where the guest asked for *asked*."""
+        """A rename has made something *name*, where the guest asked for *requested*."""
 
     def removed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """*name* was taken away, where the guest asked for *asked*."""
+        """*name* was removed, where the guest asked for *requested*."""
 
     def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
-        """*names* were read from a directory: look for those that fold together."""
+        """*names* were read from *directory*: report those that fold together."""
 
-    def forget(self, directory: Inode) -> None: ...
+    def forget(self, directory: Inode) -> None:
+        """Drop the index of *directory*."""
 
-    def report(self) -> NamesStatus: ...
+    def report(self) -> NamesStatus:
+        """The rules and what was found, as a part of the share's status."""
 
 
 class ExactNames:
-    """Names are bytes, as on most Linux file systems."""
+    """Case-sensitive names, as on most Linux file systems: bytes that are what they are."""
 
     def look_up(
         self, directory: Inode, dir_fd: int, requested: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
+        """*requested* and its status. Raises OSError: ENOENT."""
         return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
 
     def find(self, directory: Inode, dir_fd: int, requested: bytes) -> tuple[bytes, os.stat_result]:
+        """*requested* and its status. Raises OSError: ENOENT."""
         return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
 
     def existing(self, directory: Inode, dir_fd: int, requested: bytes) -> bytes:
+        """*requested*."""
         return requested
 
     def new(
         self, directory: Inode, dir_fd: int, requested: bytes, *, may_exist: bool = False
     ) -> bytes:
+        """*requested*."""
         return requested
 
     def is_same(self, one: bytes, other: bytes) -> bool:
+        """Whether the bytes are equal."""
         return one == other
 
     def target(
         self, directory: Inode, dir_fd: int, requested: bytes
     ) -> tuple[bytes, os.stat_result | None]:
+        """*requested*, and its status or None. Raises OSError for what else is wrong."""
         try:
             return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
         except FileNotFoundError:
             return requested, None
 
     def key(self, name: bytes) -> bytes:
+        """*name*."""
         return name
 
     def negative_spelling(self, directory: Inode, name: bytes) -> bytes | None:
+        """None: there are no other spellings."""
         return None
 
     def stored_name(self, requested: bytes) -> bytes:
+        """*requested*."""
         return requested
 
     def display_name(self, dir_fd: int, name: bytes) -> bytes:
+        """*name*."""
         return name
 
     def respell(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> bytes:
+        """*name*: it has the spelling already."""
         return name
 
     def entry_timeouts(
         self, name: bytes, requested: bytes, timeouts: CacheTimeouts
     ) -> CacheTimeouts:
+        """*timeouts*: every name may be cached."""
         return timeouts
 
     def negative_timeout_ns(self, directory: Inode, requested: bytes, cache_timeout_ns: int) -> int:
+        """*cache_timeout_ns*: every missing name may be cached."""
         return cache_timeout_ns
 
     def added(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        """Nothing to keep."""
         return
 
     def renamed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        """Nothing to keep."""
         return
 
     def removed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        """Nothing to keep."""
         return
 
     def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
+        """No two names fold together."""
         return
 
     def forget(self, directory: Inode) -> None:
+        """Nothing is kept."""
         return
 
     def report(self) -> NamesStatus:
+        """The rules alone."""
         return NamesStatus(rules="case-sensitive")
 
 
@@ -249,10 +273,10 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
 class FoldedNames:
     """Several spellings name one object. The reactor's thread only.
 
-    *increment_epoch* ends every name that the guest's kernel believes, without
+    *increment_epoch* invalidates every dentry of the guest's kernel, without
     waiting for any lock of its own, and returns whether it could. Where it
-    cannot (Linux before 6.16), no name and no missing name is ever believed.
-    It is called only if a name was ever believed: it costs the kernel all it
+    cannot (Linux before 6.16), no entry, positive or negative, is ever cached.
+    It is called only if one was ever cached: it costs the kernel all it
     knows, and takes away what is mounted on directories of the share.
 
     *mountpoint* is where the share is mounted: by it, paths of processes are
@@ -269,30 +293,32 @@ class FoldedNames:
         self._ever_cached = False
         self._indices: OrderedDict[Inode, _Index] = OrderedDict()
         self._names_indexed = 0
-        # Per directory and key, the spelling that the kernel believes missing.
+        # Per directory and key, the spelling of which the kernel has a negative entry.
         self._missing: dict[tuple[int, bytes], bytes] = {}
         self._collisions = 0
         self._first_collision = ""
         self._reported: set[tuple[int, int]] = set()
 
     def check_kernel(self) -> None:
-        """Find out whether names can be ended; once requests are served."""
+        """Find out whether all dentries can be invalidated at once; once requests are served."""
         self._may_cache = self._increment_epoch()
 
     def look_up(
         self, directory: Inode, dir_fd: int, requested: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
+        """As find; CaseOnlyRenameError where the thread renames another spelling to this one."""
         name, status = self.find(directory, dir_fd, requested)
         respelling = name not in (requested, self._stored_name(requested)) and self._is_respelled(
             directory, requested, thread_id
         )
         if respelling:
             # rename("a", "A"): to the kernel both would be the same object, for
-            # which rename(2) does nothing. It has to believe that there is no "A".
+            # which rename(2) does nothing. It has to find that there is no "A".
             raise CaseOnlyRenameError
         return name, status
 
     def find(self, directory: Inode, dir_fd: int, requested: bytes) -> tuple[bytes, os.stat_result]:
+        """By its bytes, else by its key in an index of the directory. Raises FileNotFoundError."""
         try:
             return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
         except OSError as error:
@@ -313,6 +339,7 @@ class FoldedNames:
         return name, os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
 
     def existing(self, directory: Inode, dir_fd: int, requested: bytes) -> bytes:
+        """The host's name for *requested*, or *requested*; drops an index that is old."""
         self._prepare_change(directory, dir_fd)
         try:
             return self.find(directory, dir_fd, requested)[0]
@@ -322,6 +349,7 @@ class FoldedNames:
     def new(
         self, directory: Inode, dir_fd: int, requested: bytes, *, may_exist: bool = False
     ) -> bytes:
+        """The stored form of *requested*, which must not exist unless *may_exist*."""
         stored = self._rules.stored(requested)
         self._prepare_change(directory, dir_fd)
         try:
@@ -333,11 +361,13 @@ class FoldedNames:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
     def is_same(self, one: bytes, other: bytes) -> bool:
+        """Whether both names fold to one key."""
         return self._rules.key(one) == self._rules.key(other)
 
     def target(
         self, directory: Inode, dir_fd: int, requested: bytes
     ) -> tuple[bytes, os.stat_result | None]:
+        """The host's name for *requested* and its status, or its stored form and None."""
         self._prepare_change(directory, dir_fd)
         try:
             return self.find(directory, dir_fd, requested)
@@ -345,21 +375,26 @@ class FoldedNames:
             return self._rules.stored(requested), None
 
     def key(self, name: bytes) -> bytes:
+        """*name* folded: by case, by normalization, as the rules say."""
         return self._rules.key(name)
 
     def negative_spelling(self, directory: Inode, name: bytes) -> bytes | None:
+        """The spelling that the kernel caches as missing, forgotten by this call; or None."""
         return self._missing.pop((directory.number, self._rules.key(name)), None)
 
     def stored_name(self, requested: bytes) -> bytes:
+        """*requested* as the emulated file system stores it. Raises OSError: EILSEQ."""
         return self._rules.stored(requested)
 
     def display_name(self, dir_fd: int, name: bytes) -> bytes:
+        """The rules' display form of *name*, unless the host has an entry of that name, too."""
         shown = self._rules.shown(name)
         if shown != name and _exists(dir_fd, shown):
             return name  # the host holds both: no two entries of a listing are the same
         return shown
 
     def respell(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> bytes:
+        """Rename *name* to the spelling of *requested*, if that is free; its name then."""
         stored = self._stored_name(requested)
         if stored == name:
             return name
@@ -370,7 +405,7 @@ class FoldedNames:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 return name
-            if _exists(dir_fd, stored):  # a file system that cannot be told so
+            if _exists(dir_fd, stored):  # a file system without RENAME_NOREPLACE
                 return name
             os.rename(name, stored, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         self._index_without(directory, dir_fd, name)
@@ -380,12 +415,14 @@ class FoldedNames:
     def entry_timeouts(
         self, name: bytes, requested: bytes, timeouts: CacheTimeouts
     ) -> CacheTimeouts:
+        """*timeouts* where *requested* is the host's own spelling, else 0 for the entry."""
         if name == requested and self._may_cache:
             self._ever_cached |= timeouts.entry_timeout_ns > 0
             return timeouts
         return CacheTimeouts(0, timeouts.attr_timeout_ns)
 
     def negative_timeout_ns(self, directory: Inode, requested: bytes, cache_timeout_ns: int) -> int:
+        """*cache_timeout_ns* for the first spelling of a missing name, 0 for any other."""
         if cache_timeout_ns <= 0 or not self._may_cache:
             return 0
         self._ever_cached = True
@@ -398,6 +435,7 @@ class FoldedNames:
         return cache_timeout_ns
 
     def added(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        """Index *name*; invalidate all dentries if another spelling is cached as missing."""
         key = self._rules.key(name)
         index = self._indices.get(directory)
         if index is not None:
@@ -411,17 +449,20 @@ class FoldedNames:
             self._invalidate_all_names()
 
     def renamed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        """As added; invalidate all dentries where the kernel knows it by another spelling."""
         self.added(directory, dir_fd, name, requested)
         if name != requested:
-            # The kernel goes on to believe the object by its new name, as asked.
+            # The kernel goes on to cache the object by its new name, as requested.
             self._invalidate_all_names()
 
     def removed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        """Take *name* out of the index; invalidate all dentries where it was another spelling."""
         self._index_without(directory, dir_fd, name)
         if name != requested:
             self._invalidate_all_names()
 
     def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
+        """Count and log the directory, once, if any of *names* fold together."""
         identity = directory.device, directory.host_number
         if identity in self._reported or len(self._reported) >= _MOST_REPORTED:
             return
@@ -429,7 +470,7 @@ class FoldedNames:
         if groups:
             try:
                 path = os.readlink(b"/proc/self/fd/%d" % dir_fd)
-            except OSError:  # too deep to be told
+            except OSError:  # too deep for readlink(2)
                 path = b"..."
             self.collided(Collision(identity, path, groups[0]))
 
@@ -445,11 +486,13 @@ class FoldedNames:
         log.warning("names fold together in %s: %s", path, spellings)
 
     def forget(self, directory: Inode) -> None:
+        """Drop the index of *directory*."""
         index = self._indices.pop(directory, None)
         if index is not None:
             self._names_indexed -= index.count
 
     def report(self) -> NamesStatus:
+        """Rules, collisions, index size, and whether the kernel can invalidate all names."""
         return NamesStatus(
             rules=self._rules.label,
             directories_with_collisions=self._collisions,

@@ -29,17 +29,14 @@ _LONGEST_PATH_BYTES = 4096
 # The top byte of an address is the program's to use (aarch64) or a copy of bit 55.
 _ADDRESS = (1 << 56) - 1
 # A thread sends its request just before it goes to sleep: until then it is
-# "running", and its system call is not told.
+# "running", and its system call is not shown.
 _ATTEMPTS = 200
 _BETWEEN_ATTEMPTS_S = 0.000_1
 
 
 @dataclass(frozen=True, slots=True)
 class Renaming:
-    """A rename as its caller wrote it: two paths from the root, as components.
-
-    Neither is resolved: what is a link in them is a link.
-    """
+    """A rename(2) as its caller wrote it: two paths from the root, as components, not resolved."""
 
     old: tuple[bytes, ...]
     """The components of the old path."""
@@ -48,7 +45,7 @@ class Renaming:
 
 
 def rename_in_progress(thread_id: int) -> Renaming | None:
-    """The rename that a thread waits in; None if it is in none, or it cannot be told.
+    """The rename(2) that a thread waits in; None if it is in none, or that cannot be read.
 
     An exchange is none: it leaves names as they are.
     """
@@ -85,7 +82,7 @@ def _system_call(thread_id: int) -> list[int]:
 
 
 def groups_of(thread_id: int) -> frozenset[int]:
-    """The supplementary groups of a thread; none where they cannot be told."""
+    """The supplementary groups of a thread (/proc); empty where they cannot be read."""
     try:
         with open(f"/proc/{thread_id}/status", "rb") as file:
             lines = [line for line in file if line.startswith(b"Groups:")]

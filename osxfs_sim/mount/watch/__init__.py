@@ -1,4 +1,4 @@
-"""Changes of the host as they are read, ours told apart.
+"""Changes of the host as they are read, our own left out.
 
 open_watcher  chooses one of the two
 watcher   what a watcher says

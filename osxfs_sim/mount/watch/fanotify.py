@@ -1,8 +1,8 @@
 """Sees the host's changes by fanotify, which tells the process that made each.
 
 Root marks the file system of the export once, however many directories are
-followed: the kernel then reports the whole file system, and what is not
-followed is skipped here. Anybody else marks each followed directory
+watched: the kernel then reports the whole file system, and what is not
+watched is skipped here. Anybody else marks each watched directory
 (Linux 5.13); for them the kernel tells our own process from all others, and no
 more (fanotify(7), copy_event_to_user in fs/notify/fanotify/fanotify_user.c).
 
@@ -12,7 +12,7 @@ Own changes are exact: the kernel never merges events of different processes
 A directory is known by its file handle, which holds a generation besides the
 inode's number, so a deleted directory's never names another. Objects are not
 reported by handles of their own (FAN_REPORT_FID): they would say that a file
-changed through a name in a directory nobody follows, at the price of one more
+changed through a name in a directory that is not watched, at the price of one more
 system call for every file that is ever answered. FSEvents too tells only the
 path that a change was made through.
 
@@ -85,7 +85,7 @@ class FanotifyWatcher:
         """Mark what *root_fd* is on, or get ready to mark directories. Raises MountError."""
         self._pid = os.getpid()
         self.refused = 0
-        """Directories that could not be followed because no mark was left (max_user_marks)."""
+        """Directories that could not be watched because no mark was left (max_user_marks)."""
         self._device = root.device
         self._root = root
         self._by_handle: dict[bytes, Inode] = {}
@@ -136,9 +136,11 @@ class FanotifyWatcher:
             syscalls.fanotify_mark(self._fd, flags, mask | _MOVED_FROM | _MOVED_TO, dir_fd, name)
 
     def fileno(self) -> int:
+        """The fanotify group's descriptor."""
         return self._fd
 
     def watch(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
+        """Report changes in *directory*; marks it where no mark of the file system covers it."""
         if directory.device != self._device:
             return False
         try:
@@ -161,6 +163,7 @@ class FanotifyWatcher:
         return True
 
     def unwatch(self, directory: Inode) -> None:
+        """Skip its events from now on, and remove its mark where it can be reached."""
         handle = self._drop(directory)
         if handle is None or handle in self._by_handle or not self._marks_directories:
             return
@@ -177,6 +180,7 @@ class FanotifyWatcher:
         return handle
 
     def read(self, most: int) -> Sequence[HostChange | Lost]:
+        """About *most* changes by other processes; one Lost where the queue overflowed."""
         at_ns = now_ns()
         data, position = self._unread, self._position
         if position >= len(data):
@@ -188,7 +192,7 @@ class FanotifyWatcher:
                 return ()
             position = 0
         size = len(data)
-        own, followed = self._pid, self._by_handle
+        own, watched = self._pid, self._by_handle
         changes: list[HostChange | Lost] = []
         try:
             while position < size and len(changes) < most:
@@ -205,7 +209,7 @@ class FanotifyWatcher:
                     continue
                 kind, info_length, handle_length = _INFO.unpack_from(data, info)
                 name_at = info + _HANDLE_AT + _HANDLE_HEADER + handle_length
-                directory = followed.get(data[info + _HANDLE_AT : name_at])
+                directory = watched.get(data[info + _HANDLE_AT : name_at])
                 if mask & _RENAME:
                     self._add_rename(changes, data, info, position, mask, at_ns)
                 elif directory is not None and kind in (_DFID_NAME, _DFID):
@@ -276,12 +280,13 @@ class FanotifyWatcher:
         return directory.parent, directory.name
 
     def record_own_change(self, directory: Inode, name: bytes, dir_fd: int) -> None:
-        pass
+        """Nothing: the kernel tells our own process from others."""
 
     def record_own_change_fd(self, fd: int) -> None:
-        pass
+        """Nothing: the kernel tells our own process from others."""
 
     def close(self) -> None:
+        """Close the group, and with it all marks."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -21,7 +21,7 @@ systems with multigrain timestamps: a change after somebody has looked gets a
 time of its own (Documentation/filesystems/multigrain-ts.rst). Elsewhere times
 have ticks of up to 10 ms, and a host's change of equal size in the tick of ours
 would look like ours, however late its event is read. So there only removals are
-recognized, and the guest's other changes are reported as the host's: caches end
+recognized, and the guest's other changes are reported as the host's: caches are invalidated
 too often, never too late.
 """
 
@@ -53,7 +53,7 @@ _GONE = _DELETE | _MOVED_FROM
 _MADE = _CREATE | _MOVED_TO
 _WANTED = (
     (_MODIFY | _ATTRIB | _CLOSE_WRITE | _GONE | _MADE)
-    # A deleted file that is still open has no name that anybody could be told.
+    # A deleted file that is still open has no name to report.
     | int(flags.EXCL_UNLINK)
     | int(flags.ONLYDIR)
 )
@@ -107,7 +107,7 @@ class InotifyWatcher:
         self._root = root
         self._device = root.device
         self.refused = 0
-        """Directories that could not be followed because no watch was left."""
+        """Directories that could not be watched because no watch was left."""
         try:
             self._inotify = INotify(nonblocking=True)
         except OSError as error:
@@ -126,9 +126,11 @@ class InotifyWatcher:
         self._own_objects = collections.OrderedDict()
 
     def fileno(self) -> int:
+        """The inotify instance's descriptor."""
         return self._fd
 
     def watch(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
+        """Add a watch of *directory*; False: none is left, or *name* is something else."""
         if directory.device != self._device:
             return False
         try:
@@ -150,6 +152,7 @@ class InotifyWatcher:
         return True
 
     def unwatch(self, directory: Inode) -> None:
+        """Remove the watch of *directory*, if there is one."""
         watch = self._watches.pop(directory, None)
         if watch is None:
             return
@@ -162,6 +165,7 @@ class InotifyWatcher:
                 raise
 
     def read(self, most: int) -> Sequence[HostChange | Lost]:
+        """About *most* changes that are not our own; one Lost where the queue overflowed."""
         at_ns = now_ns()
         if not self._unread:
             self._fill(most)
@@ -212,7 +216,7 @@ class InotifyWatcher:
     def _add_rename(
         self, changes: list[HostChange | Lost], event: _Event, most: int, at_ns: int
     ) -> None:
-        """Both sides of a rename, joined if the kernel has told the second one already."""
+        """Both sides of a rename, joined if the second one has been read already."""
         watch, mask, cookie, name = event
         other = self._other_side(cookie)
         if other is None and not self._unread:
@@ -260,7 +264,7 @@ class InotifyWatcher:
         return HostChange(directory, name, _MEANINGS[mask], at_ns)
 
     def _is_own_name(self, directory: Inode, watch: int, mask: int, name: bytes) -> bool:
-        """Whether an event of a name that appeared or vanished is ours."""
+        """Whether an event of a name that appeared or went is ours."""
         own = self._own_names.get((watch, name))
         if own is None:
             return False
@@ -308,6 +312,7 @@ class InotifyWatcher:
         return self._own_objects.get((status.st_dev, status.st_ino)) == _state(status)
 
     def record_own_change(self, directory: Inode, name: bytes, dir_fd: int) -> None:
+        """Remember what we left at *name*, so that its event counts as ours. Raises OSError."""
         watch = self._watches.get(directory)
         key = (-1 if watch is None else watch, name)
         own = self._own_names.get(key) or _OwnName()
@@ -333,6 +338,7 @@ class InotifyWatcher:
             self._own_names.popitem(last=False)
 
     def record_own_change_fd(self, fd: int) -> None:
+        """Remember the state of the object behind *fd*, where times tell changes apart."""
         if self._times_tell:
             self._note(os.fstat(fd))
 
@@ -344,6 +350,7 @@ class InotifyWatcher:
             self._own_objects.popitem(last=False)
 
     def close(self) -> None:
+        """Remove all watches and forget what was our own."""
         self._inotify.close()
         self._by_watch.clear()
         self._watches.clear()

@@ -8,10 +8,10 @@ from osxfs_sim.mount.watch.watcher import Watcher
 
 
 def open_watcher(choice: str, root: Inode, root_fd: int) -> Watcher:
-    """A watcher for the tree at *root_fd*, of which it follows nothing yet.
+    """A watcher for the tree at *root_fd*, which watches no directory yet. Raises MountError.
 
-    *choice* is one of CHOICES; "auto" is fanotify where it can be had, since it
-    names the process that made a change, else inotify. Raises MountError.
+    *choice* is one of CHOICES; "auto" is fanotify where it can be had, since it names the process
+    that made a change, else inotify.
     """
     if choice == "fanotify":
         return FanotifyWatcher(root, root_fd)

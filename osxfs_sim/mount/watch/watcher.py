@@ -8,7 +8,7 @@ there must look.
 
 Not seen, by any watcher: writes through a shared memory mapping (the kernel has no
 event for them), changes that other machines make to a network file system, and
-changes through a name in a directory that is not followed, hard links included.
+changes through a name in a directory that is not watched, hard links included.
 A link made or removed changes the link count of an object whose other names
 get no event of their own.
 """
@@ -29,8 +29,8 @@ class HostChange:
     """Something happened to *name* in *directory*.
 
     A rename is two of these, the old side first and the new side next to it,
-    each only if its directory is followed. *moved_to* is the new place, on the
-    old side of a rename whose new directory is followed too. A directory's own
+    each only if its directory is watched. *moved_to* is the new place, on the
+    old side of a rename whose new directory is watched too. A directory's own
     attributes are a change of its name in its parent; the root's of b"" in the root.
     """
 
@@ -48,60 +48,58 @@ class HostChange:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The kernel's queue overflowed: anything may have changed until *at_ns*."""
+    """The kernel's event queue overflowed: anything may have changed until *at_ns* (monotonic)."""
 
     at_ns: int
     """Until when anything may have changed."""
 
 
 class Watcher(Protocol):
-    """Changes of followed directories, those by our own process left out."""
+    """Changes that others make in the watched directories, those by our own process left out."""
 
     kind: str
     """"fanotify" or "inotify"."""
     needs_own_changes: bool
-    """Whether own() and own_fd() must be called at all."""
+    """Whether record_own_change() and record_own_change_fd() must be called at all."""
     refused: int
-    """Directories that could not be followed because the kernel had no watch left."""
+    """Directories that could not be watched because the kernel had no watch left."""
 
     def fileno(self) -> int:
-        """Readable when there is something to read."""
+        """A descriptor that is readable when there is something to read."""
 
     def watch(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
-        """See changes in *directory* and of itself from now on.
+        """Report changes in *directory*, and of itself, from now on; False where that cannot be.
 
-        Must be called before anything below or about it is answered, and again
-        after it was seen to be removed or replaced: the host may give its inode
-        number to another. *name* in *dir_fd* reaches it; b"." is *dir_fd* itself.
-        False if they will not be seen: another file system, no watch left, not
-        to be read by us, or no longer there.
+        Must be called before anything below or about it is answered, and again after it was seen to
+        be removed or replaced: the host may give its inode number to another. *name* in *dir_fd*
+        reaches it; b"." is *dir_fd* itself. It cannot be on another file system, where no watch is
+        left, where we may not read it, or it is no longer there.
         """
 
     def unwatch(self, directory: Inode) -> None:
-        """The guest has forgotten it: its changes are passed over from now on."""
+        """The guest has forgotten *directory*: its changes are skipped from now on."""
 
     def read(self, most: int) -> Sequence[HostChange | Lost]:
-        """About *most* changes, without ever waiting.
+        """About *most* changes, in the kernel's order, without ever waiting.
 
-        When it returns fewer than *most*, nothing that was taken from the
-        kernel is left over: what comes next makes fileno() readable.
+        When it returns fewer than *most*, nothing that was taken from the kernel is left over: what
+        comes next makes fileno() readable.
         """
 
     def record_own_change(self, directory: Inode, name: bytes, dir_fd: int) -> None:
-        """Our server has just changed *name* in *dir_fd* for the guest.
+        """Our server has just changed *name* in *directory*, open as *dir_fd*, for the guest.
 
-        For each name that a request put there, took away or changed the object of,
-        once, after its success and before anything else is done; b"" is
-        the directory itself.
+        For each name that a request put there, took away or changed the object of, once, after its
+        success and before anything else is done; b"" is the directory itself.
         """
 
     def record_own_change_fd(self, fd: int) -> None:
-        """Our server has just changed the object behind *fd*: its content or attributes."""
+        """Our server has just changed content or attributes of the object behind *fd*."""
 
     def close(self) -> None:
-        """Follow nothing any more."""
+        """Watch nothing any more, and free the descriptor."""
 
 
 def now_ns() -> int:
-    """The clock of HostChange.at_ns."""
+    """The clock of HostChange.at_ns: monotonic nanoseconds."""
     return time.monotonic_ns()

@@ -1,4 +1,4 @@
-"""Changes of the guest that the host gets later (docs/write-back.md).
+"""Write-back: changes of the guest that the host gets later (docs/write-back.md).
 
 A pending change lives in five places: in the list of what must cross (model/write_back.py), in
 the journal's records, in its data, in the overlay of each object that it is about (Inode.overlay),
@@ -20,9 +20,9 @@ steps, always:
 
 invariant.py says where this does not hold; the tests ask it after each step.
 
-handlers             the layer of requests of a share that holds changes; next: written through
-deferral             may a change be held for a while, or must the host have it at once?
-guest_view           what the guest is shown of what is held, laid over the host's answers
+handlers             the layer of requests that defers changes; next: written through
+deferral             may a change be pending for a while, or must the host have it at once?
+guest_view           what the guest is shown of what is pending, laid over the host's answers
 guest_side           what becomes of that when the host gets it, or does not take it
 overlay              what is pending of an object, laid over the host's answers
 pending_state        begins and ends what is pending: list, journal, overlay and data in step
@@ -42,12 +42,12 @@ restoring            what is made again is as the guest was shown it
 conflicts            what of the host's changes was lost, or kept
 
 room                 whether the host says itself that it has no room
-set_aside            what the host will never take: told once, shown no more
+set_aside            what the host will never take: reported once, shown no more
 quarantine           where that is kept, apart from what is still on its way
 sync_errors          what fsync(2) has to say of it
 sync_barrier         tells of sync(2), for which the kernel does not wait
 
-unwritten            what a share that ended badly has left: told, or given up
+unwritten            what a share that ended badly has left: listed, saved, or given up
 recovery             writes it to the host
 inode_resolver       the objects that an unfinished journal speaks of
 recovery_progress    how far that has got, for the next one

@@ -1,7 +1,7 @@
-"""Conflicts between guest and host that a change meets: counted, told, or not to be won.
+"""Conflicts between guest and host that a change meets: counted, reported, or not to be won.
 
 The contract's DEL-7: host changes may be lost. Which are is decided where a change is made
-(host_writer.py and what it stands on); here it is noted down.
+(host_writer.py and what it stands on); here it is recorded.
 """
 
 import collections
@@ -16,17 +16,17 @@ _DEEPEST = 4_096
 
 
 class OvertakenError(OSError):
-    """What was refused before would now take the place of what has come since."""
+    """What was refused before would now overwrite what has come since; errno is EEXIST."""
 
     def __init__(self) -> None:
         super().__init__(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
 class Conflicts:
-    """Those of one share's changes. The reactor's thread only."""
+    """Conflicts between pending changes of the guest and changes of the host, counted."""
 
     def __init__(self, on_conflict: Callable[[Inode, bytes], None] | None = None) -> None:
-        """*on_conflict* is told of a name that is not on the host what the guest has made of it."""
+        """*on_conflict* is called with a name that is another object on the host."""
         self.on_conflict = on_conflict or _nothing
         self.lost = 0
         """Changes of the host that the guest's have taken the place of."""
@@ -42,7 +42,10 @@ class Conflicts:
         """Whether the next change was refused before: what came since is not to be lost to it."""
 
     def lose(self, inode: Inode | None, name: bytes = b"") -> None:
-        """A change of the host is about to be lost. Raises OSError where it must not be."""
+        """Count a change of the host that is about to be lost. Raises OSError: EEXIST.
+
+        Where it must not be: the guest's change was refused before, and this has come since.
+        """
         if self.yields and not self.repeats:
             raise OvertakenError
         if not self.repeats:
@@ -50,7 +53,7 @@ class Conflicts:
             self.lost_paths.append(path_of(inode, name))
 
     def keep(self, inode: Inode | None, name: bytes) -> None:
-        """The host keeps *name* in the directory *inode*, which the guest has taken away."""
+        """Count a removal of the guest's that is not applied: the host keeps *name* in *inode*."""
         self.kept += 1
         self.kept_paths.append(path_of(inode, name))
         if inode is not None:
@@ -58,11 +61,11 @@ class Conflicts:
 
 
 def _nothing(_directory: Inode, _name: bytes) -> None:
-    """Nobody is to be told."""
+    """Nobody is to be called."""
 
 
 def path_of(inode: Inode | None, name: bytes = b"") -> str:
-    """Where *name* in a directory is, below the source, for people: on one line."""
+    """The path of *name* in a directory, below the source, for people: on one line."""
     names = [name] if name else []
     while inode is not None and inode.name and len(names) < _DEEPEST:
         names.append(inode.name)

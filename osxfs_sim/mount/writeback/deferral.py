@@ -1,4 +1,4 @@
-"""May a change be held for a while, or must the host have it at once?"""
+"""May a change be pending for a while, or must the host have it at once?"""
 
 import os
 import select
@@ -19,11 +19,11 @@ _DEFERRABLE_KINDS = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
 # Who may not be changed, or not in all ways (chattr(1)): the host has to say.
 _FIXED = syscalls.STATX_ATTR_IMMUTABLE | syscalls.STATX_ATTR_APPEND
 _NOBODY = KnownCaller(-1, -1)
-"""Asks for owners, and is told of -1 where none is set."""
+"""Asks for owners, and is shown -1 where none is set."""
 
 
 class Deferral:
-    """Decides of each change whether it may wait. *never*: directories in which nothing may."""
+    """Decides of each change whether it may be pending. *never*: directories in which none may."""
 
     def __init__(
         self,
@@ -53,17 +53,18 @@ class Deferral:
         self._mounts = select.poll()
         self._mounts.register(self._mounts_fd, select.POLLPRI)
         self._facts_read_by: Request | None = None
-        """Whose look at the host what is below is of."""
+        """Which request has read what is below."""
         self._facts_read_of: set[Inode] = set()
 
     def close(self) -> None:
+        """Close the table of mounts."""
         os.close(self._mounts_fd)
 
     def is_stronger(self, inode: Inode, request: Request | None = None) -> bool:
         """Whether changes of *inode*, or in it, must be on the host at once (DEL-5).
 
-        So must those on another file system below the export: only the host knows what may
-        move there, and whether there is room.
+        So must those on another file system below the export: only the host knows what may move
+        there, and whether there is room. One *request* reads the host once.
         """
         here: Inode | None = inode
         while here is not None and here.is_local_only:
@@ -77,10 +78,10 @@ class Deferral:
         return self._overlaps is not None and self._overlaps.is_stronger(here)
 
     def _facts(self, inode: Inode, request: Request | None) -> Facts | None:
-        """What the host says of *inode* since a change of it is held, or else now.
+        """What the host says of *inode* since a change of it is pending, or else now.
 
         None where it cannot be reached, or something else is there: the host shall answer.
-        One *request* looks once.
+        One *request* reads once.
         """
         facts = inode.facts
         if facts is not None and inode.overlay is not None and facts.mount_id:
@@ -95,7 +96,7 @@ class Deferral:
         if failure:
             return None
         if facts is not None and inode.overlay is not None:
-            # What is held is of the object that it was.
+            # What is pending is of the object that it was.
             looked = looked._replace(generation=facts.generation)
         inode.facts = looked
         self._facts_read_of.add(inode)
@@ -118,7 +119,7 @@ class Deferral:
         return facts
 
     def check_mounts(self) -> None:
-        """Has anything been mounted since? Then where it was has to be looked at again."""
+        """Where something was mounted since, forget on which mounts inodes were."""
         if self._mounts.poll(0):
             self._mount_id = syscalls.more_status(self._inodes.root.path_fd, b"")[1]
             for inode in self._inodes.all():
@@ -126,7 +127,7 @@ class Deferral:
                     inode.facts = inode.facts._replace(mount_id=0)
 
     def may_defer_in(self, request: Request, directory: Inode) -> bool:
-        """Whether a name in *directory* may be held."""
+        """Whether a change of a name in *directory* may be pending."""
         if self.is_stronger(directory, request):
             return False
         if directory.is_local_only:
@@ -136,12 +137,12 @@ class Deferral:
             return False
         if self._privileged:
             return True
-        # Who is not root cannot tell who may remove what from a sticky directory.
+        # Who is not root cannot know who may remove what from a sticky directory.
         status, _ = self._attempt(self._view.status, directory)
         return status is not None and not status.st_mode & modes.S_ISVTX
 
     def may_defer(self, request: Request | None, inode: Inode) -> bool:
-        """Whether a change of the object itself may be held."""
+        """Whether a change of the object itself may be pending."""
         if inode.kind not in _DEFERRABLE_KINDS or inode is self._inodes.root:
             return False
         overlay = inode.overlay

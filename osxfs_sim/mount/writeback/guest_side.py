@@ -1,4 +1,4 @@
-"""What becomes of the guest's side when the host gets what is held, or does not take it."""
+"""What becomes of the guest's side when the host gets what is pending, or does not take it."""
 
 import os
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from osxfs_sim.mount.writeback.writeback import WriteBack
 
 
 class GuestSide:
-    """What write-back tells of its changes: open handles, failures of fsync(2), cached answers."""
+    """The guest's side of write-back: open handles, failures of fsync(2), invalidations."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class GuestSide:
         evict: Callable[[Inode], None],
         invalidate: Invalidate,
     ) -> None:
-        """*evict* is told of what the guest refers to no more, and of which nothing is held."""
+        """*evict* is called with inodes that nothing refers to, and of which nothing is pending."""
         self.sync_errors = SyncErrors()
         self.unopened: set[int] = set()
         """Handles of directories that could not be opened when the host got them."""
@@ -54,7 +54,10 @@ class GuestSide:
     def was_set_aside(
         self, changes: "list[Change[Inode]]", shown_anew: set[Inode], code: int
     ) -> None:
-        """The host has refused *changes*: what the guest was told by them is true no more."""
+        """The host has refused *changes* (errno *code*): invalidate, and let fsync(2) fail.
+
+        *shown_anew* are inodes whose content and attributes are the host's again.
+        """
         invalidations: dict[Invalidation, None] = {}
         for change in changes:
             concerned = {change.target, *change.directories}
@@ -71,14 +74,14 @@ class GuestSide:
         self._invalidate(invalidations)
 
     def evict_if_forgotten(self, inode: Inode) -> None:
-        """Nothing is held of *inode* any more: has the kernel forgotten it meanwhile?"""
+        """Nothing is pending of *inode* any more: evict it if the kernel has forgotten it."""
         if not self._inodes.knows(inode) or self._inodes.evict(inode):
             self._evict(inode)
         while (unneeded := self._inodes.pop_unneeded()) is not None:
             self._evict(unneeded)
 
     def created_on_host(self, inode: Inode) -> None:
-        """The host has got *inode*: the guest's open directories are real from now on."""
+        """The host has created *inode*: open the guest's handles of it there."""
         if not inode.is_directory:
             return
         self.unopened.update(
@@ -89,7 +92,7 @@ class GuestSide:
         self.attributes_set_on_host(inode)
 
     def attributes_set_on_host(self, inode: Inode) -> None:
-        """The host has got *inode*, or a mode of it: what waits for that to be open is opened.
+        """The host has *inode*, or its mode: open the handles that wait for that.
 
         The guest may have opened a directory under a mode that was pending then, made it so before
         and takes it back afterwards. Only in between the host allows to open it; and what is open
@@ -103,7 +106,7 @@ class GuestSide:
             self._attempt(self.open_directory, handle, inode)
 
     def open_directory(self, handle: int, inode: Inode) -> None:
-        """From now on *handle* is of the host's directory. Raises OSError."""
+        """Open the host's directory *inode* as *handle*, if it is not open. Raises OSError."""
         if handle not in self.unopened:
             return  # it was opened while somebody waited to do so
         fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
@@ -112,19 +115,19 @@ class GuestSide:
         self.unopened.discard(handle)
 
     def has_name(self, directory: Inode, name: bytes) -> None:
-        """The guest has put *name* there."""
+        """The guest has put *name* into *directory*: it is not known absent any more."""
         if self._complete_directories is not None:
             self._complete_directories.added(directory, self._spellings.key(name))
 
     def check_synced(self, handle: int, inode: Inode) -> None:
-        """For fsync(2). Raises FUSEError where something was set aside, once."""
+        """For fsync(2): raises FUSEError, once, where a change of *inode* was set aside."""
         _, failure = self._attempt(self.sync_errors.check, handle, inode)
         if failure:
             raise FUSEError(failure)
 
 
 class PendingEviction:
-    """What the guest refers to no more, where something may be held of it: then it stays."""
+    """Evicts an inode, or keeps it where something is pending of it."""
 
     def __init__(
         self, write_back: WriteBack, sync_errors: SyncErrors, evict: Callable[[Inode], None]

@@ -1,5 +1,5 @@
-"""What the guest is shown of objects of which something is held: the host's answer, and over it
-what is held; or that alone, where the host has nothing.
+"""What the guest is shown of objects of which something is pending: that, laid over the host's
+answer; or that alone, where the object is local-only.
 """
 
 import os
@@ -25,14 +25,14 @@ Status = os.stat_result | GuestStatus
 
 
 def guest_parent(inode: Inode) -> Inode | None:
-    """The directory that the guest has it in."""
+    """The directory in which the guest has *inode*; None: none."""
     if inode.overlay is not None and inode.overlay.guest_place is not None:
         return inode.overlay.guest_place[0]
     return inode.parent
 
 
 class GuestView:
-    """Lays what is held over how the host's objects are identified and shown."""
+    """Lays what is pending over how the host's objects are identified and shown."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class GuestView:
         identify: Identify,
         show: Show,
     ) -> None:
-        """*identify* and *show* are the next ones, which know nothing of what is held."""
+        """*identify* and *show* are the next ones, which know nothing of what is pending."""
         self._inodes = inodes
         self._backing = backing
         self._owners = owners
@@ -54,6 +54,7 @@ class GuestView:
     def show(
         self, inode: Inode, status: Any, ids: tuple[int, int], timeouts: CacheTimeouts
     ) -> EntryAttributes:
+        """The attributes of *inode*, the host's *status* and *ids* overlaid by what is pending."""
         overlay = inode.overlay
         if overlay is not None:
             ids = overlay.owner.reported_to(*ids)
@@ -67,18 +68,19 @@ class GuestView:
     def identify(
         self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
     ) -> tuple[Inode, os.stat_result]:
+        """As the next one, but never an inode of which something else is pending. OSError."""
         known = self._inodes.find(status)
         if (
             known is not None
             and known.overlay is not None
             and not generations.is_same(known, dir_fd, name, status)
         ):
-            # Something is held of an object that the host has removed; this one has its number.
+            # Something is pending of an object that the host has removed; this one has its number.
             self._inodes.detach_host_number(known)
         return self._next_identify(parent, dir_fd, name, status)
 
     def status(self, inode: Inode) -> Status:
-        """What the guest is told that *inode* is like. Raises OSError."""
+        """The status of *inode* as the guest sees it. Raises OSError."""
         overlay = inode.overlay
         if overlay is None:
             return self._backing.status(inode)
@@ -89,7 +91,7 @@ class GuestView:
     def pending_attributes(
         self, inode: Inode, name: bytes, caller: Caller, *, is_cached: bool
     ) -> EntryAttributes:
-        """The attributes of an object that is reached by a held name, or not on the host."""
+        """Attributes of what is reached by a pending name, or is local-only. Raises OSError."""
         overlay = inode.overlay
         status: Any
         timeouts = UNCACHED
@@ -107,7 +109,7 @@ class GuestView:
     def pending_entry(
         self, parent: Inode, name: bytes, inode: Inode, caller: Caller
     ) -> EntryAttributes:
-        """As _held_attributes, for an answer that names the object."""
+        """As pending_attributes, for a reply that names it: with nlookup raised."""
         is_cached = parent.watched is not False
         entry = self.pending_attributes(inode, name, caller, is_cached=is_cached)
         inode.nlookup += 1
@@ -117,7 +119,7 @@ class GuestView:
 
 
 def merged(names: list[bytes], overlay: dict[bytes, bool]) -> list[bytes]:
-    """The *names* that the host has, as the guest has changed them."""
+    """The host's *names* with those of *overlay* (name: is it there) laid over them."""
     if not overlay:
         return names
     shown = [name for name in names if name not in overlay]
@@ -125,7 +127,7 @@ def merged(names: list[bytes], overlay: dict[bytes, bool]) -> list[bytes]:
 
 
 class OverlayListing(Layer):
-    """A listing with what is held laid over the host's names."""
+    """A listing with pending names laid over the host's."""
 
     next: Source
 
@@ -134,10 +136,11 @@ class OverlayListing(Layer):
         self._view = view
 
     def names(self, fh: int, listing: Listing) -> list[bytes]:
+        """The next one's names as the guest has changed them; earlier positions stay. OSError."""
         names: list[bytes] = self.next.names(fh, listing)
         together = merged(names[2:], listing.pending_names)
-        # Positions that were told before stay what they were, though names have moved from
-        # what is held to the host's own order.
+        # Positions that were sent before stay what they were, though names have moved from
+        # what is pending to the host's own order.
         present = set(together)
         earlier = [name for name in listing.names[2:] if name in present]
         if earlier:
@@ -146,6 +149,7 @@ class OverlayListing(Layer):
         return names[:2] + together
 
     def add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
+        """As the next one's; a pending name's entry is made of its overlay. Raises OSError."""
         name = listing.names[position]
         directory = listing.directory
         overlay = directory.overlay
@@ -175,7 +179,7 @@ class OverlayListing(Layer):
 
 
 class OverlayOperations(Layer):
-    """The host's part of requests, where the host may have nothing yet."""
+    """The host's part of requests, where the host may not have the object yet."""
 
     next: HostOperations
 
@@ -187,6 +191,7 @@ class OverlayOperations(Layer):
     def getattr(
         self, number: int, ctx: RequestContext, *, is_cached: bool = True
     ) -> EntryAttributes:
+        """As the next one's; of what is local-only, what the guest has made. OSError."""
         inode = self._inodes[number]
         if inode.is_local_only:  # what it is open by is nothing of the host's yet
             return self._view.pending_attributes(inode, b"", ctx, is_cached=is_cached)

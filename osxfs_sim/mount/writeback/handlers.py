@@ -1,17 +1,17 @@
 """The requests of a share whose guest keeps its changes for a while: the contract's ``delegated``.
 
-A change is checked against what the guest is shown, noted down (writeback.py), and answered
-without a crossing. What the guest asks is answered from what is held where that says it all,
-and else by the host, with what is held laid over it. So every process of the guest sees the
-guest's changes at once and in every way.
+A change is checked against what the guest is shown, recorded (writeback.py), and answered
+without a crossing. What the guest asks is answered from what is pending where that says it
+all, and else by the host, with what is pending laid over it. So every process of the guest
+sees the guest's changes at once and in every way.
 
-Not held back, but made on the host at once, after what they follow from: sockets, FIFOs and
+Not deferred, but made on the host at once, after what they depend on: sockets, FIFOs and
 devices (DEL-8), extended attributes, exchanges of two names, objects without a name on the host,
 whatever lies where an overlapping export is stronger (DEL-5), in another mount below, or is
 immutable, and what only the host can judge (host_limits.py): so it is refused at once, if it is.
 
 A server that is not root is subject to modes. What a change is allowed to do is decided by the
-modes that will hold when it crosses: the held ones, and the host's where none is held. What
+modes that will hold when it crosses: the pending ones, or else the host's. What
 they allow, and the host does not yet, waits until they have crossed.
 """
 
@@ -65,7 +65,7 @@ _FEW_OBJECTS = 1_000
 
 
 class WriteBackHandlers(Layer):
-    """The requests of a share with write-back; *next* makes those of the host that have to be."""
+    """The layer of requests that defers changes; *next* does at once what has to be."""
 
     next: Handlers
 
@@ -91,7 +91,7 @@ class WriteBackHandlers(Layer):
         server_is_root: bool,
         kernel_writes_back: bool,
     ) -> None:
-        """*operations* and *listing* are those with what is held laid over them."""
+        """*operations* and *listing* are those with what is pending laid over them."""
         super().__init__(below)
         self.write_back = write_back
         self._view = view
@@ -120,13 +120,14 @@ class WriteBackHandlers(Layer):
         self._room_bytes = self._room_objects = self._block_bytes = 0
 
     def close(self) -> None:
+        """Free its descriptors."""
         os.close(self._null_fd)
         self._deferral.close()
 
     async def _defer(
         self, request: Request, size_bytes: int, work: Callable[..., Any], *arguments: Any
     ) -> Any:
-        """Do *work*, which holds a change, when there is room for one, and answer at once."""
+        """Do *work*, which defers a change, when there is room for one, and answer at once."""
         await self._wait_for_room(request, size_bytes)
         answer, failure = self._attempt(work, *arguments)
         self._record_latency(OperationClass.METADATA, request)
@@ -135,7 +136,7 @@ class WriteBackHandlers(Layer):
         return answer
 
     async def _wait_for_room(self, request: Request, size_bytes: int) -> Request:
-        """Wait until so much may be held. Returns the request as which to go on."""
+        """Wait until so much more may be pending. Returns the request as which to go on."""
         if self.write_back.has_room_for(size_bytes):
             return request
         try:
@@ -145,8 +146,8 @@ class WriteBackHandlers(Layer):
         return request.restarted()
 
     def _record_latency(self, operation_class: OperationClass, request: Request) -> None:
-        achieved_ns = time.monotonic_ns() - request.arrival_ns
-        self.write_back.acknowledged.add(operation_class, 0, achieved_ns)
+        observed_ns = time.monotonic_ns() - request.arrival_ns
+        self.write_back.acknowledged.add(operation_class, 0, observed_ns)
 
     async def _write_through(
         self,
@@ -155,7 +156,7 @@ class WriteBackHandlers(Layer):
         handler: Callable[..., Coroutine[Any, Any, Any]],
         *arguments: Any,
     ) -> Any:
-        """Have *handler* ask the host, once that has everything that is held of *inodes*."""
+        """Have *handler* ask the host, once that has everything that is pending of *inodes*."""
         request = await self._flush(request, *inodes)
         return await handler(request, *arguments)
 
@@ -195,7 +196,7 @@ class WriteBackHandlers(Layer):
     # What a server that is not root may do
 
     def _permits(self, inode: Inode, wanted: int) -> bool:
-        """Whether the modes that are held, or else the host, let us. Raises OSError."""
+        """Whether the pending modes, or else the host, let us. Raises OSError."""
         if self._privileged:
             return True
         overlay = inode.overlay
@@ -303,6 +304,7 @@ class WriteBackHandlers(Layer):
         return inode, status
 
     def inode_called(self, parent_number: int, requested: bytes) -> Inode | None:
+        """The inode that the guest has by *requested*, if the kernel knows it. OSError: ENOENT."""
         return self._in_guest(self._inodes[parent_number], requested)[0]
 
     def _exists_in_guest(self, parent: Inode, name: bytes) -> bool:
@@ -329,6 +331,7 @@ class WriteBackHandlers(Layer):
     # What the host has not taken
 
     async def release(self, request: Request, fh: int) -> None:
+        """RELEASE: close *fh*, and what fsync(2) had to say by it."""
         self._side.sync_errors.closed(fh)
         await self.next.release(request, fh)
 
@@ -337,6 +340,7 @@ class WriteBackHandlers(Layer):
     def lookup(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """LOOKUP: of pending names without a crossing, if it can be. Raises FUSEError."""
         if self._privileged:
             return self._look_up(request, parent_inode, name, ctx)
         return self._as_permitted(
@@ -386,7 +390,7 @@ class WriteBackHandlers(Layer):
         return await self._look_up(request, parent.number, name, ctx)
 
     async def _flush_stale(self, request: Request, inode: Inode) -> Request:
-        """Have the host get what is held of *inode* now. Raises FUSEError (ESTALE) if it cannot."""
+        """Flush what is pending of *inode*. Raises FUSEError (ESTALE) where that cannot be."""
         try:
             return await self._flush(request, inode)
         except FUSEError:
@@ -410,7 +414,7 @@ class WriteBackHandlers(Layer):
         self._check_permits(directory, _WRITE | _SEARCH)
 
     def _check_room(self, size_bytes: int, *, objects: int = 0) -> None:
-        """Whether the host has room for all that is held, and for this. Raises OSError."""
+        """Whether the host has room for all that is pending, and for this. Raises OSError."""
         now_ns = time.monotonic_ns()
         if now_ns - self._room_read_ns > _READ_ROOM_NS:
             self._read_room(now_ns)
@@ -500,6 +504,7 @@ class WriteBackHandlers(Layer):
         rdev: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """MKNOD: a file is local-only at first; all else goes to the host. FUSEError."""
         handler = self.next.mknod
         parent = self._inodes[parent_inode]
         if modes.S_ISREG(mode) and self._may_defer_in(request, parent):
@@ -530,6 +535,7 @@ class WriteBackHandlers(Layer):
     def mkdir(
         self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """MKDIR: local-only at first, if that may be deferred. Raises FUSEError."""
         handler = self.next.mkdir
         parent = self._inodes[parent_inode]
         if not self._may_defer_in(request, parent) or not self._may_have_more_links(parent):
@@ -552,6 +558,7 @@ class WriteBackHandlers(Layer):
     def symlink(
         self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """SYMLINK: local-only at first, if that may be deferred. Raises FUSEError."""
         handler = self.next.symlink
         parent = self._inodes[parent_inode]
         if not self._may_defer_in(request, parent) or len(target) > self._limits.link_target_bytes:
@@ -587,6 +594,7 @@ class WriteBackHandlers(Layer):
         new_name: bytes,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """LINK: a pending name, if that may be deferred. Raises FUSEError."""
         parent, target = self._inodes[new_parent_inode], self._inodes[inode]
         source = guest_parent(target)
         if (
@@ -644,6 +652,7 @@ class WriteBackHandlers(Layer):
     def unlink(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """UNLINK: a pending removal, if that may be deferred. Raises FUSEError."""
         handler = self.next.unlink
         return self._as_permitted(
             request,
@@ -659,6 +668,7 @@ class WriteBackHandlers(Layer):
     def rmdir(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """RMDIR: a pending removal; the host is asked whether it is empty. FUSEError."""
         handler = self.next.rmdir
         return self._as_permitted(
             request,
@@ -734,7 +744,7 @@ class WriteBackHandlers(Layer):
 
     @staticmethod
     def _names_changed(directory: Inode, now_ns: int) -> None:
-        """A change of its names is held, unless it has been cancelled at once."""
+        """A change of its names is pending, unless it has been cancelled at once."""
         overlay = directory.overlay
         if overlay is not None:
             overlay.mtime_ns = overlay.ctime_ns = now_ns
@@ -756,6 +766,7 @@ class WriteBackHandlers(Layer):
         flags: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, None]:
+        """RENAME: pending, if it may be deferred on both sides. Raises FUSEError."""
         arguments = (parent_inode_old, name_old, parent_inode_new, name_new, flags, ctx)
         directories = (self._inodes[parent_inode_old], self._inodes[parent_inode_new])
         return self._as_permitted(
@@ -793,7 +804,7 @@ class WriteBackHandlers(Layer):
         )
         if not deferrable:
             if self._overlaps is not None:
-                # A directory may take what is held below it to where nothing may be held.
+                # A directory may take what is pending below it to where nothing may be.
                 request = await self._wait_flushed(request, self.write_back.changes.last_sequence)
             involved = (old_parent, new_parent, moving, replaced)
             await self._write_through(request, involved, handler, *arguments)
@@ -896,6 +907,7 @@ class WriteBackHandlers(Layer):
     def getattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """GETATTR: the host's attributes overlaid, or local ones. Raises FUSEError."""
         node = self._inodes[inode]
         if node.is_local_only:
             return self._calls.answer(request, self._local_attributes, node, ctx)
@@ -925,10 +937,11 @@ class WriteBackHandlers(Layer):
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """SETATTR: pending attributes, if that may be deferred. Raises FUSEError."""
         node = self._inodes[inode]
         handler = self.next.setattr
         too_large = fields.update_size and attr.st_size > self._limits.file_bytes
-        # What is open may be set by that, which we are not always told.
+        # What is open may be set by that, which the kernel does not always say.
         directories = () if node.open_fds else (guest_parent(node),)
         if not self._may_defer(request, node) or too_large:
             arguments = (inode, attr, fields, fh, ctx)
@@ -1072,6 +1085,7 @@ class WriteBackHandlers(Layer):
     def readlink(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, bytes]:
+        """READLINK: of a local-only symlink without a crossing. Raises FUSEError."""
         node = self._inodes[inode]
         if node.is_local_only:
             return self._calls.answer(request, self._pending_link_target, node)
@@ -1085,6 +1099,7 @@ class WriteBackHandlers(Layer):
     def access(
         self, request: Request, inode: int, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, bool]:
+        """ACCESS: by the pending mode, if there is one. Raises FUSEError."""
         node = self._inodes[inode]
         if node.overlay is not None and node.overlay.mode is not None:
             return self._calls.answer(request, self._may_access, node, mode)
@@ -1103,6 +1118,7 @@ class WriteBackHandlers(Layer):
     def open(
         self, request: Request, inode: int, flags: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, FileInfo]:
+        """OPEN: of a local-only file without a crossing; O_TRUNC is deferred. FUSEError."""
         if self._privileged:
             return self._open_in_guest(request, inode, flags, ctx)
         node = self._inodes[inode]
@@ -1115,7 +1131,7 @@ class WriteBackHandlers(Layer):
         return await self._open_in_guest(request, inode.number, flags, ctx)
 
     def _check_open(self, inode: Inode, flags: int) -> None:
-        """Whether the modes that are held let us open it so. Raises OSError."""
+        """Whether the pending modes let us open it so. Raises OSError."""
         if not inode.open_fds:
             self._check_search(guest_parent(inode))
         overlay = inode.overlay
@@ -1200,7 +1216,7 @@ class WriteBackHandlers(Layer):
         flags: int,
         ctx: RequestContext,
     ) -> FileInfo:
-        """Open a file of the host's, and hold that it is cut."""
+        """Open a file of the host's, and defer that it is truncated."""
         request = await self._wait_for_room(request, 0)
         handle = await handler(request, inode.number, flags & ~os.O_TRUNC, ctx)
         if self._may_defer(request, inode):
@@ -1228,6 +1244,7 @@ class WriteBackHandlers(Layer):
         flags: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
+        """CREATE: a local-only file, if that may be deferred. Raises FUSEError."""
         parent = self._inodes[parent_inode]
         if not self._may_defer_in(request, parent):
             handler = self.next.create
@@ -1276,6 +1293,7 @@ class WriteBackHandlers(Layer):
             raise
 
     def read(self, request: Request, fh: int, off: int, size: int) -> Coroutine[Any, Any, bytes]:
+        """READ: dirty bytes from the journal, the others from the host. Raises FUSEError."""
         inode = self._files[fh]
         overlay = inode.overlay
         if overlay is None or not (overlay.local_only or overlay.content):
@@ -1316,6 +1334,7 @@ class WriteBackHandlers(Layer):
         return data, of_host
 
     async def write(self, request: Request, fh: int, off: int, buf: bytes) -> int:
+        """WRITE: into the journal, if it may be deferred; the bytes written. FUSEError."""
         inode = self._files[fh]
         length = len(buf)
         if not self._may_defer(request, inode) or off + length > self._limits.file_bytes:
@@ -1333,7 +1352,7 @@ class WriteBackHandlers(Layer):
             _, failure = await in_thread(lambda: self._attempt(journal.put, place, buf))
             is_put = has_waited = True
         if has_waited and not failure and not self._may_defer(request, inode):
-            # It has lost its name while this waited: nothing of it is held any more.
+            # It has lost its name while this waited: nothing of it is pending any more.
             journal.free(place, length)
             return await self.next.write(request, fh, off, buf)
         if not failure:
@@ -1398,11 +1417,12 @@ class WriteBackHandlers(Layer):
         inode.changed_ns = now_ns
 
     async def flush(self, request: Request, fh: int) -> None:
-        """close(2) is no sync: nothing crosses for it, and there is nothing to report."""
+        """FLUSH: nothing, since close(2) is no sync; else the next one's. Raises FUSEError."""
         if not self._may_defer(request, self._files[fh]):
             await self.next.flush(request, fh)
 
     async def fsync(self, request: Request, fh: int, datasync: bool) -> None:
+        """FSYNC: flush what is pending of the file, then sync it on the host. FUSEError."""
         await self._sync(request, self._files[fh], fh, datasync=datasync)
 
     async def _sync(self, request: Request, inode: Inode, fh: int, *, datasync: bool) -> None:
@@ -1427,6 +1447,7 @@ class WriteBackHandlers(Layer):
     def opendir(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, int]:
+        """OPENDIR: of a local-only directory without a crossing. Raises FUSEError."""
         node = self._inodes[inode]
         if node.is_local_only:
             return self._calls.answer(request, self._open_local_directory, node, ctx)
@@ -1447,6 +1468,7 @@ class WriteBackHandlers(Layer):
         return fd
 
     async def readdir(self, request: Request, fh: int, start_id: int, token: ReaddirToken) -> None:
+        """READDIRPLUS: the host's entries overlaid by pending names. Raises FUSEError."""
         listing = self._handles.listings[fh]
         if start_id == 0:
             # As it is before the host is asked, which may take a while: what the host gets
@@ -1485,11 +1507,13 @@ class WriteBackHandlers(Layer):
                 break
 
     async def releasedir(self, request: Request, fh: int) -> None:
+        """RELEASEDIR: close *fh*, and what fsync(2) had to say by it."""
         self._side.sync_errors.closed(fh)
         self._side.unopened.discard(fh)
         await self.next.releasedir(request, fh)
 
     async def fsyncdir(self, request: Request, fh: int, datasync: bool) -> None:
+        """FSYNCDIR: flush what is pending in it, then sync it on the host. FUSEError."""
         directory = self._handles.listings[fh].directory
         await self._flush(request, directory)
         self._side.check_synced(fh, directory)
@@ -1499,16 +1523,18 @@ class WriteBackHandlers(Layer):
             await self._calls.answer(request, self._side.open_directory, fh, directory)
         await self.next.fsyncdir(request.restarted(), fh, datasync)
 
-    # Extended attributes: the host's at once, and after what is held of the object.
+    # Extended attributes: the host's at once, and after what is pending of the object.
 
     def setxattr(
         self, request: Request, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """SETXATTR: on the host, once that has what is pending. Raises FUSEError."""
         return self._with_attributes(request, self.next.setxattr, name, inode, name, value, ctx)
 
     def removexattr(
         self, request: Request, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """REMOVEXATTR: on the host, once that has what is pending. Raises FUSEError."""
         return self._with_attributes(request, self.next.removexattr, name, inode, name, ctx)
 
     async def _with_attributes(
@@ -1525,6 +1551,7 @@ class WriteBackHandlers(Layer):
     def getxattr(
         self, request: Request, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, bytes]:
+        """GETXATTR: the host's; ENODATA where it is local-only. Raises FUSEError."""
         node = self._inodes[inode]
         if node.is_local_only:
             return self._calls.answer(request, self._no_attribute, name)
@@ -1537,6 +1564,7 @@ class WriteBackHandlers(Layer):
     def listxattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, Sequence[bytes]]:
+        """LISTXATTR: the host's; none where it is local-only. Raises FUSEError."""
         if self._inodes[inode].is_local_only:
             return self._calls.answer(request, self._no_attributes)
         return self.next.listxattr(request, inode, ctx)

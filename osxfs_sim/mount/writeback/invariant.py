@@ -22,7 +22,7 @@ Range = tuple[int, int]
 
 
 def breaches(write_back: WriteBack, inodes: InodeTable) -> list[str]:
-    """Where the state of what is pending contradicts itself, in words; nothing where it does not.
+    """Where the invariants of pending changes are broken, in words; empty: nowhere.
 
     Reads the journal's files, and changes nothing. Raises OSError where those cannot be read.
     """
@@ -36,7 +36,7 @@ def breaches(write_back: WriteBack, inodes: InodeTable) -> list[str]:
 
 
 def list_and_journal(write_back: WriteBack) -> Iterator[str]:
-    """Bullet 1: a crash now finds what the list has, in its order."""
+    """Breaches of bullet 1: a crash now would find what the list has, in its order."""
     changes = write_back.changes
     left = read_journal(write_back.journal.directory)
     wanted = [
@@ -56,7 +56,7 @@ def list_and_journal(write_back: WriteBack) -> Iterator[str]:
 
 
 def list_and_overlay(write_back: WriteBack, inodes: InodeTable) -> Iterator[str]:
-    """Bullet 2: what an object is shown with is what the list has of it."""
+    """Breaches of bullet 2: what an object is shown with is what the list has of it."""
     counts: collections.Counter[Inode] = collections.Counter()
     links: collections.Counter[Inode] = collections.Counter()
     names: dict[Inode, dict[bytes, tuple[int, Inode | None]]] = collections.defaultdict(dict)
@@ -94,7 +94,7 @@ def list_and_overlay(write_back: WriteBack, inodes: InodeTable) -> Iterator[str]
 def overlay_and_data(
     write_back: WriteBack, inodes: InodeTable, *, exactly: bool = True
 ) -> Iterator[str]:
-    """Bullet 3: the bytes that are shown are kept, and none are kept for nobody.
+    """Breaches of bullet 3: the bytes that are shown are kept, and no others.
 
     Where not *exactly*, more may be kept: those of writes that are being answered.
     """
@@ -122,7 +122,7 @@ def overlay_and_data(
 
 
 def pending_and_table(write_back: WriteBack, inodes: InodeTable) -> Iterator[str]:
-    """Bullet 4: nothing is pending of what the table of inodes has not."""
+    """Breaches of bullet 4: nothing is pending of what is not in the inode table."""
     yield from inodes.check()
     for change in write_back.changes.all():
         for inode in _takes_part(change):
@@ -133,7 +133,7 @@ def pending_and_table(write_back: WriteBack, inodes: InodeTable) -> Iterator[str
 
 
 def overlay_and_descriptors(write_back: WriteBack, inodes: InodeTable) -> Iterator[str]:
-    """Bullet 5: a descriptor to write through is of that object, and is closed with the overlay."""
+    """Breaches of bullet 5: a descriptor to write through is of that object alone."""
     seen: dict[int, Inode] = {}
     for inode, overlay in _overlays(inodes, write_back.pending.descriptors.counted):
         if overlay.fd < 0:

@@ -1,18 +1,20 @@
-"""Keeps what the guest has changed and the host does not have yet: it outlives the server.
+"""A write-ahead log of what the guest has changed and the host does not have yet.
+
+It outlives the server.
 
 A directory per share, in the server's state directory, with four files:
 
     lock      held by the server for as long as it lives; says which server that is
     changes   what the guest has done, in its order, a record each
     data      the bytes it has written; a record says where
-    progress  two numbers: the change that is being carried out, and the last that was
+    progress  two numbers: the change that is being applied, and the last that was
 
-A record is acknowledged once write(2) has returned, before the guest is answered, and nothing is
+A record is durable once write(2) has returned, before the guest is answered, and nothing is
 synced to the disk: a killed server loses nothing, a machine that loses its power may lose what
 is in here (fsync in the guest writes to the host's own files, and syncs those). A record that was
-torn is told by its checksum; nobody was told that it was there.
+torn is known by its checksum; nobody was answered that it was there.
 
-When nothing is held the files are emptied. The data of what is held no more is given back a
+When nothing is pending the files are emptied. The data of what is pending no more is given back a
 segment at a time, and the records are written anew when they have become many.
 """
 
@@ -61,10 +63,13 @@ _MOST_JOURNALS = 4_096
 
 
 class Journal:
-    """The journal of one share. Raises OSError where it cannot be written: nothing is held then."""
+    """The write-ahead log of one share. Raises OSError where it cannot be written.
+
+    Nothing may be pending then.
+    """
 
     def __init__(self, directory: Path, source: str, root: Inode, lock_fd: int) -> None:
-        """Begin with nothing held, in *directory*, which is locked by *lock_fd*."""
+        """Begin with nothing pending, in *directory*, which is locked by *lock_fd*."""
         self.directory = directory
         self.source = source
         self._root = root
@@ -76,7 +81,7 @@ class Journal:
                 os.open(name, OPEN | os.O_RDWR | os.O_CREAT, 0o600, dir_fd=dir_fd)
                 for name in ("changes", "data", "progress")
             )
-        # Written, so that it has its room from the start: what is acknowledged may fill the disk
+        # Written, so that it has its room from the start: what is recorded may fill the disk
         # that it lies on. Not mapped: a page without room would end the server (SIGBUS).
         os.pwrite(self._progress_fd, progress_bytes(0) + progress_bytes(0), 0)
         self._recorded: dict[int, Inode] = {}
@@ -84,8 +89,8 @@ class Journal:
         self._begin()
 
     def _begin(self) -> None:
-        """Nothing is held."""
-        # Frames first: without them the data means nothing.
+        """Nothing is pending."""
+        # Records first: without them the data means nothing.
         os.ftruncate(self._changes_fd, 0)
         os.ftruncate(self.data_fd, 0)
         self._end = 0
@@ -97,13 +102,13 @@ class Journal:
     # Whose it is
 
     def mounted(self, mountpoint: str, device: str) -> None:
-        """The share's mount is the one of *device* (``major:minor``) at *mountpoint*."""
+        """Record which mount the share's is: of *device* (``major:minor``), at *mountpoint*."""
         self._owner = self._owner._replace(mountpoint=mountpoint, device=device)
         with contextlib.suppress(OSError):
             self._say_whose()
 
     def drains(self) -> None:
-        """The mount is gone: what is still held is written back, and no more comes."""
+        """Record that the mount is gone: what is pending is written back, and no more comes."""
         self._owner = self._owner._replace(drains=True)
         with contextlib.suppress(OSError):  # its mount tells, too
             self._say_whose()
@@ -113,7 +118,7 @@ class Journal:
 
     def _forget_recorded(self) -> None:
         """No record says where anything is."""
-        # What the next records introduce: objects, and further ways to them.
+        # What the next records introduce: objects, and further places of them.
         self._introduced: list[tuple[int, tuple[int, bytes] | None]] = []
         self._recorded = {ROOT_NUMBER: self._root}
         self._recorded_places = {}
@@ -121,7 +126,7 @@ class Journal:
     # Data
 
     def reserve(self, length: int) -> int:
-        """A place for *length* bytes: to be put there, noted in a record, and freed."""
+        """Reserve *length* bytes of data; their position, to be put and later freed."""
         position = self._end
         self._end += length
         segment = position // SEGMENT_BYTES
@@ -133,13 +138,13 @@ class Journal:
         return position
 
     def put(self, position: int, data: bytes) -> None:
-        """Keep *data* at the reserved *position*; in a thread, perhaps. Raises OSError."""
+        """Write *data* at the reserved *position*; in a thread, perhaps. Raises OSError."""
         written = os.pwrite(self.data_fd, data, position)
         while written < len(data):
             written += os.pwrite(self.data_fd, memoryview(data)[written:], position + written)
 
     def free(self, position: int, length: int) -> None:
-        """These bytes are held no more."""
+        """Give back *length* bytes at *position*: they are dirty no more."""
         for segment, part in _segments(position, length):
             left = self._live[segment] - part
             if left:
@@ -150,28 +155,28 @@ class Journal:
                 self._punch(segment * SEGMENT_BYTES)
 
     def _punch(self, position: int) -> None:
-        # Some file systems cannot; their journal gets small when nothing is held.
+        # Some file systems cannot; their journal gets small when nothing is pending.
         with contextlib.suppress(OSError):
             syscalls.fallocate(self.data_fd, _PUNCH_HOLE, position, SEGMENT_BYTES)
 
     def read(self, position: int, length: int) -> bytes:
-        """The bytes kept at *position*."""
+        """The *length* bytes kept at *position*, or fewer. Raises OSError."""
         return os.pread(self.data_fd, length, position)
 
     @property
     def holds_data(self) -> bool:
-        """Whether any bytes are still needed."""
+        """Whether any bytes of data are still needed."""
         return bool(self._live)
 
     @property
     def live_bytes(self) -> dict[int, int]:
-        """How many bytes of each segment of the data are still needed, where any are."""
+        """How many bytes of each data segment are still needed, where any are."""
         return dict(self._live)
 
-    # Frames
+    # Records
 
     def append(self, change: "Change[Inode]") -> None:
-        """The guest is about to make *change*. Raises OSError, and nothing is kept of it."""
+        """Record *change* before the guest's request is answered. OSError: nothing is recorded."""
         records = bytearray()
         if not self._records_bytes:
             records += self._base()
@@ -179,18 +184,18 @@ class Journal:
         self._append_introducing(records)
 
     def append_extension(self, sequence: int, length: int, detail: Any) -> None:
-        """The last change, a write, becomes longer. Raises OSError."""
+        """Record that the last change, a write, is *length* bytes long now. Raises OSError."""
         self._append(record(("longer", sequence, length, tuple(detail))))
 
     def append_cancelled(self, dropped: list[int], compacted: "Iterable[Change[Inode]]") -> None:
-        """These numbers need not cross any more; *compacted* cross as something else."""
+        """Record that *dropped* need not be applied, and *compacted* as something else. OSError."""
         records = bytearray(record(("gone", dropped)))
         for each in compacted:
             records += self._records_of(each)
         self._append_introducing(records)
 
     def append_created(self, inode: Inode) -> None:
-        """The host has got *inode*."""
+        """Record that the host has created *inode*. Raises OSError."""
         self._append(created_record(inode.number, inode))
 
     def _append_introducing(self, records: bytearray) -> None:
@@ -249,7 +254,7 @@ class Journal:
         self._introduced.append((self._number(inode), None))
 
     def _introduce(self, inode: Inode) -> bytes:
-        """Frames that tell where the host has *inode*, as far as no record has yet.
+        """Records that say where the host has *inode*, as far as no record has yet.
 
         A file may have several names, and get known by more of them later.
         """
@@ -261,11 +266,11 @@ class Journal:
             self._recorded_places.pop(number, None)
         records = b""
         for parent, name in self._places(inode):
-            told = self._recorded_places.setdefault(number, set())
-            way = self._number(parent), name
-            if way not in told:
-                told.add(way)
-                self._introduced.append((number, way))
+            recorded = self._recorded_places.setdefault(number, set())
+            place = self._number(parent), name
+            if place not in recorded:
+                recorded.add(place)
+                self._introduced.append((number, place))
                 records += self._introduce_directory(parent) + self._known(inode, parent, name)
         return records
 
@@ -281,11 +286,11 @@ class Journal:
         return records
 
     def started(self, sequence: int) -> None:
-        """This change is being carried out: it may be half done."""
+        """Record that the change *sequence* is being applied: it may be half done. OSError."""
         os.pwrite(self._progress_fd, progress_bytes(sequence), 0)
 
     def done(self, sequence: int) -> None:
-        """This change and all before it are on the host."""
+        """Record that the host has the change *sequence* and all before it. Raises OSError."""
         os.pwrite(self._progress_fd, progress_bytes(sequence), PROGRESS_DONE_AT)
 
     @property
@@ -294,8 +299,8 @@ class Journal:
         return self._records_bytes > max(_COMPACT_AT_BYTES, 2 * self._compacted_bytes)
 
     def compact(self, overlay: "Iterable[Change[Inode]]") -> None:
-        """Leave out all records but those that the changes still *held* need."""
-        told = self._recorded, self._recorded_places
+        """Write the records anew with those alone that the pending changes need. Raises OSError."""
+        recorded = self._recorded, self._recorded_places
         self._forget_recorded()
         try:
             records = bytearray(self._base())
@@ -305,7 +310,7 @@ class Journal:
                 fd = written(dir_fd, "changes.new", records)
                 os.rename("changes.new", "changes", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         except OSError:
-            self._recorded, self._recorded_places = told
+            self._recorded, self._recorded_places = recorded
             raise
         finally:
             self._introduced = []
@@ -315,23 +320,23 @@ class Journal:
 
     @property
     def is_small(self) -> bool:
-        """Whether it may stay as it is for a while."""
+        """Whether it is too small to be worth emptying."""
         return self._records_bytes < _SMALL_BYTES and self._end < _SMALL_BYTES
 
     def clear(self) -> None:
-        """No change is held, and no data."""
+        """Empty it: nothing is pending, and no data is needed. Raises OSError."""
         if self._records_bytes or self._end:
             self._begin()
 
     def clear_records(self) -> None:
-        """No change is held; data is, of files without a name."""
+        """Empty the records: nothing is pending, but data of orphans is needed. Raises OSError."""
         if self._records_bytes:
             os.ftruncate(self._changes_fd, 0)
             self._records_bytes = 0
             self._forget_recorded()
 
     def close(self, *, keep: bool) -> None:
-        """*keep* it for the next mount, or take it away."""
+        """Close it; *keep* it for the next mount, or remove it."""
         if not keep:
             with contextlib.suppress(OSError):
                 take_away(self.directory)
@@ -382,7 +387,7 @@ def _segments(position: int, length: int) -> Iterator[tuple[int, int]]:
 
 
 def open_journal(state: Path, source: str, root: Inode) -> Journal:
-    """A new journal for *source*. Raises OSError."""
+    """A new journal for *source* in the *state* directory. Raises OSError."""
     parent = state / "write-back"
     for number in range(_MOST_JOURNALS):
         directory = parent / f"{digest_of(source)}-{number}"

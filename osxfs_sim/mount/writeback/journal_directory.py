@@ -30,7 +30,9 @@ class Owner(NamedTuple):
     """Which server a journal belongs to, while that lives."""
 
     pid: int
+    """The server's process."""
     source: str
+    """The directory that is shared, as a real path."""
     root: tuple[int, int]
     """Device and inode number of the source's root."""
     mountpoint: str = ""
@@ -42,38 +44,38 @@ class Owner(NamedTuple):
 
 
 def all_journals(state: Path) -> list[Path]:
-    """The directories of all journals, of whatever source."""
+    """The directories of all journals in *state*, of whatever source."""
     return sorted((state / "write-back").glob("*-*"))
 
 
 def journals_of(state: Path, source: str) -> list[Path]:
-    """The directories of all journals of the directory *source*."""
+    """The directories of all journals in *state* of the directory *source*."""
     return sorted((state / "write-back").glob(f"{digest_of(source)}-*"))
 
 
 def digest_of(source: str) -> str:
-    """What the names of the journals of the directory *source* begin with."""
+    """The prefix of the names of the journals of *source*: 16 hexadecimal digits."""
     return hashlib.sha256(os.fsencode(source)).hexdigest()[:16]
 
 
 def aside_of(directory: Path) -> Path:
-    """Where what the host has refused of the journal in *directory* is set aside."""
+    """The directory for what the host has refused of the journal in *directory*."""
     return directory.with_name(directory.name + _ASIDE)
 
 
 def is_aside(directory: Path) -> bool:
-    """Whether that journal holds only what was set aside."""
+    """Whether the journal in *directory* holds only what was set aside."""
     return directory.name.endswith(_ASIDE)
 
 
 def write_owner(lock_fd: int, owner: Owner) -> None:
-    """Say in the lock, open as *lock_fd*, whose the journal is. Raises OSError."""
+    """Write in the lock, open as *lock_fd*, which server owns the journal. Raises OSError."""
     # Padded, and so in place: a full disk has room for what it had room for before.
     os.pwrite(lock_fd, json.dumps(owner).encode().ljust(_OWNER_BYTES), 0)
 
 
 def claim(directory: Path, owner: Owner) -> None:
-    """Say that the journal in *directory*, which is locked, is *owner*'s now. Raises OSError."""
+    """Write that the journal in *directory*, which is locked, is *owner*'s now. OSError."""
     fd = open_file(directory, "lock", os.O_RDWR)
     try:
         write_owner(fd, owner)
@@ -82,7 +84,7 @@ def claim(directory: Path, owner: Owner) -> None:
 
 
 def owner_of(directory: Path) -> Owner | None:
-    """The living server whose journal that is; None if there is none, or it has just begun."""
+    """The living server that owns the journal; None: there is none, or it has just begun."""
     with locked(directory) as is_free:
         if is_free:
             return None
@@ -96,7 +98,7 @@ def owner_of(directory: Path) -> Owner | None:
 
 @contextlib.contextmanager
 def opened(directory: Path) -> Iterator[int]:
-    """A descriptor of the *directory* of a journal. Raises OSError."""
+    """Within the block, a descriptor of the *directory* of a journal. Raises OSError."""
     fd = at.open_place(directory)
     try:
         yield fd
@@ -114,7 +116,7 @@ def make_directory(directory: Path) -> None:
 
 
 def open_file(directory: Path, name: str, flags: int = os.O_RDONLY) -> int:
-    """A descriptor of a file of a journal. Raises OSError."""
+    """A descriptor of the regular file *name* of a journal. Raises OSError."""
     with opened(directory) as dir_fd:
         fd = os.open(name, OPEN | flags, dir_fd=dir_fd)
     if not modes.S_ISREG(os.fstat(fd).st_mode):
@@ -124,20 +126,20 @@ def open_file(directory: Path, name: str, flags: int = os.O_RDONLY) -> int:
 
 
 def has_changes(directory: Path) -> bool:
-    """Whether a journal has any records, or had: else its server was about to make it."""
+    """Whether a journal has its file of changes: else its server was about to make it."""
     with contextlib.suppress(OSError), opened(directory) as dir_fd:
         return modes.S_ISREG(os.stat("changes", dir_fd=dir_fd, follow_symlinks=False).st_mode)
     return False
 
 
 def read_file(directory: Path, name: str) -> bytes:
-    """All of a file of a journal. Raises OSError."""
+    """The content of the file *name* of a journal. Raises OSError."""
     with open(open_file(directory, name), "rb") as file:
         return file.read()
 
 
 def written(dir_fd: int, name: str, data: bytes | bytearray) -> int:
-    """The new file *name* with *data*, open."""
+    """A descriptor of the new file *name* with *data*. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=dir_fd)
     fd = os.open(name, OPEN | os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=dir_fd)
@@ -152,14 +154,17 @@ def written(dir_fd: int, name: str, data: bytes | bytearray) -> int:
 
 
 def numbers_of(directory: Path) -> bytes:
-    """How far its server has got, to be compared with what it was before."""
+    """The file of progress, to be compared with what it was before; empty: none."""
     with contextlib.suppress(OSError):
         return read_file(directory, "progress")
     return b""
 
 
 def new_lock(directory: Path) -> int:
-    """The lock of a new journal, or -1 if another mount has taken that for left behind."""
+    """The locked lock file of a new journal; -1 where another mount has taken it.
+
+    That took it for left behind. Raises OSError.
+    """
     try:
         with opened(directory) as dir_fd:
             fd = os.open("lock", OPEN | os.O_RDWR | os.O_CREAT, 0o600, dir_fd=dir_fd)
@@ -177,7 +182,10 @@ def new_lock(directory: Path) -> int:
 
 
 def take_away(directory: Path) -> None:
-    """Remove a journal, which is locked, so that who is killed in that leaves none or all of it."""
+    """Remove a journal, which is locked. Raises OSError.
+
+    In an order in which who is killed in between leaves none or all of it.
+    """
     with contextlib.suppress(FileNotFoundError):
         with opened(directory) as dir_fd:
             for name in ("changes", "changes.new", "data", "progress", "lock"):
@@ -188,7 +196,7 @@ def take_away(directory: Path) -> None:
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[bool]:
-    """Whether no server uses the journal in *directory*; none will for the time of the block."""
+    """Within the block, whether no server uses the journal in *directory*; none will. OSError."""
     try:
         fd = open_file(directory, "lock", os.O_RDWR)
     except FileNotFoundError:

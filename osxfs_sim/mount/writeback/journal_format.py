@@ -45,31 +45,44 @@ PROGRESS_DONE_AT = _NUMBER.size
 
 
 class MakeDetail(NamedTuple):
-    """Of a MAKE: what is made, for whom."""
+    """What a MAKE creates, and for whom."""
 
     mode: int
+    """Its permissions, without the type."""
     uid: int
+    """The guest's user that makes it."""
     gid: int
+    """That user's group."""
     link_target: bytes
+    """Of a symlink, where it leads; else empty."""
     at_ns: int
+    """When it was made, wall-clock."""
 
 
 class SetDetail(NamedTuple):
-    """Of a SET: the attributes that are set; None for the others. Times are wall-clock."""
+    """The attributes that a SET sets, None for the others; times are wall-clock ns."""
 
     size: int | None
+    """In bytes."""
     mode: int | None
+    """Permissions, without the type."""
     uid: int | None
+    """Owner."""
     gid: int | None
+    """Group."""
     atime_ns: int | None
+    """Time of access."""
     mtime_ns: int | None
+    """Time of modification."""
     at_ns: int
+    """When they were set."""
 
 
 class OtherDetail(NamedTuple):
-    """Of all others: when it was, by the wall clock."""
+    """When another change was made."""
 
     at_ns: int
+    """When it was, wall-clock."""
 
 
 _DETAILS: dict[Kind, Callable[..., Any]] = {Kind.MAKE: MakeDetail, Kind.SET: SetDetail}
@@ -77,15 +90,23 @@ _DETAILS: dict[Kind, Callable[..., Any]] = {Kind.MAKE: MakeDetail, Kind.SET: Set
 
 @dataclass(slots=True)
 class KnownObject:
-    """What a record says of an object that the host had: how to find it."""
+    """Where the host had an object, and by what it is known, as its record has it."""
 
     parent: int
+    """The number of its directory in the records."""
     name: bytes
+    """Its name there."""
     device: int
+    """Its st_dev on the host."""
     host_number: int
+    """Its st_ino on the host."""
     kind: int
+    """Its type, the S_IFMT bits."""
     generation: bytes | None = None
+    """What tells it from a later object with that number; None: nothing does, or a record of
+    version 1."""
     shown: Shown | None = None
+    """What the guest was last shown of it; None: nothing was, or a record of version 1."""
 
 
 @dataclass(slots=True)
@@ -93,26 +114,43 @@ class RecordedChange:
     """One change as its record has it; objects by their numbers."""
 
     sequence: int
+    """Its number: changes are applied in this order."""
     kind: Kind
+    """What is done."""
     target: int
+    """The object that it is about."""
     target_kind: int
+    """The target's type, its S_IFMT bits."""
     parent: int
+    """The directory in which a name is given or taken; 0: none is."""
     name: bytes
+    """That name."""
     old_parent: int
+    """Of a RENAME, the directory that it leaves; else 0."""
     old_name: bytes
+    """Of a RENAME, the name that it had."""
     replaced: int
+    """Of a RENAME, the object that loses the name; 0: none does."""
     replaced_is_directory: bool
+    """Whether that is a directory."""
     offset: int
+    """Of a WRITE, where in the file, in bytes."""
     length: int
+    """Of a WRITE, how many bytes. Written by the reader, where later records make it longer."""
     position: int
+    """Of a WRITE, where its bytes are in ``data``."""
     detail: Any
+    """A MakeDetail, SetDetail or OtherDetail, as the kind asks for. Written by the reader, as
+    length."""
 
 
 class Refusal(NamedTuple):
-    """That the host has not taken a change: with which errno, and of what; the path is text."""
+    """Why the host has refused a change."""
 
     code: int
+    """The errno."""
     path: str
+    """The path below the source that it was about, for people."""
 
     @property
     def reason(self) -> str:
@@ -121,24 +159,24 @@ class Refusal(NamedTuple):
 
 
 def record(values: tuple[Any, ...]) -> bytes:
-    """*values* as a record: with its length and its checksum before it."""
+    """*values* as a record: msgpack, after its length and its CRC-32."""
     body: bytes = msgpack.packb(values, use_bin_type=True)
     return _HEADER.pack(len(body), zlib.crc32(body)) + body
 
 
 def known_record(inode: Inode, number: int, parent_number: int, name: bytes) -> bytes:
-    """Says that the host has *inode* as *name* in a directory."""
+    """The record that the host has *inode* as *name* in a directory."""
     identity = (inode.device, inode.host_number, inode.kind, _generation(inode))
     return record(("known", number, parent_number, name, *identity, inode.shown))
 
 
 def created_record(number: int, inode: Inode) -> bytes:
-    """Says that the host has got *inode*."""
+    """The record that the host has created the object *number*, *inode*."""
     return record(("arrived", number, inode.device, inode.host_number, _generation(inode)))
 
 
 def change_record(change: Change[Inode], number: Callable[[Inode | None], int]) -> bytes:
-    """Says what *change* is; *number* is what the records call an object, 0 for none."""
+    """The record of *change*; *number* is what the records call an object, 0 for none."""
     return record(
         (
             "change",
@@ -161,12 +199,12 @@ def change_record(change: Change[Inode], number: Callable[[Inode | None], int]) 
 
 
 def progress_bytes(number: int) -> bytes:
-    """One number of ``progress``, as it lies there."""
+    """One number of ``progress``, as 8 bytes."""
     return _NUMBER.pack(number)
 
 
 def progress_numbers(data: bytes) -> tuple[int, int]:
-    """Which change is being applied, and which was last; zeros where that was never written."""
+    """The change being applied, and the last that was; zeros where never written."""
     if len(data) < _PROGRESS.size:
         return 0, 0
     applying, done = _PROGRESS.unpack_from(data)
@@ -178,7 +216,7 @@ def _generation(inode: Inode) -> bytes | None:
 
 
 def intact_records(data: bytes) -> Iterator[tuple[list[Any], int]]:
-    """The records of *data* up to the first that was cut off, and where each of them ends."""
+    """The records of *data* up to the first torn one, each with where it ends, in bytes."""
     at = 0
     while at < len(data):
         body = b""
@@ -192,7 +230,7 @@ def intact_records(data: bytes) -> Iterator[tuple[list[Any], int]]:
 
 
 def is_damaged(data: bytes, end: int) -> bool:
-    """Whether of *data* more is unreadable than one record that was cut off at *end*.
+    """Whether more of *data* is unreadable than one record that was torn at *end*.
 
     Which is where intact_records() end.
     """
@@ -213,6 +251,6 @@ def is_damaged(data: bytes, end: int) -> bool:
 
 
 def detail_of(kind: Kind, values: Iterable[Any]) -> MakeDetail | SetDetail | OtherDetail:
-    """The detail of a change of that *kind*, as its record has it."""
+    """The detail of a change of that *kind*, from its record. Raises TypeError."""
     detail: MakeDetail | SetDetail | OtherDetail = _DETAILS.get(kind, OtherDetail)(*values)
     return detail

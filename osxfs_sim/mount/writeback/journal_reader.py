@@ -32,7 +32,7 @@ from osxfs_sim.mount.writeback.journal_format import (
 
 @dataclass(slots=True)
 class UnfinishedJournal:
-    """What a journal holds whose server has ended. Objects go by the numbers of its records."""
+    """The content of a journal whose server has ended; objects by the records' numbers."""
 
     directory: Path
     """Where it lies."""
@@ -54,7 +54,7 @@ class UnfinishedJournal:
     end: int = 0
     """Where its records end, in bytes."""
     torn: bool = False
-    """Whether another was cut off there: nobody was told that it was there."""
+    """Whether another was cut off there: nobody was answered that it was there."""
     damaged: bool = False
     """Whether it is more than that which cannot be read."""
     refused: dict[int, Refusal] = field(default_factory=dict)
@@ -65,18 +65,18 @@ class UnfinishedJournal:
     """What files were like on the host when a change of theirs was set aside."""
 
     def has(self, sequence: int) -> bool:
-        """Whether the host has this change."""
+        """Whether the host has the change *sequence*."""
         return sequence in self.applied_since or (
             sequence <= self.done and sequence not in self.refused
         )
 
     def is_set_aside(self, sequence: int) -> bool:
-        """Whether this change was refused, and has not been taken since."""
+        """Whether the change *sequence* was refused, and not applied since."""
         return sequence in self.refused and sequence not in self.applied_since
 
     @property
     def changes(self) -> list[RecordedChange]:
-        """What the host does not have, oldest first."""
+        """The changes that the host does not have, oldest first."""
         return [
             each
             for each in self.records
@@ -85,12 +85,12 @@ class UnfinishedJournal:
 
     @property
     def pending(self) -> list[RecordedChange]:
-        """What the host does not have, and has not refused."""
+        """The changes that the host does not have, and has not refused."""
         return [each for each in self.changes if not self.is_set_aside(each.sequence)]
 
     @property
     def aside(self) -> list[RecordedChange]:
-        """What was set aside, because the host has refused it, or because it depends on that."""
+        """The changes that were set aside: the host has refused them, or what they need."""
         return [each for each in self.changes if self.is_set_aside(each.sequence)]
 
     @property
@@ -99,7 +99,7 @@ class UnfinishedJournal:
         return sum(change.length for change in self.pending)
 
     def paths(self) -> list[tuple[RecordedChange, str]]:
-        """Each change that the host does not have, and its path below the source, for people."""
+        """Each change that the host does not have, with its path below the source."""
         places: dict[int, tuple[int, bytes]] = {}
         lines: list[tuple[RecordedChange, str]] = []
         for number, each in zip(self.numbers, self.records, strict=True):
@@ -129,7 +129,10 @@ def _path(place: tuple[int, bytes], places: dict[int, tuple[int, bytes]]) -> str
 
 
 def read_journal(directory: Path) -> UnfinishedJournal:
-    """What the journal in *directory* holds. Raises OSError, and ValueError for another version."""
+    """The content of the journal in *directory*. Raises OSError, ValueError.
+
+    ValueError for another version, or what makes no sense.
+    """
     left = UnfinishedJournal(directory)
     with contextlib.suppress(FileNotFoundError):  # its server had just begun
         left.started, left.done = progress_numbers(read_file(directory, "progress"))
@@ -173,7 +176,7 @@ def read_journal(directory: Path) -> UnfinishedJournal:
     left.damaged = left.torn and is_damaged(data, left.end)
     if is_aside(directory):
         # What is not said to be refused was cut off: it is with the others still. Each set of
-        # changes came when it was refused; they are told in the guest's order.
+        # changes came when it was refused; they are listed in the guest's order.
         changes = {number: each for number, each in changes.items() if number in left.refused}
         order.sort(key=lambda each: 0 if isinstance(each[1], KnownObject) else each[1])
     for number, each in order:
@@ -187,9 +190,9 @@ def read_journal(directory: Path) -> UnfinishedJournal:
 
 
 def unfinished_journals(state: Path, source: str) -> list[UnfinishedJournal]:
-    """What servers have left behind for *source*, and is not in use; empty ones are taken away.
+    """The journals that ended servers of *source* left in *state*. OSError, ValueError.
 
-    Raises OSError and ValueError.
+    Those in use are passed over, empty ones removed.
     """
     found = []
     for directory in journals_of(state, source):
@@ -223,5 +226,5 @@ def _leave_to_aside(left: UnfinishedJournal) -> None:
 
 
 def discard(left: UnfinishedJournal) -> None:
-    """Give up what *left* holds, for good."""
+    """Remove the journal *left*, with all that it holds. Raises OSError."""
     take_away(left.directory)

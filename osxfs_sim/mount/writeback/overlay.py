@@ -1,7 +1,7 @@
 """What the guest has changed of an object, and the host does not have yet.
 
-Everything in here ends with write-back: once no change of an object is held, it is what the host
-says that it is. Until then the guest is shown the host's answer with these laid over it, or,
+Everything in here goes with write-back: once no change of an object is pending, it is what the
+host says that it is. Until then the guest is shown the host's answer with these laid over it, or,
 where the host has nothing at all, these alone.
 """
 
@@ -20,25 +20,38 @@ _PREFERRED_BYTES = 4096
 
 @dataclass(slots=True)
 class GuestStatus:
-    """What the guest is told of an object, by the names of os.stat_result."""
+    """An object's status as the guest sees it, by the names of os.stat_result."""
 
     st_mode: int
+    """Type and permissions."""
     st_ino: int
+    """The host's inode number, or ours while it is local-only."""
     st_dev: int
+    """The host's device; -1 while it is local-only."""
     st_nlink: int
+    """Links, with what is pending of them."""
     st_uid: int
+    """The host's owner; what the guest is shown is Owners' to say."""
     st_gid: int
+    """The host's group; as st_uid."""
     st_rdev: int
+    """Of a device, which."""
     st_size: int
+    """In bytes."""
     st_blksize: int
+    """The preferred size of a read or write, in bytes."""
     st_blocks: int
+    """Room that it takes, in units of 512 bytes."""
     st_atime_ns: int
+    """Last access, wall-clock."""
     st_mtime_ns: int
+    """Last modification, wall-clock."""
     st_ctime_ns: int
+    """Last change, wall-clock."""
 
 
 def status_of_local_only(inode: Inode) -> GuestStatus:
-    """Of an object that the host does not have. The ids are for the caller to set."""
+    """The status of an *inode* that the host does not have; the ids are for the caller to set."""
     overlay = inode.overlay
     assert overlay is not None
     size = overlay.size or 0
@@ -65,7 +78,7 @@ def _blocks(overlay: Overlay) -> int:
 
 
 def laid_over(overlay: Overlay, status: os.stat_result | GuestStatus) -> GuestStatus:
-    """The host's *status* of an object as the guest shall see it."""
+    """The host's *status* of an object, with its *overlay* laid over it."""
     mode = status.st_mode
     if overlay.mode is not None:
         mode = modes.S_IFMT(mode) | overlay.mode
@@ -91,7 +104,7 @@ def laid_over(overlay: Overlay, status: os.stat_result | GuestStatus) -> GuestSt
 
 
 def link_effects(change: Change[Inode]) -> list[tuple[Inode, int]]:
-    """What *change* does to link counts, and whose."""
+    """By how much *change* changes link counts, and of which inodes."""
     target, parent = change.target, change.parent
     match change.kind:
         case Kind.MAKE | Kind.LINK | Kind.UNLINK | Kind.RMDIR:
@@ -116,7 +129,7 @@ def link_effects(change: Change[Inode]) -> list[tuple[Inode, int]]:
 
 
 def concerned(change: Change[Inode]) -> set[Inode]:
-    """The objects whose held state *change* is part of."""
+    """The inodes whose overlay *change* is a part of."""
     found: set[Any] = {change.target, *change.directories}
     if change.replaced is not None:
         found.add(change.replaced)
@@ -124,7 +137,7 @@ def concerned(change: Change[Inode]) -> set[Inode]:
 
 
 def name_effects(change: Change[Inode]) -> list[tuple[Inode, bytes, Inode | None]]:
-    """The names that *change* gives and takes: directory, name, and what it stands for then."""
+    """The names that *change* gives and takes: directory, name, inode (None: taken)."""
     parent = change.parent
     if parent is None:
         return []
@@ -139,7 +152,7 @@ def name_effects(change: Change[Inode]) -> list[tuple[Inode, bytes, Inode | None
 
 
 def guest_path(inode: Inode | None, name: bytes = b"") -> str:
-    """Where the guest has *name* in a directory, below the source, for people: on one line."""
+    """The path at which the guest has *name* in a directory, for people: on one line."""
     names = [name] if name else []
     seen: set[Inode] = set()
     while inode is not None and inode not in seen:
@@ -157,7 +170,7 @@ def guest_path(inode: Inode | None, name: bytes = b"") -> str:
 
 
 def path_of_change(change: Change[Inode]) -> str:
-    """What *change* is about, as guest_path()."""
+    """The path that *change* is about, as guest_path()."""
     if change.parent is not None:
         return guest_path(change.parent, change.name)
     return guest_path(change.target)

@@ -19,7 +19,7 @@ _SPARE_DESCRIPTORS = 32
 
 
 class PendingDescriptors:
-    """Those of one share. Each is an overlay's (Overlay.fd); here they are counted and given up."""
+    """The descriptors of one share's dirty files (Overlay.fd), counted and bounded."""
 
     def __init__(self) -> None:
         self.most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
@@ -32,7 +32,7 @@ class PendingDescriptors:
 
     @property
     def counted(self) -> Set[Inode]:
-        """Of which objects one is kept and counted."""
+        """The inodes of which a descriptor is kept."""
         return self._written | self._made.keys()
 
     @property
@@ -41,7 +41,7 @@ class PendingDescriptors:
         return len(self._written) < self.most
 
     def keep(self, inode: Inode, overlay: Overlay, fd: int) -> None:
-        """Write the bytes of *inode* through a copy of *fd*, if nothing better is at hand."""
+        """Keep a copy of *fd* to write *inode* through, unless there is one. Raises OSError."""
         if overlay.fd >= 0 or overlay.local_only:
             return
         if not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND:  # which was append-only, then
@@ -49,7 +49,7 @@ class PendingDescriptors:
             self._written.add(inode)
 
     def keep_of_made(self, inode: Inode) -> None:
-        """A file that was made has a descriptor, until nothing of it is held. Not too many have."""
+        """Count the descriptor of a file just created on the host; give up others."""
         if inode.overlay is None or inode.overlay.fd < 0:
             return
         self._made[inode] = None
@@ -57,7 +57,7 @@ class PendingDescriptors:
             self._give_up_one()
 
     def close_of(self, inode: Inode, overlay: Overlay) -> None:
-        """Nothing is pending of *inode* any more."""
+        """Close the descriptor of *inode*: nothing is pending of it any more."""
         os.close(overlay.fd)
         self._written.discard(inode)
         self._made.pop(inode, None)
@@ -71,20 +71,20 @@ class PendingDescriptors:
             overlay.fd = -1
 
     def give_up(self) -> None:
-        """There is none left, for the guest has many open, or others have."""
+        """Close all that can be opened again: no descriptor is left."""
         while self._made:
             self._give_up_one()
         self.close()
 
     def keep_spare(self) -> None:
-        """Have some to be given up, where there are none now."""
+        """Open some that can be given up, where there are none now. Never fails."""
         if not self._spare:
             with contextlib.suppress(OSError):
                 while len(self._spare) < _SPARE_DESCRIPTORS:
                     self._spare.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
     def close(self) -> None:
-        """Those for nothing; the others are closed with what is pending of them."""
+        """Close the spare ones; the others are closed with what is pending of them."""
         for fd in self._spare:
             os.close(fd)
         self._spare.clear()

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class PendingState:
-    """All that is pending of one share. The reactor's thread only."""
+    """All that is pending of one share: list, journal, overlays, data. Reactor's thread only."""
 
     def __init__(
         self,
@@ -36,9 +36,9 @@ class PendingState:
         attributes_set_on_host: Callable[[Inode], None],
         when_dropped: Callable[[], None],
     ) -> None:
-        """*evict* is told of objects of which nothing is pending any more, *created_on_host* of
-        those that the host has got, *attributes_set_on_host* of those whose attributes it has
-        got, *when_dropped* when something need not cross any more.
+        """*evict* is called with objects of which nothing is pending any more, *created_on_host*
+        with those that the host has got, *attributes_set_on_host* with those whose attributes it
+        has got, *when_dropped* when something need not cross any more.
         """
         self.changes: PendingChanges[Inode] = PendingChanges(spec)
         """What must cross, in its order."""
@@ -54,9 +54,10 @@ class PendingState:
     # What begins to be pending
 
     def defer(self, change: "Change[Inode]", *, orphaned: Iterable[Inode] = ()) -> None:
-        """The guest has made *change*, by which the objects *loses* have lost their last name.
+        """Make *change* pending; the inodes *orphaned* have lost their last name. OSError.
 
-        Raises OSError, and nothing has happened, where it cannot be kept.
+        Nothing has happened then: it could not be kept in the journal, or is of what was set aside
+        (ESTALE).
         """
         changes = self.changes
         orphaned = list(orphaned)
@@ -75,7 +76,7 @@ class PendingState:
             self._orphan(inode)
 
     def extend(self, inode: Inode, offset: int, length: int, position: int, detail: Any) -> bool:
-        """Hold a write along with the last change, if it only continues that. Raises OSError."""
+        """Make a write part of the last change, if it continues that. Whether. OSError."""
         carrier = self.changes.carrier_of(inode, offset, length, position)
         if carrier is None:
             return False
@@ -84,7 +85,7 @@ class PendingState:
         return True
 
     def count(self, change: "Change[Inode]", sign: int, *, is_latest: bool = True) -> None:
-        """*change* begins (1) or ceases (-1) to be held.
+        """Count *change* in the overlays it concerns: begins (*sign* 1) or ceases (-1).
 
         Where it is not the latest, the guest has what later changes made of its names.
         """
@@ -137,7 +138,7 @@ class PendingState:
     def release_content(
         self, inode: Inode, overlay: Overlay, written: "list[Change[Inode]]"
     ) -> None:
-        """What was written to a file without a name belongs to who has it open, or to nobody."""
+        """Free what was *written* to an orphan, but for what who has it open still reads."""
         content = overlay.content
         if content is None:
             return
@@ -171,7 +172,7 @@ class PendingState:
         self.count(change, -1)
 
     def _mark_clean(self, inode: Inode, overlay: Overlay) -> None:
-        """No change of *inode* is held any more."""
+        """No change of *inode* is pending any more."""
         if overlay.local_only:
             # It never got to the host. Who has it open may go on; see forget().
             if not inode.nlookup and inode.open_fds is None:
@@ -190,9 +191,10 @@ class PendingState:
         self._evict(inode)
 
     def write_to_orphan(self, inode: Inode, overlay: Overlay) -> None:
-        """The host's file has lost its name with all that was not written: who has it open sees it.
+        """Write what is dirty of an orphan to the host's file, for who has it open.
 
-        Nobody on the host can, any more.
+        The host's file has lost its name with all that was not written: nobody on the host can see
+        it, any more.
         """
         fd = overlay.fd if overlay.fd >= 0 else (inode.open_fds or [-1])[-1]
         content = overlay.content
@@ -208,7 +210,7 @@ class PendingState:
             log.exception("a file without a name has lost what was written to it")
 
     def forget(self, inode: Inode) -> None:
-        """The guest uses *inode*, which the host never had, no more."""
+        """The guest uses a local-only *inode* no more: drop its overlay and data."""
         overlay = inode.overlay
         assert overlay is not None
         self._free_content(overlay)
@@ -224,7 +226,7 @@ class PendingState:
         overlay.content = None
 
     def free(self, pieces: Iterable[Piece]) -> None:
-        """These pieces of an orphan file's content are replaced."""
+        """Free the data of these replaced *pieces* of an orphan's content."""
         now = self.changes.under_way
         # What is being written, or is refused, is still to be read, and freed after that.
         busy = [(now.position, now.length)] if now is not None and now.kind is Kind.WRITE else []
@@ -233,22 +235,23 @@ class PendingState:
                 self.journal.free(position, length)
 
     def free_written(self, change: "Change[Inode]", content: Extents | None) -> None:
-        """What *change* kept is needed no more, but for what *content*, if given, shows of it."""
+        """Free the data of *change*, but for what *content*, if given, shows of it."""
         pieces = content.pieces() if content is not None else ()
         live = sorted((piece.position, piece.length) for piece in pieces)
         for position, length in _without(change.position, change.length, live):
             self.journal.free(position, length)
 
     def drop_unused(self, inode: Inode) -> None:
-        """A change of *inode* could not be held: keep nothing for it, if there is no other."""
+        """Drop the overlay of *inode*, of which no change could be made pending."""
         overlay = inode.overlay
         if overlay is not None and not overlay.changes and not overlay.local_only:
             self._mark_clean(inode, overlay)
 
     def trim_journal(self, *, thoroughly: bool = False) -> None:
-        """Where nothing is held any more, little is kept: to cut a file costs more than a change.
+        """Empty or compact the journal where that is worth it; *thoroughly*: also a small one.
 
-        What is left in the journal then is known as done or cancelled.
+        To cut a file costs more than a change. What is left in the journal then is known as done or
+        cancelled.
         """
         try:
             if not len(self.changes):
@@ -264,7 +267,7 @@ class PendingState:
             log.warning("the journal %s: %s", self.journal.directory, error)
 
     def check_not_aside(self, inode: Inode) -> None:
-        """That *inode* is one that the host will get, or has. Raises OSError: EIO, ESTALE."""
+        """Raises OSError (EIO, ESTALE) where *inode* was set aside, and is no more to be had."""
         if inode.overlay is not None and inode.overlay.aside:
             if inode.is_directory:
                 raise StaleError

@@ -30,7 +30,7 @@ _COPIED_BYTES = 1 << 20
 
 
 class Quarantine(Journal):
-    """What was set aside of one share. Raises OSError where it cannot be kept."""
+    """The journal of what was set aside of one share. Raises OSError where it cannot be kept."""
 
     def __init__(self, directory: Path, source: str, root: Inode, lock_fd: int) -> None:
         # The kernel's numbers come to mean something else in time: what is in here stays.
@@ -65,9 +65,10 @@ class Quarantine(Journal):
         read: Callable[[int, int], bytes],
         seen: dict[Inode, tuple[int, int, int]],
     ) -> None:
-        """Keep *changes*, whose bytes *read* tells by their position, as refused. All or nothing.
+        """Keep *changes* as refused, synced to the disk: all or nothing. Raises OSError.
 
-        *seen* is what the host's files among their objects are like now. Raises OSError.
+        *read* gives their bytes by their position; *seen* is what the host's files among their
+        objects are like now.
         """
         end = self._end
         try:
@@ -105,7 +106,7 @@ class Quarantine(Journal):
 
 
 def open_quarantine(journal: Journal, source: str, root: Inode) -> Quarantine:
-    """The quarantine beside *journal*, new. Raises OSError."""
+    """A new quarantine beside *journal*. Raises OSError."""
     directory = aside_of(journal.directory)
     for _ in range(_ATTEMPTS):  # another mount may take it for left behind before it is locked
         with contextlib.suppress(FileExistsError):

@@ -17,7 +17,7 @@ from osxfs_sim.mount.writeback.journal_reader import UnfinishedJournal
 
 
 class RecoveryProgress:
-    """Notes how far a recovery has got, for the next one in case that it is killed."""
+    """Records how far a recovery has got, for the next one in case that it is killed."""
 
     def __init__(self, left: UnfinishedJournal) -> None:
         self._end = left.end
@@ -25,19 +25,19 @@ class RecoveryProgress:
         self._progress_fd = open_file(left.directory, "progress", os.O_WRONLY)
 
     def started(self, sequence: int) -> None:
-        """As Journal.started()."""
+        """As Journal.started(). Raises OSError."""
         os.pwrite(self._progress_fd, progress_bytes(sequence), 0)
 
     def done(self, sequence: int) -> None:
-        """As Journal.done()."""
+        """As Journal.done(). Raises OSError."""
         os.pwrite(self._progress_fd, progress_bytes(sequence), PROGRESS_DONE_AT)
 
     def applied_since(self, sequence: int) -> None:
-        """The host has taken what was set aside."""
+        """Record that the host has the change *sequence*, which was set aside. OSError."""
         self._append(record(("settled", sequence)))
 
     def refused(self, sequences: list[int], refusal: Refusal) -> None:
-        """These are set aside, where they are."""
+        """Record that these changes are set aside, where they are. Raises OSError."""
         self._append(record(("refused", sequences, *refusal)))
 
     def _append(self, values: bytes) -> None:
@@ -46,7 +46,7 @@ class RecoveryProgress:
         self._end += len(values)
 
     def created(self, number: int, inode: Inode) -> None:
-        """The host has got what the records call *number*."""
+        """Record that the host has created the object *number*, *inode*. Never fails."""
         values = created_record(number, inode)
         # On a full disk it goes without: what is there is then found by its name. What was torn
         # is written over; what is left of it then is torn, too.
@@ -55,6 +55,6 @@ class RecoveryProgress:
                 self._end += len(values)
 
     def close(self) -> None:
-        """Nothing more will be noted."""
+        """Close the files."""
         os.close(self._changes_fd)
         os.close(self._progress_fd)

@@ -9,9 +9,9 @@ _SPARE_PART = 100  # of it all: what a file system may keep for itself
 
 
 def has_room(fd: int, code: int, length: int) -> bool:
-    """Whether the file system of *fd*, which has refused *length* bytes with errno *code*, has any.
+    """Whether the file system of *fd*, which has refused *length* bytes, says it has room.
 
-    Where it says that it has, the refusal is about something else: a quota, one directory.
+    *code* is the errno. Where it has, the refusal is about something else: a quota, one directory.
     """
     try:
         host = os.fstatvfs(fd)

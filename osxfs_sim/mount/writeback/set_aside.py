@@ -1,4 +1,4 @@
-"""Sets aside what the host will never take: kept elsewhere, told once, shown no more.
+"""Sets aside what the host will never take: kept elsewhere, reported once, shown no more.
 
 What falls with a change is decided in model/write_back.py (depending), where it is kept in
 quarantine.py; here the guest's view becomes the host's again, with what is still pending over it.
@@ -34,7 +34,7 @@ OnAside = Callable[[list[Change[Inode]], set[Inode], int], None]
 
 
 class SetAside:
-    """What was set aside of one share. The reactor's thread only."""
+    """What was set aside of one share, and kept in its quarantine. Reactor's thread only."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class SetAside:
         inodes: InodeTable,
         on_aside: OnAside | None = None,
     ) -> None:
-        """*on_aside* is told of changes that were set aside, of what is shown anew, and of the
+        """*on_aside* is called with changes that were set aside, what is shown anew, and the
         errno.
         """
         self._on_aside = on_aside or _nothing
@@ -62,14 +62,14 @@ class SetAside:
 
     @property
     def directory(self) -> Path:
-        """Where it is kept, or would be."""
+        """Where the quarantine is, or would be."""
         return aside_of(self._pending.journal.directory)
 
     def set_aside(self, refusal: Refusal) -> None:
-        """The host will not take the change under way: that and what depends on it is kept apart.
+        """Set aside the change under way, and all that depends on it. Raises OSError.
 
-        The guest is shown what is on the host instead. Raises OSError, and nothing has happened,
-        where it cannot be kept.
+        The guest is shown what is on the host instead. Where it cannot be kept nothing has
+        happened.
         """
         closure = self._pending.changes.closure(self._is_gone, self._parent_on_host)
         is_moot = closure.is_moot(self._is_gone)
@@ -84,7 +84,7 @@ class SetAside:
                     fallen, refusal, self._pending.journal.read, self._as_they_are(fallen)
                 )
             except BaseException:
-                if self.quarantine.is_empty:  # or it is told of as if it held something
+                if self.quarantine.is_empty:  # or it is reported as if it held something
                     self.quarantine.close(keep=False)
                     self.quarantine = None
                 raise
@@ -224,7 +224,7 @@ class SetAside:
         overlay.seen = None
 
     def _name_again(self, closure: "Closure[Inode]") -> None:
-        """Where later changes of the same names and objects are still held, these show."""
+        """Where later changes of the same names and objects are still pending, these show."""
         touched = {
             (directory, name)
             for change in closure.changes
@@ -244,15 +244,15 @@ class SetAside:
                 overlay_of(change.target).guest_place = change.parent, change.name
 
     def take_unreported(self) -> dict[str, str]:
-        """Paths of what was set aside since this was last asked for, and why."""
-        untold, self._unreported = self._unreported, {}
-        return untold
+        """The paths that were set aside since this was last called, and why."""
+        unreported, self._unreported = self._unreported, {}
+        return unreported
 
     def close(self) -> None:
-        """The share ends: what was set aside stays."""
+        """Close the quarantine, which stays."""
         if self.quarantine is not None:
             self.quarantine.close(keep=True)
 
 
 def _nothing(*_: Any) -> None:
-    """Nobody is to be told."""
+    """Nobody is to be called."""

@@ -1,4 +1,4 @@
-"""Tells of sync(2), for which the kernel does not wait at a FUSE share.
+"""Hears of sync(2), for which the kernel does not wait at a FUSE share.
 
 It does at a FUSE file system on a block device, where it asks with FUSE_SYNCFS (Linux 6.18). So
 here is one: empty, on a loop device of a page of memory, and mounted nowhere. Needs root. It
@@ -45,10 +45,10 @@ def _loop_device() -> tuple[str, int]:
 
 
 def sync_barrier() -> tuple[int, int]:
-    """Make the file system: where it asks, and what it lives by. Raises OSError.
+    """Mount a file system that hears of sync(2): its /dev/fuse and its mount. OSError.
 
-    Both are descriptors; it ends when either is closed by all who have it. Whoever has
-    the first must answer.
+    Both are descriptors; it ends when either is closed by all who have it. Whoever has the first
+    must answer.
     """
     fuse = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     try:

@@ -1,7 +1,7 @@
 """What fsync(2) has to say of changes that the host has not taken: errno, once to each.
 
-As Linux tells of pages that could not be written (lib/errseq.c): whoever has the object open when
-it happens is told by the next fsync of that very handle, once. Where nobody has been told yet,
+As Linux reports pages that could not be written (lib/errseq.c): whoever has the object open when
+it happens hears of it by the next fsync of that very handle, once. Where nobody has heard yet,
 who opens it later is. After that fsync speaks of what comes then.
 """
 
@@ -13,7 +13,7 @@ _MOST_UNSEEN = 4_096
 
 
 class SyncErrors:
-    """The reactor's thread only."""
+    """Which fsync(2) still has to fail for a change that was set aside. Reactor's thread only."""
 
     def __init__(self) -> None:
         self._of_handles: dict[int, int] = {}
@@ -28,16 +28,16 @@ class SyncErrors:
             del self._unseen[next(iter(self._unseen))]
 
     def check(self, handle: int, inode: Inode) -> None:
-        """For an fsync of *inode* by *handle*. Raises OSError where there is something to tell."""
+        """Raises OSError where an fsync of *inode* by *handle* has to fail, once."""
         code = self._of_handles.pop(handle, 0)
         code = self._unseen.pop(inode, 0) or code
         if code:
             raise OSError(code, os.strerror(code))
 
     def closed(self, handle: int) -> None:
-        """Its number will be another's."""
+        """Forget *handle*, whose number will be another's."""
         self._of_handles.pop(handle, None)
 
     def forget(self, inode: Inode) -> None:
-        """The guest's kernel knows *inode* no more."""
+        """Forget *inode*, which the kernel has forgotten."""
         self._unseen.pop(inode, None)

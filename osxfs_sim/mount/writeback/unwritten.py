@@ -1,4 +1,4 @@
-"""What a share that ended badly has left in its journal: told to the user, or given up.
+"""What a share that ended badly has left in its journal: listed, saved, or given up.
 
 recovery.py writes it to the host.
 """
@@ -56,12 +56,12 @@ def is_unwritten(directory: Path) -> bool:
 
 
 def is_anything_kept(directory: Path) -> bool:
-    """Whether a share whose journal lay in *directory* has left that, or what was set aside."""
+    """Whether a share has left its journal in *directory*, or what was set aside."""
     return directory.exists() or aside_of(directory).exists()
 
 
 def unwritten_error(directory: Path, source: str = "") -> MountError:
-    """What is not on the host, the first names of it, where it is kept, and the remedy.
+    """The error that says what is not on the host, where it is kept, and the remedy.
 
     *directory* is that of a share's journal; what was set aside lies beside it.
     """
@@ -85,7 +85,7 @@ def unwritten_error(directory: Path, source: str = "") -> MountError:
 
 
 def describe(left: UnfinishedJournal) -> str:
-    """How much of *left* is not on the host, and of what."""
+    """How much of *left* is not on the host, and of which paths; in a line."""
     paths = [path for each, path in left.paths() if not left.is_set_aside(each.sequence)]
     return (
         f"{len(left.pending)} changes ({format_size(left.pending_bytes)}) of {left.source} are not "
@@ -94,28 +94,28 @@ def describe(left: UnfinishedJournal) -> str:
 
 
 def describe_aside(left: UnfinishedJournal) -> str:
-    """What the host has refused of *left*, why, and where it is kept."""
+    """What the host has refused of *left*, why, and where it is kept; in a line."""
     aside = left.aside
     reasons: dict[str, list[str]] = {}
     for each, path in left.paths():
         if left.is_set_aside(each.sequence):
             reasons.setdefault(left.refused[each.sequence].reason, []).append(path)
-    told = "; ".join(f"{_first(paths)}: {reason}" for reason, paths in reasons.items())
+    listed = "; ".join(f"{_first(paths)}: {reason}" for reason, paths in reasons.items())
     return (
         f"{len(aside)} changes ({format_size(sum(each.length for each in aside))}) of "
-        f"{left.source} are set aside, because the host does not take them: {told}; "
+        f"{left.source} are set aside, because the host does not take them: {listed}; "
         f"kept in {left.directory}"
     )
 
 
 def describe_kept(kept: list[UnfinishedJournal]) -> str:
-    """As a warning for who mounts the source again."""
-    told = "; ".join(map(describe_aside, kept[:_SHOWN]))
-    return f"of earlier shares {told}; {_remedy_of_aside(kept[0].source, kept[0].directory)}"
+    """A warning for who mounts the source again, of what is *kept* set aside."""
+    listed = "; ".join(map(describe_aside, kept[:_SHOWN]))
+    return f"of earlier shares {listed}; {_remedy_of_aside(kept[0].source, kept[0].directory)}"
 
 
 def set_aside_message(reasons: dict[str, str], directory: Path) -> str:
-    """What was set aside of a living share: *reasons* by path."""
+    """What was set aside of a living share, in a line: *reasons* by path."""
     shown = "; ".join(f"{path}: {reason}" for path, reason in list(reasons.items())[:_SHOWN])
     more = f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
     return (
@@ -131,7 +131,7 @@ def _first(paths: list[str]) -> str:
 
 
 def command_for(source: str, directory: Path) -> str:
-    """The command that tells what the journal in *directory* has of *source*."""
+    """The command that lists what the journal in *directory* has of *source*."""
     state = directory.parent.parent
     is_usual = state == state_directory(user_of_id(os.geteuid()))
     return f"osxfs-sim unwritten {quoted(source)}" + (
@@ -147,7 +147,7 @@ def _remedy_of_aside(source: str, directory: Path) -> str:
 
 
 def remedy(source: str, directory: Path) -> str:
-    """What can be done about what is left of *source* in the journal *directory*."""
+    """What can be done about what is left of *source* in the journal *directory*; in a line."""
     return (
         f"mount {quoted(source)} with --unwritten recover to write them, or --unwritten "
         f"discard to give them up ({command_for(source, directory)} lists them)"
@@ -155,7 +155,7 @@ def remedy(source: str, directory: Path) -> str:
 
 
 def left_unwritten(state: Path, source: str) -> list[UnfinishedJournal]:
-    """What ended shares of *source* have left in *state*. Raises MountError."""
+    """The journals that ended shares of *source* left in *state*. Raises MountError."""
     try:
         return unfinished_journals(state, source)
     except (OSError, ValueError) as error:
@@ -166,11 +166,11 @@ def left_unwritten(state: Path, source: str) -> list[UnfinishedJournal]:
 def check_unwritten(
     state: Path, source: str, wanted: str | None, say: Callable[[str], None]
 ) -> list[UnfinishedJournal]:
-    """What earlier shares of *source* have left and is to be recovered now.
+    """The journals of *source* that are to be recovered now. Raises MountError.
 
     *wanted* is recover, discard, or None: then there must be nothing, but for what the host has
-    refused already: that is kept, and keeps nobody from mounting. *say* is told what is waited
-    for: shares that are unmounted and still write back. Raises MountError.
+    refused already: that is kept, and keeps nobody from mounting. *say* is told what is waited for:
+    shares that are unmounted and still write back.
     """
     wait_until_drained(state, source, say)
     check_apart(state, source)
@@ -188,10 +188,7 @@ def check_unwritten(
 
 
 def recoverable(state: Path, source: str) -> list[UnfinishedJournal]:
-    """What ended shares of *source* have left in *state*, to be written to the host by us.
-
-    In the order in which that is to be done. Raises MountError.
-    """
+    """The journals of *source* in *state* that we may recover, in order. Raises MountError."""
     found = left_unwritten(state, source)
     for left in found:
         _check_ours(left)
@@ -223,7 +220,7 @@ def _check_whole(left: UnfinishedJournal) -> None:
 
 
 def check_apart(state: Path, source: str) -> None:
-    """That no share of a tree above or below *source* has left anything. Raises MountError.
+    """Raises MountError where a share above or below *source* has left something unwritten.
 
     What it has left is older than what is about to be written here, and would overwrite it.
     """
@@ -234,7 +231,7 @@ def check_apart(state: Path, source: str) -> None:
             try:
                 left = read_journal(directory)
             except (OSError, ValueError):
-                continue  # told when its own source is mounted
+                continue  # reported when its own source is mounted
         if left.source in ("", source) or not left.pending:
             continue
         if paths_overlap(left.source, source):
@@ -245,11 +242,11 @@ def check_apart(state: Path, source: str) -> None:
 
 
 def kept_aside(state: Path, source: str) -> list[UnfinishedJournal]:
-    """What the host has refused of ended shares of *source*, and is kept."""
+    """The journals of ended shares of *source* that hold what was set aside."""
     try:
         return [left for left in unfinished_journals(state, source) if left.aside]
     except (OSError, ValueError):
-        return []  # told by check_unwritten()
+        return []  # reported by check_unwritten()
 
 
 def all_unwritten(state: Path, source: str) -> list[UnfinishedJournal]:
@@ -265,10 +262,10 @@ def all_unwritten(state: Path, source: str) -> list[UnfinishedJournal]:
 
 
 def save(left: UnfinishedJournal, top_fd: int, within: tuple[bytes, ...] = ()) -> list[str]:
-    """Write the files of *left* that the guest had written to below the directory *top_fd*.
+    """Write the files of *left* that the guest had written to below *top_fd*; their paths.
 
     Each lies where the guest had it, with the guest's bytes laid over what the host has of it.
-    Returns their paths. Raises OSError.
+    Raises OSError.
     """
     files: dict[int, list[RecordedChange]] = {}
     made = set()
@@ -341,7 +338,9 @@ def _save_one(
         os.close(dir_fd)
     try:
         if base is not None:
-            with contextlib.suppress(OSError):  # it may be gone; then only what was written is told
+            with contextlib.suppress(
+                OSError
+            ):  # it may be gone; then only what was written is saved
                 _copy_from_host(left.source, base, fd)
         for change in changes:
             if change.kind is Kind.WRITE:

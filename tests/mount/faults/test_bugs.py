@@ -22,7 +22,7 @@ from osxfs_sim.coherence.museum.exhibits import (
     play,
 )
 from osxfs_sim.model.bugs import Bug
-from osxfs_sim.mount.faults.chosen import FAULTS, hearing, raising
+from osxfs_sim.mount.faults.chosen import FAULTS, change_filter, injection_mapper
 from osxfs_sim.mount.faults.fault import Fault
 from osxfs_sim.mount.requests.entries import Entries
 from osxfs_sim.mount.requests.handlers import Handlers
@@ -94,8 +94,8 @@ def test_the_other_cures_work(demonstration, cure, stage, field: Path) -> None:
 
 
 def test_a_share_without_bugs_is_made_of_the_usual_parts_alone(field: Path) -> None:
-    assert hearing(()) is None
-    assert raising(()) is None
+    assert change_filter(()) is None
+    assert injection_mapper(()) is None
     with requests(field) as share:
         handlers = share.components.handlers
         assert type(handlers) is Handlers

@@ -12,7 +12,7 @@ from support.live import LiveShare
 
 from osxfs_sim.model.protocol import READDIRPLUS, ProtocolSpec
 from osxfs_sim.mount.loop import negotiation
-from osxfs_sim.mount.loop.negotiation import slot_offset, wanted
+from osxfs_sim.mount.loop.negotiation import slot_offset, wanted_capabilities
 
 PLUS, AUTO, PARALLEL = 1 << 13, 1 << 14, 1 << 18
 ALL = PLUS | AUTO | PARALLEL
@@ -34,7 +34,7 @@ def test_nothing_is_asked_for_that_the_kernel_cannot(
     spec: ProtocolSpec, capable: int, expected: int
 ) -> None:
     others = 1 | 1 << 3
-    assert wanted(spec, PLUS | others, capable | others) == expected | others
+    assert wanted_capabilities(spec, PLUS | others, capable | others) == expected | others
 
 
 def test_the_place_of_a_foreign_function_is_found_in_the_real_library() -> None:

@@ -197,7 +197,7 @@ class Scene:
         self.tracing = tracing(self, self, {}, self.crossings, self.reactor.call_soon)  # type: ignore[arg-type]
         self.rows: list[tuple[str, str]] = []
         self.tracing._recorder = self  # type: ignore[assignment]
-        self.tracing._begin_to_note()
+        self.tracing._start_recording()
 
     def set_handlers(self, layer: Any) -> None:
         self.layer = layer
@@ -321,11 +321,11 @@ def test_a_crossing_belongs_to_the_request_that_has_paid_it(
 class ByArrival(Tracing):
     """As it was: the last crossing is a request's, if it has the request's arrival."""
 
-    def _note(self, operation: int, request: Request, *more: Any) -> None:
+    def _record(self, operation: int, request: Request, *more: Any) -> None:
         request = new_request(request.operation, request.arrival_ns)
         latest = self._dispatcher.latest  # type: ignore[attr-defined]
         request.paid = [each for each in latest if each.arrival_ns == request.arrival_ns]
-        super()._note(operation, request, *more)
+        super()._record(operation, request, *more)
 
 
 @pytest.mark.parametrize("play", SCENES)

@@ -437,11 +437,11 @@ class KeepsTheIdentityOfTheDeleted(InodeTable):
 
 
 class TakesKindsForTheSame(InodeTable):
-    def known(self, status):
+    def find(self, status):
         inode = self._by_number.get(status.st_ino)
         if inode is not None and inode.device == status.st_dev and inode is not self.root:
             return inode
-        return super().known(status)
+        return super().find(status)
 
 
 class InventsOneNumber(InodeTable):

@@ -223,7 +223,7 @@ def test_one_spelling_of_each_missing_name_is_believed_and_ends_with_another(ben
 
 
 def test_missing_names_are_kept_track_of_up_to_a_bound(bench, monkeypatch) -> None:
-    monkeypatch.setattr(spellings, "_MOST_BELIEVED_MISSING", 10)
+    monkeypatch.setattr(spellings, "_MOST_NEGATIVE_ENTRIES", 10)
     names = bench()
     for number in range(100):
         assert names.miss(b"%d" % number) == HOUR_NS

@@ -10,8 +10,8 @@ import pytest
 from support.guests import eventually, refused
 from support.live import LiveShare
 
-from osxfs_sim.mount.loop import apart
-from osxfs_sim.mount.loop.apart import Device, run_without_fuse_fds, unshare_fd_table
+from osxfs_sim.mount.loop import fd_tables
+from osxfs_sim.mount.loop.fd_tables import Device, run_without_fuse_fds, unshare_fd_table
 
 
 def in_a_thread(call: Callable[[], None]) -> None:
@@ -63,7 +63,7 @@ def test_a_call_made_apart_answers_and_fails_as_it_does() -> None:
 
 
 def test_where_no_thread_can_be_apart_calls_are_made_all_the_same(monkeypatch) -> None:
-    monkeypatch.setattr(apart, "_unshare", lambda: False)
+    monkeypatch.setattr(fd_tables, "_unshare", lambda: False)
     fd = os.open("/dev/null", os.O_RDONLY)
     run_without_fuse_fds(os.fstat, fd)
     os.close(fd)

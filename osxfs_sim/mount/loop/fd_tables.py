@@ -1,6 +1,6 @@
-"""Threads that may wait in the server's own mount, kept apart from /dev/fuse.
+"""Descriptor tables of threads that may wait in the server's own mount, without /dev/fuse.
 
-The kernel ends a connection, and lets go of everybody who waits in the share, when the last
+The kernel ends a connection, and wakes everybody who waits in the share, when the last
 descriptor of /dev/fuse is closed. A server that is killed closes its own with its table of
 descriptors: once the last thread that shares that table has ended. A thread that waits in the
 mount ends by no signal: it may wait for a directory's lock, which a guest holds who waits for
@@ -10,10 +10,10 @@ So a thread that goes into the mount has a table of its own (unshare(2) with CLO
 nothing of the share's in it. It sees no descriptor that others open, and must not use one; its
 own are below /proc/thread-self, and not /proc/self.
 
-To tell the kernel that an answer has ended takes such a lock, too, and a descriptor. It is
+To have the kernel invalidate an entry takes such a lock, too, and a descriptor. It is
 another one than that by which requests are read (FUSE_DEV_IOC_CLONE): when the server is
 killed, the latter is closed all the same, which ends the requests that were read by it
-(fuse_dev_release in fs/fuse/dev.c), and so lets go of the locks.
+(fuse_dev_release in fs/fuse/dev.c), and so releases the locks.
 """
 
 import ctypes
@@ -41,9 +41,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def unshare_fd_table(keep: Iterable[int] = ()) -> bool:
-    """Give this thread a table of descriptors of its own, with those of *keep* only.
+    """Give this thread a descriptor table of its own with those of *keep*. False where it may not.
 
-    Returns whether that was possible; nothing has changed where it was not.
+    Nothing has changed then. unshare(2), CLONE_FILES.
     """
     if not _unshare():
         return False
@@ -68,7 +68,7 @@ def _close_all_but(keep: Iterable[int]) -> None:
 
 
 def run_without_fuse_fds(call: Callable[..., _Answer], *arguments: object) -> _Answer:
-    """What *call* answers, made in a thread that holds none of the share's descriptors."""
+    """What *call* returns or raises, run in a thread that holds none of the share's descriptors."""
     future = Future[_Answer]()
 
     def run() -> None:
@@ -91,19 +91,20 @@ class Device:
         self._clone_fd = _clone(fuse_fd)
 
     def keep_clone_only(self, keep: Iterable[int]) -> None:
-        """This thread has none but one to tell the kernel by, in place of that of the requests.
+        """Leave this thread only the cloned /dev/fuse, under the number of that of the requests.
 
-        So that whoever knows that by its number finds the other. *keep* are what it needs else.
+        So that whoever knows it by its number sends notifications by the clone. *keep* are what it
+        needs else. Does nothing where there is no clone.
         """
         if self._clone_fd >= 0 and _unshare():
             os.dup2(self._clone_fd, self._fuse_fd, inheritable=False)
             _close_all_but((*keep, self._fuse_fd))
 
     def leave(self) -> Callable[[int, bytes], None] | None:
-        """This thread has none. Returns how it ends an entry; None where it could not leave.
+        """Leave this thread no /dev/fuse; returns what sends an INVAL_ENTRY, or None if it may not.
 
-        For that it takes a descriptor out of the table of the server's first thread, and lets
-        it go at once.
+        For each of these it takes a descriptor out of the table of the server's first thread
+        (pidfd_getfd(2)), and closes it at once.
         """
         telling_fd = self._fuse_fd if self._clone_fd < 0 else self._clone_fd
         if not _unshare():
@@ -128,7 +129,7 @@ class Device:
         return invalidate_entry
 
     def close(self) -> None:
-        """Once no thread tells the kernel anything any more."""
+        """Close the clone, once no thread sends notifications any more."""
         if self._clone_fd >= 0:
             os.close(self._clone_fd)
             self._clone_fd = -1
