@@ -7,7 +7,7 @@ and all are dropped when events were lost. A name that is gone may stay in a set
 it is asked for, and found missing.
 
 Names are given by their keys (spellings), so that spellings which fold together
-are one. The reactor's thread only, but for the reading of a directory itself.
+are one. One thread only.
 """
 
 from collections import OrderedDict

@@ -20,7 +20,9 @@ CONTENT = 2
 """Size and times of content, which the guest's own writes change."""
 MODE = 4
 """Mode, owner and the number of links."""
-ALL = ATIME | CONTENT | MODE
+CTIME = 8
+"""The time of the last change of status."""
+ALL = ATIME | CONTENT | MODE | CTIME
 
 NEGATIVE = 0
 """The inode number of a negative dentry (rule 6)."""
@@ -144,6 +146,7 @@ class GuestKernel:
             self.invalidate_attributes(replaced.inode, MODE)
         if dentry is not None:
             self._dentries[new_parent, new_name] = dentry
+            self.invalidate_attributes(dentry.inode, CTIME)
         self.changed_directory(parent)
         self.changed_directory(new_parent)
 

@@ -81,6 +81,8 @@ class Question(NamedTuple):
     """What was opened, or gone by; -1: none, or the trace does not say."""
     new_name: bytes
     """Where a rename went."""
+    call: str
+    """The system call that its thread waited in; empty: the trace does not say."""
     arrival_ns: int
     """When it came, since the recording began."""
     took_ns: int
@@ -150,48 +152,53 @@ class Recording:
 def _exclusive(questions: list[Question]) -> frozenset[int]:
     """Which LOOKUPs cross whatever is cached (rule 5): LOOKUP_EXCL, LOOKUP_RENAME_TARGET.
 
-    The protocol does not carry these flags. But a name that is found is always used for
-    something, where nothing is cached: it is walked through, opened, asked for its attributes.
-    Where nothing follows, only its existence was asked for. And where a name was missing, its
-    making follows at once.
+    The protocol does not carry these flags: the last name of a path has them, in a call that makes
+    a name. So has the second of two names.
     """
-    following: dict[int, int] = {}
     exclusive = set()
-    for index in reversed(range(len(questions))):
-        each = questions[index]
-        if each.operation in UNAWAITED:
-            continue
-        then_index = following.get(each.thread)
-        following[each.thread] = index
-        if each.operation is not Operation.LOOKUP or each.error not in ("", "ENOENT"):
-            continue
-        then = None if then_index is None else questions[then_index]
-        if _is_exclusive(each, then):
-            exclusive.add(index)
+    of_thread: dict[int, list[int]] = defaultdict(list)
+    for index, each in enumerate(questions):
+        if each.operation not in UNAWAITED:
+            of_thread[each.thread].append(index)
+    for numbers in of_thread.values():
+        is_second = False
+        for index, following in zip(numbers, (*numbers[1:], -1), strict=True):
+            each, then = questions[index], questions[following] if following >= 0 else None
+            if each.operation is not Operation.LOOKUP or each.error not in ("", "ENOENT"):
+                is_second = False
+            elif each.found and then is not None and then.inode == each.found:
+                pass  # it is walked through, opened, asked
+            elif each.call in _LINK and not is_second:
+                is_second = bool(each.found)  # the old name; the new one comes next
+            else:
+                is_second = False
+                if _makes(each, then):
+                    exclusive.add(index)
     return frozenset(exclusive)
 
 
-def _is_exclusive(lookup: Question, then: Question | None) -> bool:
-    """Whether *lookup* asks for a name's existence alone; *then* is what its thread asked next."""
+def _makes(lookup: Question, then: Question | None) -> bool:
+    """Whether *lookup* is of a name that a call makes; *then* is what its thread asked next."""
     place = lookup.inode, lookup.name
     if then is not None and then.operation is Operation.RENAME:
-        if (then.found, then.new_name) == place:
-            return True
-        if (then.inode, then.name) == place:
-            return False
-    if lookup.found:
-        if then is None:
-            return True
-        takes_it = (then.inode, then.name) == place and then.operation in TAKES_A_NAME
-        return not (then.inode == lookup.found or takes_it or _uses(then, lookup))
-    if then is None or (then.inode, then.name) != place or then.operation not in MAKES_A_NAME:
+        return (then.found, then.new_name) == place
+    if lookup.call in _RENAME:
+        # Both parents come first. A target that is there and cannot be replaced ends the call.
+        return bool(lookup.found) and (then is None or then.call != lookup.call)
+    if lookup.call:
+        return lookup.call in _MAKE_A_NAME
+    # Without the call: where a name was missing, its making follows.
+    if then is None or then.operation not in MAKES_A_NAME or (then.inode, then.name) != place:
         return False
     return then.operation is not Operation.CREATE or bool(then.flags & os.O_EXCL)
 
 
-def _uses(then: Question, lookup: Question) -> bool:
-    """Whether a name is looked up as the one of two that a call takes: link(2), rename(2)."""
-    return then.operation is Operation.LOOKUP and then.thread == lookup.thread and False
+_LINK = frozenset({"link", "linkat"})
+_RENAME = frozenset({"rename", "renameat", "renameat2"})
+_MAKE_A_NAME = _LINK | {
+    *("mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat"),
+    *("open O_EXCL", "openat O_EXCL"),
+}
 
 
 class _Mention(NamedTuple):
@@ -285,6 +292,7 @@ def _question(row: dict[str, Any]) -> Question:
         row["flags"],
         row["handle"],
         _bytes(row["new_name"]),
+        row["call"] or "",
         row["arrival_ns"],
         row["took_ns"],
     )

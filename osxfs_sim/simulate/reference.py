@@ -28,6 +28,13 @@ ROOT = 1
 """The inode number of a share's root (FUSE_ROOT_ID)."""
 _NO_STATUS = (-1, -1)
 
+_WANT_THE_SIZE = frozenset(
+    {
+        *("read", "pread64", "readv", "preadv", "preadv2", "sendfile", "splice", "lseek"),
+        *("write", "pwrite64", "writev", "pwritev", "pwritev2", "copy_file_range", "mmap", "other"),
+    }
+)
+"""Calls whose GETATTR is for the size of a file (STATX_SIZE), and not for when it was accessed."""
 _NEEDS_PERMISSION = frozenset(
     {
         *(Operation.LOOKUP, Operation.ACCESS, Operation.OPEN, Operation.OPENDIR),
@@ -35,6 +42,13 @@ _NEEDS_PERMISSION = frozenset(
     }
 )
 """What inode_permission() comes before."""
+
+
+def _changes_content(question: Question) -> bool:
+    """Whether it comes after a look for capabilities of the file (file_remove_privs)."""
+    if question.operation is Operation.SETATTR:
+        return question.call in ("truncate", "ftruncate")
+    return question.operation is Operation.WRITE
 
 
 @dataclass(slots=True)
@@ -52,8 +66,8 @@ class Simulated:
     names: int = 0
     """Questions that complete directories answered."""
     added: Counter[Operation] = field(default_factory=Counter)
-    """Crossings that the recording does not have: what permissions are checked by. They are among
-    *crossings*."""
+    """Crossings that the recording does not have: what permissions and capabilities are checked
+    by. They are among *crossings*."""
 
     @property
     def questions(self) -> int:
@@ -126,6 +140,9 @@ class Reference:
             if operation is Operation.RELEASE:
                 self._released(question)
             return now_ns
+        if self._system.keeps_xattrs and _changes_content(question):
+            self._result.added[Operation.GETXATTR] += 1
+            now_ns = self._cross(Operation.GETXATTR, 0, now_ns)
         if self._system.checks_permissions:
             now_ns = self._check_permissions(question, now_ns)
         if operation is Operation.LOOKUP:
@@ -212,6 +229,8 @@ class Reference:
         for another read(2), at its end.
         """
         inode = question.inode
+        if question.call:
+            return question.call in _WANT_THE_SIZE
         if not self._opened[inode]:
             return False
         if inode in self._read_since_open:

@@ -35,6 +35,9 @@ class System:
     """What a crossing takes."""
     readdirplus: str = "always"
     """Whether listings bring attributes: one of model.protocol.READDIRPLUS."""
+    keeps_xattrs: bool = False
+    """Whether the guest has extended attributes: its kernel then asks before each write whether
+    the file has capabilities that end with it (security.capability)."""
     checks_permissions: bool = False
     """Whether the guest's kernel checks modes and owners itself (default_permissions), and has to
     know them for each directory on a path; else it asks by ACCESS, for access(2) and chdir(2)."""

@@ -113,6 +113,7 @@ class Recorder:
         self._block = bytearray(BLOCK_ROWS * _ROW.itemsize)
         self._names: list[bytes | None] = []
         self._new_names: dict[int, bytes] = {}
+        self._calls: dict[int, str] = {}
         self._threads: dict[int, Kin] = {}
         self._handed_over = self._found_no_room = self._unwritten = 0
         self._closing = threading.Lock()
@@ -182,6 +183,8 @@ class Recorder:
             said.links,
             said.flags,
         )
+        if said.call is not None:
+            self._calls[len(names)] = said.call
         if said.new_name is not None:
             self._new_names[len(names)] = said.new_name
         names.append(name)
@@ -274,7 +277,7 @@ class Recorder:
         # Here, because directories may be renamed by the time that it is written.
         directories = [self._directory_path(int(number)) for number in numbers]
         programs = dict(self._programs)
-        block = _Block(rows, names, self._new_names, numbers, directories, programs)
+        block = _Block(rows, names, self._new_names, self._calls, numbers, directories, programs)
         self._handed_over += len(names)
         try:
             self._blocks.put(block, block=wait)
@@ -283,6 +286,7 @@ class Recorder:
         self._block = bytearray(BLOCK_ROWS * _ROW.itemsize)
         self._names = []
         self._new_names = {}
+        self._calls = {}
         if len(self._looks) > _MOST_PROCESSES:
             self._looks.clear()
             self._programs.clear()
@@ -334,6 +338,7 @@ class _Block:
         rows: np.ndarray,
         names: list[bytes | None],
         new_names: dict[int, bytes],
+        calls: dict[int, str],
         numbers: np.ndarray,
         directories: list[str | None],
         programs: dict[int, str | None],
@@ -341,6 +346,7 @@ class _Block:
         self._rows = rows
         self._names = names
         self._new_names = new_names
+        self._calls = calls
         self._numbers = numbers
         self._directories = directories
         self._programs = programs
@@ -358,6 +364,11 @@ class _Block:
             "new_name": _texts([self._new_names.get(row) for row in range(len(rows))])
             if self._new_names
             else pa.nulls(len(rows), pa.string()),
+            "call": _coded_words(
+                np.arange(len(rows)), [self._calls.get(row) for row in range(len(rows))]
+            )
+            if self._calls
+            else _no_words(len(rows)),
             "error": _coded(rows["error"], _ERRORS, nothing=rows["error"] == 0),
             "program": _coded_words(which, programs),
             "directory": _coded_words(
@@ -374,6 +385,10 @@ class _Block:
             ],
             schema=SCHEMA,
         )
+
+
+def _no_words(count: int) -> pa.Array:
+    return _coded_words(np.zeros(count, np.int64), [None])
 
 
 def _coded(codes: np.ndarray, words: pa.Array, nothing: np.ndarray | None = None) -> pa.Array:

@@ -20,6 +20,8 @@ class Said(NamedTuple):
     """What was opened, or gone by; -1: none."""
     new_name: bytes | None = None
     """Where a rename went."""
+    call: str | None = None
+    """The system call that its thread waited in; None: it was not looked at."""
 
 
 NOTHING_SAID = Said()

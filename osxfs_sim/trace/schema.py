@@ -61,6 +61,9 @@ SCHEMA = pa.schema(
         pa.field("flags", pa.int32(), nullable=False),
         # The handle that it opens, or goes by; -1: none.
         pa.field("handle", pa.int64(), nullable=False),
+        # The system call that its thread waited in, such as openat; other: one without a name in
+        # the trace, or a page fault; null: it was not looked at, or could not be told.
+        pa.field("call", WORD),
     ]
 )
 
@@ -72,6 +75,7 @@ ADDED = {
     "links": 0,
     "flags": 0,
     "handle": -1,
+    "call": None,
 }
 """Columns that earlier versions did not write, and what stands there for what they recorded."""
 

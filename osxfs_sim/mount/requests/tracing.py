@@ -30,6 +30,7 @@ from osxfs_sim.mount.requests.dispatch import Dispatcher
 from osxfs_sim.mount.requests.handlers import Handlers
 from osxfs_sim.mount.requests.live_counters import LiveCounters
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
+from osxfs_sim.mount.tree.system_calls import system_call_of
 from osxfs_sim.trace.answers import AnsweredBy
 from osxfs_sim.trace.errors import TraceError
 from osxfs_sim.trace.said import NOTHING_SAID, Said
@@ -76,6 +77,8 @@ _WITH_HANDLE = {
     "releasedir": Operation.RELEASEDIR,
     "fsyncdir": Operation.FSYNCDIR,
 }
+_OF_A_HANDLE = frozenset(map(int, _WITH_HANDLE.values()))
+"""Of these only who has opened the handle is known, which need not be who asks."""
 _LISTINGS = frozenset({Operation.READDIRPLUS, Operation.READDIR})
 _OF_DIRECTORY = _LISTINGS | {Operation.RELEASEDIR, Operation.FSYNCDIR}
 _HOST, _NAMES, _HELD, _GUEST = map(int, AnsweredBy)
@@ -117,6 +120,7 @@ class Tracing:
         self._crossings = crossings
         self._call_soon = call_soon
         self._recorder: Recorder | None = None
+        self._with_calls = False
         self._live_counters: LiveCounters | None = None
         self._sinks: tuple[Callable[..., None], ...] = ()
         self._processes: dict[int, int] = {}
@@ -134,8 +138,11 @@ class Tracing:
             failure=recorder.failure or None,
         )
 
-    def start(self, path: Path, **header: Any) -> None:
-        """Record every request from now on to *path*; *header*: what answers. Raises MountError."""
+    def start(self, path: Path, *, with_calls: bool = False, **header: Any) -> None:
+        """Record every request from now on to *path*; *header*: what answers. Raises MountError.
+
+        *with_calls*: note also which system call each is for, which takes some 10 us of each.
+        """
         if self._recorder is not None:
             raise MountError(f"a trace is being written already, to {self._recorder.path}")
         # Loaded now: the library for its format takes time and memory.
@@ -148,6 +155,7 @@ class Tracing:
         except TraceError as error:
             raise MountError(str(error)) from error
         self._recorder = recorder
+        self._with_calls = with_calls
         self._start_recording()
 
     def live_counters(self, top: int) -> dict[str, Any]:
@@ -196,6 +204,7 @@ class Tracing:
         if recorder is None:
             raise MountError("no trace is being written")
         self._recorder = None
+        self._with_calls = False
         self._stop_recording()
         ended_ns = time.monotonic_ns()
 
@@ -392,7 +401,12 @@ class Tracing:
         """One answered request; *otherwise* is who has answered it, if it did not cross."""
         paid, arrival_ns = request.paid, request.arrival_ns
         answered_by = otherwise
-        target_ns = 0
+        target_ns = looked_ns = 0
+        if self._with_calls and pid and operation not in _OF_A_HANDLE:
+            # It waits still: the answer is sent after this. So the look is a part of its wait.
+            before_ns = time.monotonic_ns()
+            said = said._replace(call=system_call_of(pid))
+            looked_ns = time.monotonic_ns() - before_ns
         if not paid:
             took_ns = time.monotonic_ns() - arrival_ns
             if otherwise != _GUEST:
@@ -407,6 +421,7 @@ class Tracing:
                     size_bytes = crossed_bytes
             if len(paid) > 1 or crossed != operation:
                 took_ns -= self._record_others(paid, operation, inode, name, pid, directory)
+            took_ns += looked_ns
         if size_bytes == _AS_CROSSED:
             size_bytes = 0
         # None, if recording was stopped while this request was on its way.
