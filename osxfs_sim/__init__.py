@@ -52,6 +52,8 @@ __all__ = [
     "ShareStatus",
     "UserError",
     "__version__",
+    "predict",
+    "record",
     "share",
 ]
 
@@ -68,6 +70,8 @@ _HOMES = {
     "ShareSettings": "settings",
     "ShareStatus": "model.status",
     "UserError": "model.user_error",
+    "predict": "predicting",
+    "record": "predicting",
     "share": "sharing",
 }
 

@@ -62,6 +62,7 @@ class ComparisonPlan:
     seed       of all randomness
     dilate     multiplies every time in the model, in every mounted arm that does not say its own
     trace      the directory for traces of each run's requests; None: there are none
+    trace_calls  whether traces say which system call each request is for
     edits      the stream of the host's edits, as --edits has it; None: there are none
     """
 
@@ -81,6 +82,7 @@ class ComparisonPlan:
     seed: int = 0
     dilate: float = 1.0
     trace: str | None = None
+    trace_calls: bool = False
     edits: str | None = None
 
     @classmethod
@@ -247,6 +249,7 @@ def bench_for(
         progress=progress,
         say=say,
         traces=Path(plan.trace).absolute() if plan.trace else None,
+        trace_calls=plan.trace_calls,
         result_directory=result_directory,
     )
 

@@ -48,6 +48,7 @@ class Bench:
     progress          is told what is being done
     say               is told what shall be seen afterwards, too
     traces            the directory that traces of requests are kept in; None: there are none
+    trace_calls       whether they say which system call each request is for
     result_directory  what the names of traces are relative to
     """
 
@@ -61,6 +62,7 @@ class Bench:
     progress: Say
     say: Say
     traces: Path | None = None
+    trace_calls: bool = False
     result_directory: Path = Path()
 
 
@@ -203,7 +205,7 @@ def _begin_counting(sample: Sample, share: MountedShare | None, bench: Bench) ->
     if bench.traces is not None:
         trace = bench.traces / trace_name(sample.arm, [*bench.arms], sample.round, sample.kind)
         discard(trace)  # of the same run, where it was interrupted
-        share.start_trace(str(trace))
+        share.start_trace(str(trace), with_calls=bench.trace_calls)
     share.reset()
     return trace
 

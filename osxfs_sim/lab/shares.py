@@ -32,8 +32,8 @@ class MountedShare(Protocol):
     def reset(self) -> ShareStatus:
         """The status, after which counting starts anew."""
 
-    def start_trace(self, path: str) -> None:
-        """Record every request from now on in the file *path*."""
+    def start_trace(self, path: str, *, with_calls: bool = False) -> None:
+        """Record every request from now on in the file *path*; *with_calls*: and what it is for."""
 
     def stop_trace(
         self,

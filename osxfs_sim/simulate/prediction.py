@@ -67,7 +67,7 @@ class Prediction:
     """The model of what waits for what."""
 
 
-def predict(
+def predict_systems(
     recording: Recording,
     systems: Sequence[System],
     *,

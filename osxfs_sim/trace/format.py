@@ -135,6 +135,18 @@ def read_trace(path: str | Path) -> tuple[Header, pa.Table]:
     return _read(Path(path), with_rows=True)
 
 
+def rewrite_notes(path: Path, notes: dict[str, Any]) -> None:
+    """Give the complete trace *path* other *notes*. Raises TraceError or OSError."""
+    header, table = read_trace(path)
+    writer = TraceWriter(path)
+    try:
+        for batch in table.to_batches(_ROWS_OF_A_GROUP):
+            writer.write_table(pa.Table.from_batches([batch]).cast(SCHEMA))
+        writer.close(replace(header, notes=notes))
+    finally:
+        writer.discard()
+
+
 def read_header(path: str | Path) -> Header:
     """The header alone, which of a recording takes as long as to read it. Raises TraceError."""
     return _read(Path(path), with_rows=False)[0]
