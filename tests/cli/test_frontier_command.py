@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from support.command import Command
 from support.frontiers import comparison
 
 from osxfs_sim.cli import main
-from osxfs_sim.lab.results import load_result, save_result
+from osxfs_sim.lab.results import Comparison, load_result, save_result
 
 CASE = """
 name = "read"
@@ -44,6 +45,17 @@ def frontier(cli: Command):
     return frontier
 
 
+def _stale_answers(made: Comparison) -> Counter[str]:
+    """How many each arm was given."""
+    return Counter(
+        sample.arm
+        for sample in made.samples
+        if sample.risk is not None
+        for kind in sample.risk["stale"].values()
+        for _ in range(kind["stale"])
+    )
+
+
 @pytest.mark.usefixtures("need_fuse")
 @pytest.mark.usefixtures("folder")
 def test_a_case_of_ones_own_is_measured_under_edits_and_gone_on_with(
@@ -61,23 +73,25 @@ def test_a_case_of_ones_own_is_measured_under_edits_and_gone_on_with(
     made = load_result(tmp_path / "frontier-read.json")
     assert made.plan["edits"] == "rewrite@40/s"
     assert made.plan["groups"] == {}
-    risks = {sample.arm: sample.risk for sample in made.samples}
-    stale = {
-        arm: sum(kind["stale"] for kind in risk["stale"].values())
-        for arm, risk in risks.items()
-        if risk is not None
-    }
+    runs, stale = 1, _stale_answers(made)
+    while not stale["old"] and runs < 5:  # a busy machine has edited too late, or too early
+        runs += 1
+        more = ("--resume", "frontier-read.json", "--runs", str(runs))
+        assert frontier(tmp_path, "./read", *more).returncode == 0
+        stale = _stale_answers(load_result(tmp_path / "frontier-read.json"))
     assert stale["native"] == stale["none"] == 0
     assert stale["old"] > 0
 
-    result = frontier(tmp_path, "./read", "--resume", "frontier-read.json", "--runs", "2", "--json")
+    runs += 1
+    more = ("--resume", "frontier-read.json", "--runs", str(runs))
+    result = frontier(tmp_path, "./read", *more, "--json")
     assert result.returncode == 0, result.stderr
     (document,) = json.loads(result.stdout)["frontiers"]
-    assert [point["runs"] for point in document["points"]] == [2, 2]
+    assert [point["runs"] for point in document["points"]] == [runs, runs]
     assert {best["limit"]["name"]: best["arm"] for best in document["best"]}["none seen"] == "none"
     assert {point["arm"] for point in document["native"]} == {"native"}
     assert [len(load_result(tmp_path / "frontier-read.json").of(arm)) for arm in made.arms] == [
-        2
+        runs
     ] * 3
 
     result = frontier(tmp_path, "./read", *arms)

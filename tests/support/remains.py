@@ -49,7 +49,7 @@ def has_connection(device: str) -> bool:
 
 def mount_with(device: str) -> bool:
     """Whether a later mount has got the number."""
-    return f" {device} " in Path("/proc/self/mountinfo").read_text()
+    return f" {device} ".encode() in Path("/proc/self/mountinfo").read_bytes()
 
 
 def supervisors_for(guest: Path) -> list[int]:

@@ -629,8 +629,8 @@ def test_descriptors_for_directories_are_bounded_and_all_stay_reachable(share) -
 
 def test_an_ordinary_user_of_the_tests_keeps_no_share_of_others_mounted(share) -> None:
     live = share()
-    assert str(live.guest) in Path("/proc/self/mounts").read_text()
-    assert str(live.guest) not in run_as_nobody("print(open('/proc/self/mounts').read())")
+    assert str(live.guest).encode() in Path("/proc/self/mounts").read_bytes()
+    assert str(live.guest) not in run_as_nobody("print(open('/proc/self/mounts', 'rb').read())")
     os.stat(live.guest)
 
 
