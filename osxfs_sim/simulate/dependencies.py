@@ -16,6 +16,7 @@ before. The graph has no cycles, since whatever a question waits for was answere
 """
 
 import enum
+from collections import defaultdict
 from dataclasses import dataclass
 
 from osxfs_sim.model.operations import UNAWAITED
@@ -102,26 +103,37 @@ class _LatestAnswer:
 
 
 def _of_objects(questions: list[Question], previous: list[int]) -> list[tuple[int, ...]]:
-    """Of each the last change, and for a change all looks since, of each object it is about.
+    """Of each the last changes, and for a change the looks since, of each object it is about.
 
     Only what was answered when it came: two that were under way together had no order.
     """
-    changed: dict[object, int] = {}
-    looked: dict[object, list[int]] = {}
+    changed: dict[object, list[int]] = defaultdict(list)
+    looked: dict[object, list[int]] = defaultdict(list)
+
+    def answered(numbers: list[int], by_ns: int) -> list[int]:
+        return [i for i in numbers if questions[i].end_ns <= by_ns]
+
     after = []
     for index, each in enumerate(questions):
         waits: set[int] = set()
-        changes = each.operation in CHANGES
         for place in _places(each):
-            if place in changed:
-                waits.add(changed[place])
-            if changes:
-                waits.update(looked.pop(place, ()))
-                changed[place] = index
+            changes, since_ns = changed[place], -1
+            if done := answered(changes, each.arrival_ns):
+                # What was answered before the last one that is done, that has waited for.
+                since_ns = questions[done[-1]].arrival_ns
+                changes[:] = [
+                    i for i in changes if i == done[-1] or questions[i].end_ns > since_ns
+                ]
+            waits.update(answered(changes, each.arrival_ns))
+            if each.operation in CHANGES:
+                looks = [i for i in looked[place] if questions[i].end_ns > since_ns]
+                waits.update(answered(looks, each.arrival_ns))
+                looked[place] = looks
+                changes.append(index)
             else:
-                looked.setdefault(place, []).append(index)
+                looked[place].append(index)
         waits.discard(previous[index])
-        after.append(tuple(sorted(i for i in waits if questions[i].end_ns <= each.arrival_ns)))
+        after.append(tuple(sorted(waits)))
     return after
 
 
