@@ -26,6 +26,7 @@ Sequence_ = tuple[str, ...]
 Asked = dict[Sequence_, list[str]]
 """Of each sequence the names of the requests that somebody waited for, in turn."""
 _UNAWAITED = {operation.name for operation in UNAWAITED}
+_TELLING = {"LOOKUP", "GETATTR", "SETATTR"}
 
 
 def _read(path: str) -> None:
@@ -138,12 +139,13 @@ def predicted(trace: Path, of: Sequence[Sequence_], on: System) -> Asked:
 def without_calls(trace: Path, of: Sequence[Sequence_]) -> set[Sequence_]:
     """Those of *of* whose system calls were not all seen: the caller was not asleep yet.
 
-    A few, on a machine that is busy; what a LOOKUP was for is then a guess.
+    A few, on a machine that is busy; what a LOOKUP was for is then a guess. Of others than these
+    (_TELLING) it makes no difference.
     """
     unseen: Counter[Sequence_] = Counter()
     for row in _rows(trace):
         number = (row["directory"] or "")[1:]
-        if row["call"] is None and row["operation"] not in _UNAWAITED and number.isdigit():
+        if row["call"] is None and row["operation"] in _TELLING and number.isdigit():
             unseen[of[int(number)]] += 1
     return set(unseen)
 
