@@ -37,7 +37,7 @@ BY_PATH = {
     "lab/caches.py": "/proc/sys/vm/drop_caches",
     "mount/mounts/connections.py": "/sys/fs/fuse/connections",
     "mount/server/supervisor.py": "/proc/self/oom_score_adj; imports nothing of ours, only opens",
-    "mount/writeback/sync_barrier.py": "/dev/loop-control and what it gives, /dev/fuse, a memfd",
+    "mount/writeback/machine_sync.py": "/dev/loop-control and what it gives, /dev/fuse, a memfd",
     "mount/mounts/mountpoints.py": "/dev/fuse; the runtime directory, then opened and checked",
     "mount/loop/pm_qos.py": "/dev/cpu_dma_latency and /proc/self/timerslack_ns",
     # Places that nobody else may write.

@@ -14,21 +14,10 @@ from osxfs_sim.lab.arms import NATIVE
 from osxfs_sim.lab.cases import case_names, load_case
 from osxfs_sim.lab.result_shapes import COMPARISON_2, RUNS_1
 from osxfs_sim.lab.shapes import Shape
+from osxfs_sim.model.status import with_current_keys
 
-_RENAMED_IN_STATUS = {
-    "asked_p50_ns": "target_p50_ns",
-    "asked_total_ns": "target_total_ns",
-    "asked_histogram": "target_histogram",
-    **{f"achieved_{name}": f"observed_{name}" for name in ("p50_ns", "p90_ns", "p99_ns")},
-    "achieved_total_ns": "observed_total_ns",
-    "achieved_histogram": "observed_histogram",
-    "name_sets": "complete_directories",
-    "ended": "invalidated",
-    "outside_ns": "client_overhead_ns",
-    "names_can_be_ended": "names_can_be_invalidated",
-}
-"""Fields of a share's status, and what they have been called since 2026-12."""
 _STATUSES = frozenset({"share", "mounted"})
+"""Keys of a result, below which there are statuses of shares."""
 _RENAMED = {"caught_up_s": "drain_s", "told": "last_line"}
 """Fields of a sample, and what they have been called since schema 3."""
 _SOURCES = {
@@ -42,19 +31,17 @@ _OF_A_RUN = (
 )
 
 
-def with_current_names(document: Any, *, is_status: bool = False) -> Any:
+def with_current_names(document: Any) -> Any:
     """The same *document*, of any schema, with the fields of its statuses under today's names.
 
     What is no result passes unharmed: its shape is checked afterwards.
     """
     if isinstance(document, list):
-        return [with_current_names(each, is_status=is_status) for each in document]
+        return [with_current_names(each) for each in document]
     if not isinstance(document, Mapping):
         return document
     return {
-        _RENAMED_IN_STATUS.get(name, name) if is_status else name: with_current_names(
-            value, is_status=is_status or name in _STATUSES
-        )
+        name: (with_current_keys if name in _STATUSES else with_current_names)(value)
         for name, value in document.items()
     }
 

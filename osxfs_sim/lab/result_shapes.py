@@ -51,7 +51,7 @@ _EVENTS = RecordShape(
         **dict.fromkeys(("latency_ns", "seen", "delivered", "dropped", "rescans"), COUNT),
         "watcher": TEXT,
         "raised": table_of(COUNT),
-        "ended": table_of(COUNT),
+        "invalidated": table_of(COUNT),
         "complete_directories": _NAME_SETS,
     },
 )

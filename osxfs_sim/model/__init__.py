@@ -23,7 +23,7 @@ why a new policy can be tested without FUSE.
     documents        frozen dataclasses as JSON documents, and back
     escaping         names, paths and texts of other people, as they may be shown to somebody
     extents          which bytes of a file are held in the guest, and where
-    ordering         which requests about one object have to wait for which
+    request_order    which requests about one object have to wait for which
     own_policy       a cache policy of a user's own: tried before it is relied upon, and watched
                      ever after
     protocol         what a server asks the guest's kernel for when the two agree on a protocol

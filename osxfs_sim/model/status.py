@@ -541,4 +541,30 @@ class ShareStatus:
 
         Raises LookupError or TypeError where it is none.
         """
-        return parsed(cls, document)
+        return parsed(cls, with_current_keys(document))
+
+
+EARLIER_KEYS: Mapping[str, str] = {
+    "asked_p50_ns": "target_p50_ns",
+    "asked_total_ns": "target_total_ns",
+    "asked_histogram": "target_histogram",
+    **{f"achieved_{name}": f"observed_{name}" for name in ("p50_ns", "p90_ns", "p99_ns")},
+    "achieved_total_ns": "observed_total_ns",
+    "achieved_histogram": "observed_histogram",
+    "name_sets": "complete_directories",
+    "ended": "invalidated",
+    "outside_ns": "client_overhead_ns",
+    "names_can_be_ended": "names_can_be_invalidated",
+}
+"""Keys of a status until 2026-12, and what they have been called since."""
+
+
+def with_current_keys(document: Any) -> Any:
+    """A status, or a part of one, as json.loads gives it, with each key as it is called today."""
+    if isinstance(document, list):
+        return [with_current_keys(each) for each in document]
+    if not isinstance(document, Mapping):
+        return document
+    return {
+        EARLIER_KEYS.get(name, name): with_current_keys(value) for name, value in document.items()
+    }

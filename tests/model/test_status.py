@@ -16,7 +16,7 @@ from support.statuses import a_status, filled
 import osxfs_sim
 from osxfs_sim.model import status as module
 from osxfs_sim.model.documents import document_of, key_of, parsed
-from osxfs_sim.model.status import ChangeSetAside, OwnershipStatus, ShareStatus
+from osxfs_sim.model.status import EARLIER_KEYS, ChangeSetAside, OwnershipStatus, ShareStatus
 
 PACKAGE = Path(osxfs_sim.__file__).parent
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
@@ -90,13 +90,30 @@ def statuses_in(document: Any) -> Iterator[dict[str, Any]]:
             yield from statuses_in(each)
 
 
+TODAY = {
+    "outside_ns": "client_overhead_ns",
+    "asked_p50_ns": "target_p50_ns",
+    "asked_total_ns": "target_total_ns",
+    "asked_histogram": "target_histogram",
+    "achieved_p50_ns": "observed_p50_ns",
+    "achieved_p90_ns": "observed_p90_ns",
+    "achieved_p99_ns": "observed_p99_ns",
+    "achieved_total_ns": "observed_total_ns",
+    "achieved_histogram": "observed_histogram",
+    "ended": "invalidated",
+    "name_sets": "complete_directories",
+    "names_can_be_ended": "names_can_be_invalidated",
+}
+"""How keys that results were saved with are called now."""
+
+
 def lost_of(document: Any, again: Any, path: str = "") -> list[str]:
     """What *again* does not have of *document*, key by key."""
     if isinstance(document, dict) and isinstance(again, dict):
         return [
             line
             for key, value in document.items()
-            for line in lost_of(value, again.get(key, "nothing"), f"{path}.{key}")
+            for line in lost_of(value, again.get(TODAY.get(key, key), "nothing"), f"{path}.{key}")
         ]
     return [] if document == again else [path]
 
@@ -107,6 +124,13 @@ def test_what_older_versions_have_saved_is_read_and_nothing_of_it_is_lost() -> N
     assert len(found) > 100
     for document in found:
         assert lost_of(document, ShareStatus.from_dict(document).as_dict()) == []
+
+
+def test_a_key_of_before_is_a_field_under_todays_name_and_no_other() -> None:
+    known = {key_of(each) for kind in CLASSES for each in dataclasses.fields(kind)}
+    assert set(EARLIER_KEYS.values()) <= known
+    assert not known & set(EARLIER_KEYS)
+    assert EARLIER_KEYS == TODAY
 
 
 def test_what_is_lost_is_noticed() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from osxfs_sim.model import ordering
+from osxfs_sim.model import request_order
 from osxfs_sim.mount.requests.handlers import WRITE_IN_THREAD_BYTES
 from osxfs_sim.mount.requests.host_operations import HostOperations
 from osxfs_sim.mount.server.main import main
@@ -51,5 +51,5 @@ if __name__ == "__main__":
     HostOperations.write = _waiting_write(HostOperations.write)  # type: ignore[method-assign]
     Journal.put = _waiting_put(Journal.put)  # type: ignore[method-assign]
     if (Path(os.environ[GATE]) / "disorder").exists():
-        ordering._waits = lambda *_: False
+        request_order._waits = lambda *_: False
     main()

@@ -23,7 +23,7 @@ How eagerly the loop waits follows from what it waits for:
     asleep      in trio, after Patience.block_ns without a request; PM QoS is
                 released, and the next wake-up is cold, after Patience.awake_ns more
 
-Where others want the processor (mount/loop/contention.py) it polls only just before a reply is
+Where others want the processor (mount/loop/cpu_contention.py) it polls only just before a reply is
 due: polling would take from the workload what it shall be measured with.
 
 Work of the server's own (an IdleTask) is done in between, in slices that end before
@@ -58,7 +58,7 @@ from typing import Any, Protocol
 
 import trio
 
-from osxfs_sim.mount.loop.contention import Contention
+from osxfs_sim.mount.loop.cpu_contention import Contention
 from osxfs_sim.mount.loop.fd_tables import Device
 from osxfs_sim.mount.loop.internal_errors import InternalErrors
 from osxfs_sim.mount.loop.pm_qos import PmQosRequest

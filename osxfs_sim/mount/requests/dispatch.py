@@ -2,8 +2,8 @@
 
 Every request passes here, and two things are seen to that no handler has to think of:
 
-- Requests about one object keep their order (model/ordering.py). A handler that is done without
-  waiting has kept it. One that begins to wait, for a thread or for another worker, is entered
+- Requests about one object keep their order (model/request_order.py). A handler that is done
+  without waiting has kept it. One that begins to wait, for a thread or another worker, is entered
   with its object until it is done; and whatever comes for that object meanwhile waits for its
   turn. It is done when its answer is delayed until that is due: then there is nothing left but the
   answer. While nothing waits, all of this is a look at an empty dict.
@@ -28,7 +28,7 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError
 
 from osxfs_sim.model.operations import Operation
-from osxfs_sim.model.ordering import ACCESS_OF, Access, Order, Turn
+from osxfs_sim.model.request_order import ACCESS_OF, Access, Order, Turn
 from osxfs_sim.mount.loop.reactor import Reactor, Signal
 from osxfs_sim.mount.loop.request import Request, new_request
 from osxfs_sim.mount.requests.handlers import Handlers

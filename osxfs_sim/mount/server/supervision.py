@@ -19,7 +19,7 @@ import trio
 from osxfs_sim.mount.mounts.connections import open_abort
 from osxfs_sim.mount.mounts.mountpoints import MountEntry
 from osxfs_sim.mount.server import supervisor
-from osxfs_sim.mount.writeback.sync_barrier import sync_barrier
+from osxfs_sim.mount.writeback.machine_sync import sync_barrier
 
 log = logging.getLogger(__name__)
 

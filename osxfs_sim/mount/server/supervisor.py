@@ -21,7 +21,7 @@ As a last resort it ends the connection of a server that lives, too: where the t
 waits for the share itself (waits.py), which nobody else could end. The server says, every few
 seconds while it is at work, that it is: then it is looked at, and not otherwise.
 
-It answers sync(2) too (sync_barrier.py), for which a server that is stopped must not be
+It answers sync(2) too (machine_sync.py), for which a server that is stopped must not be
 waited for: the server is asked what is not on the host yet, but has to be heard of.
 
 Run as a script: the mount point, the process of the server, and a descriptor of a socket, whose
@@ -322,7 +322,7 @@ def _answer_in_its_place(fuse_fd: int, server: _Server) -> None:
 
 
 class _Barrier:
-    """The file system that hears of sync(2): sync_barrier.py has made it."""
+    """The file system that hears of sync(2): machine_sync.py has made it."""
 
     def __init__(self, fuse_fd: int, server: _Server, socket_: socket.socket) -> None:
         self.fuse_fd = fuse_fd

@@ -45,7 +45,7 @@ room                 whether the host says itself that it has no room
 set_aside            what the host will never take: reported once, shown no more
 quarantine           where that is kept, apart from what is still on its way
 sync_errors          what fsync(2) has to say of it
-sync_barrier         tells of sync(2), for which the kernel does not wait
+machine_sync         tells of sync(2), for which the kernel does not wait
 
 unwritten            what a share that ended badly has left: listed, saved, or given up
 recovery             writes it to the host

@@ -124,9 +124,17 @@ def test_osxfs_is_consistent(share) -> None:
 def test_long_lifetimes_are_cached_and_not_consistent(share) -> None:
     live = share(profile="osxfs-cached", latency_ns=0, host_events="none")
     with Places(live.source, live.guest) as places:
-        histories = recorded(places, range(4))
-        # With answers that may be a day old, some searches are too long for a test: unknown.
-        said = answers(histories, Mode.CACHED, Bounds(2 * DAY_NS), Limits(3_000))
+        # With answers that may be a day old, some searches are too long for a test: unknown. How
+        # many depends on how busy the machine was meanwhile.
+        histories: list[History] = []
+        said = dict.fromkeys(CheckResult, 0)
+        for first in range(0, 16, 4):
+            more = recorded(places, range(first, first + 4))
+            histories += more
+            found = answers(more, Mode.CACHED, Bounds(2 * DAY_NS), Limits(3_000))
+            said = {each: number + found[each] for each, number in said.items()}
+            if said[CheckResult.OK] >= 2:
+                break
         assert not said[CheckResult.VIOLATION]
         assert said[CheckResult.OK] >= 2
         wrong = [

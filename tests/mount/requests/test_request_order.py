@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from support.controlled import CALLER, SLOW_FROM_BYTES, Requests, attributes, fields, requests
 
-from osxfs_sim.model.ordering import Order
+from osxfs_sim.model.request_order import Order
 from osxfs_sim.mount.requests.dispatch import Dispatcher
 
 _MARK_NS = 1_000_000_000_000_000_000  # a time that nothing but a request sets

@@ -750,9 +750,11 @@ def test_a_cut_record_is_taken_for_a_loss(tree, monkeypatch, cut):
     tree.host("os.mkdir('directory-with-a-long-name')")
     read = os.read
     monkeypatch.setattr(os, "read", lambda fd, size: read(fd, size)[:cut])
-    lost = tree.watcher.read(100)
+    # In memory others change the same file system: what is ours may come with a later read.
+    reads = list(iter(lambda: [type(change) for change in tree.watcher.read(100)], []))
     monkeypatch.undo()
-    assert [type(change) for change in lost] in ([Lost], [Lost, Lost])
+    assert reads
+    assert all(read in ([Lost], [Lost, Lost]) for read in reads)
     tree.host("os.mkdir('after')")
     assert tree.told() == {"after": C | D}
 

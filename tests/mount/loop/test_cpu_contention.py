@@ -1,6 +1,6 @@
 """Polling ends where others want the processor, and begins again when they do not."""
 
-from osxfs_sim.mount.loop.contention import Contention, involuntary_switches
+from osxfs_sim.mount.loop.cpu_contention import Contention, involuntary_switches
 
 MS = 1_000_000
 

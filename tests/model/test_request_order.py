@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osxfs_sim.model.operations import UNAWAITED, Operation
-from osxfs_sim.model.ordering import ACCESS_OF, Access, Order, Turn
+from osxfs_sim.model.request_order import ACCESS_OF, Access, Order, Turn
 
 LOOKS, CHANGES, SYNCS = Access.LOOKS, Access.CHANGES, Access.SYNCS
 
