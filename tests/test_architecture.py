@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "trace": {"model", "fs"},
     "coherence": {"model", "fs", "toml_files"},
     "lab": {"model", "trace", "coherence", "fs", "sources", "toml_files"},
-    "report": {"lab", "trace", "coherence", "fs"},
+    "report": {"lab", "trace", "simulate", "coherence", "fs"},
     "sources": set(),
     "toml_files": {"model", "fs"},
     "profile_file": {"model", "toml_files"},

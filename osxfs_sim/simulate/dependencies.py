@@ -121,9 +121,7 @@ def _of_objects(questions: list[Question], previous: list[int]) -> list[tuple[in
             if done := answered(changes, each.arrival_ns):
                 # What was answered before the last one that is done, that has waited for.
                 since_ns = questions[done[-1]].arrival_ns
-                changes[:] = [
-                    i for i in changes if i == done[-1] or questions[i].end_ns > since_ns
-                ]
+                changes[:] = [i for i in changes if i == done[-1] or questions[i].end_ns > since_ns]
             waits.update(answered(changes, each.arrival_ns))
             if each.operation in CHANGES:
                 looks = [i for i in looked[place] if questions[i].end_ns > since_ns]

@@ -216,4 +216,4 @@ def test_what_follows_from_others_is_not_waited_for_once_more() -> None:
     )
     graph = order(recorded, Dependencies.COMPLETED)
     assert graph.after == [(), (), (1,), ()]
-    assert [Operation.LOOKUP] * 4 == [each.operation for each in recorded.questions]
+    assert [each.operation for each in recorded.questions] == [Operation.LOOKUP] * 4

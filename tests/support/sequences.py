@@ -4,6 +4,7 @@ What a share that caches nothing recorded of them is predicted for another syste
 with what that system's kernel asks, sequence by sequence.
 """
 
+import contextlib
 import itertools
 import os
 from collections import Counter, defaultdict
@@ -11,16 +12,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from support.guests import eventually
-from support.live import LiveShare
-from support.recordings import TICK_NS
-
 from osxfs_sim.model.operations import UNAWAITED, Operation
 from osxfs_sim.simulate.dependencies import Dependencies, order
 from osxfs_sim.simulate.recording import read_recording
 from osxfs_sim.simulate.reference import Reference
 from osxfs_sim.simulate.share import System
 from osxfs_sim.trace.format import read_trace
+from support.guests import eventually
+from support.live import LiveShare
+from support.recordings import TICK_NS
 
 Sequence_ = tuple[str, ...]
 Asked = dict[Sequence_, list[str]]
@@ -96,10 +96,8 @@ def run_traced(live: LiveShare, trace: Path, of: Sequence[Sequence_]) -> Path:
     live.share.start_trace(str(trace), with_calls=True)
     for number, sequence in enumerate(of):
         for name in sequence:
-            try:
+            with contextlib.suppress(OSError):
                 OPERATIONS[name](f"{live.guest}/{number}")
-            except OSError:
-                pass
     eventually(lambda: live.status().open_handles == 0)
     live.share.stop_trace()
     return trace

@@ -173,3 +173,24 @@ def test_a_trace_of_an_earlier_version_has_the_later_columns_empty(tmp_path):
     assert {name: read[name].to_pylist() for name in ADDED} == {
         name: [nothing] for name, nothing in ADDED.items()
     }
+
+
+def test_a_header_says_where_threads_come_from(tmp_path):
+    threads = [[7, 7, 1, 10_000_000], [8, 7, 1, 0]]
+    write(tmp_path / "t", Header(0, 10, began_wall_ns=5, threads=threads))
+    header, _ = read_trace(tmp_path / "t")
+    assert (header.threads, header.began_wall_ns) == (threads, 5)
+
+
+@pytest.mark.parametrize(
+    "threads", [{}, [7], [[7, 7, 1]], [[7, 7, 1, "late"]], [[7, 7, 1, 2**63]], [[True, 7, 1, 0]]]
+)
+def test_threads_that_are_none_are_damage(tmp_path, threads):
+    write(tmp_path / "t", Header(0, 10, threads=threads))
+    with pytest.raises(TraceError, match="its header is damaged"):
+        read_trace(tmp_path / "t")
+
+
+def write(path, header):
+    table = pa.Table.from_pydict(columns_of(iter(in_turn([row("LOOKUP")]))), schema=SCHEMA)
+    pq.write_table(table.replace_schema_metadata(metadata_of(header)), path)
