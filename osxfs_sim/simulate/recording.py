@@ -5,6 +5,7 @@ policy has to answer a part of them, which the rules of the guest's kernel decid
 (guest_kernel.py). A trace of a share that caches does not, and cannot be widened again.
 """
 
+import enum
 import os
 from collections import defaultdict
 from collections.abc import Iterator
@@ -105,8 +106,8 @@ class Recording:
         for directory, name in self._mentions:
             self._names[directory].append(name)
 
-        self.exclusive = _exclusive(questions)
-        """Numbers of the LOOKUPs that no valid dentry answers: see _exclusive."""
+        self.lookups = _lookups(questions)
+        """What each LOOKUP is for, by its number. No valid dentry answers an EXCLUSIVE one."""
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -149,32 +150,63 @@ class Recording:
         return mentions[-1].after, status
 
 
-def _exclusive(questions: list[Question]) -> frozenset[int]:
-    """Which LOOKUPs cross whatever is cached (rule 5): LOOKUP_EXCL, LOOKUP_RENAME_TARGET.
+class Lookup(enum.Enum):
+    """What a LOOKUP is for: the protocol does not carry the kernel's flags for it."""
 
-    The protocol does not carry these flags: the last name of a path has them, in a call that makes
-    a name. So has the second of two names.
-    """
-    exclusive = set()
+    WALKED = enum.auto()
+    """A directory on the way of a path."""
+    LAST = enum.auto()
+    """The last name of a path."""
+    RENAMED = enum.auto()
+    """The last name of the first path of a rename, once both paths have been walked."""
+    EXCLUSIVE = enum.auto()
+    """The name that a call makes, or a rename replaces (LOOKUP_EXCL, LOOKUP_RENAME_TARGET)."""
+
+
+def _lookups(questions: list[Question]) -> dict[int, Lookup]:
+    """What each LOOKUP is for, by its number; what follows it in its thread tells."""
+    lookups = {}
     of_thread: dict[int, list[int]] = defaultdict(list)
     for index, each in enumerate(questions):
         if each.operation not in UNAWAITED:
             of_thread[each.thread].append(index)
     for numbers in of_thread.values():
+        walked = _walked(questions, numbers)
         is_second = False
         for index, following in zip(numbers, (*numbers[1:], -1), strict=True):
             each, then = questions[index], questions[following] if following >= 0 else None
             if each.operation is not Operation.LOOKUP or each.error not in ("", "ENOENT"):
                 is_second = False
-            elif each.found and then is not None and then.inode == each.found:
-                pass  # it is walked through, opened, asked
-            elif each.call in _LINK and not is_second:
+                continue
+            if index in walked:
+                lookups[index] = Lookup.WALKED
+            elif each.call in _LINK | _RENAME and not is_second:
                 is_second = bool(each.found)  # the old name; the new one comes next
+                lookups[index] = Lookup.RENAMED if each.call in _RENAME else Lookup.LAST
             else:
+                lookups[index] = Lookup.EXCLUSIVE if _makes(each, then) else Lookup.LAST
                 is_second = False
-                if _makes(each, then):
-                    exclusive.add(index)
-    return frozenset(exclusive)
+    return lookups
+
+
+def _walked(questions: list[Question], numbers: list[int]) -> set[int]:
+    """Which LOOKUPs of a thread are of what is gone through: something follows that is in it.
+
+    As a rule at once. A rename(2) first walks both paths, and then looks up both last names.
+    """
+    walked = set()
+    inside: set[int] = set()
+    call = ""
+    for index in reversed(numbers):
+        each = questions[index]
+        if each.operation is Operation.LOOKUP and each.found in inside:
+            walked.add(index)
+        is_of_it = each.call == call and each.operation is Operation.LOOKUP
+        inside = {each.inode} | (inside if is_of_it and call in _RENAME else set())
+        if each.operation is Operation.RENAME:
+            inside.add(each.found)
+        call = each.call
+    return walked
 
 
 def _makes(lookup: Question, then: Question | None) -> bool:
@@ -182,11 +214,8 @@ def _makes(lookup: Question, then: Question | None) -> bool:
     place = lookup.inode, lookup.name
     if then is not None and then.operation is Operation.RENAME:
         return (then.found, then.new_name) == place
-    if lookup.call in _RENAME:
-        # Both parents come first. A target that is there and cannot be replaced ends the call.
-        return bool(lookup.found) and (then is None or then.call != lookup.call)
     if lookup.call:
-        return lookup.call in _MAKE_A_NAME
+        return lookup.call in _RENAME or lookup.call in _MAKE_A_NAME
     # Without the call: where a name was missing, its making follows.
     if then is None or then.operation not in MAKES_A_NAME or (then.inode, then.name) != place:
         return False

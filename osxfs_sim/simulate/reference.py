@@ -19,6 +19,7 @@ from osxfs_sim.simulate.recording import (
     MAKES_A_NAME,
     TAKES_A_NAME,
     UNKNOWN,
+    Lookup,
     Question,
     Recording,
 )
@@ -181,7 +182,7 @@ class Reference:
     def _look_up(self, index: int, question: Question, now_ns: int) -> int:
         parent, name = question.inode, question.name
         dentry = self._kernel.valid(parent, name, now_ns)
-        if dentry is not None and index not in self._recording.exclusive:
+        if dentry is not None and self._recording.lookups.get(index) is not Lookup.EXCLUSIVE:
             self._kernel.used(parent, dentry)
             self._result.hits[Operation.LOOKUP] += 1
             return now_ns

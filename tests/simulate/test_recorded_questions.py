@@ -10,7 +10,14 @@ from support.traces import missed as missed_row
 
 from osxfs_sim.model.caching import CachePolicy, Consistent
 from osxfs_sim.simulate import recording as recordings
-from osxfs_sim.simulate.recording import UNKNOWN, Question, RecordingError, Status, read_recording
+from osxfs_sim.simulate.recording import (
+    UNKNOWN,
+    Lookup,
+    Question,
+    RecordingError,
+    Status,
+    read_recording,
+)
 from osxfs_sim.trace.errors import TraceError
 
 AGAIN = "record it again: osxfs-sim record CASE -o FILE"
@@ -142,7 +149,8 @@ def test_a_lookup_that_failed_otherwise_says_nothing_of_the_name() -> None:
 
 
 def exclusive(*questions: Question) -> set[int]:
-    return set(recording(*questions).exclusive)
+    lookups = recording(*questions).lookups
+    return {index for index, each in lookups.items() if each is Lookup.EXCLUSIVE}
 
 
 def test_who_makes_a_name_asks_for_it_in_any_case() -> None:
@@ -178,6 +186,28 @@ def test_the_target_of_a_rename_is_asked_for_in_any_case() -> None:
     replaced = found(b"b", 3, call="rename")
     assert exclusive(old, replaced, moved) == {1}
     assert exclusive(missed(b"a", call="rename"), new) == set(), "ENOENT ended the call"
+
+
+def test_a_rename_walks_both_paths_before_it_looks_up_what_they_end_with() -> None:
+    def walked(name: bytes, inode: int, parent: int = 1) -> Question:
+        return found(name, inode, parent, status=A_DIRECTORY, call="rename")
+
+    questions = (
+        *(walked(b"d", 8), walked(b"e", 9)),
+        *(found(b"a", 2, 8, call="rename"), missed(b"b", 9, call="rename")),
+        asked("RENAME", 8, b"a", found=9, new_name=b"b", call="rename"),
+        *(walked(b"d", 8), found(b"x", 3, 8, call="rename")),
+    )
+    assert list(recording(*questions).lookups.values()) == [
+        *(Lookup.WALKED, Lookup.WALKED, Lookup.RENAMED, Lookup.EXCLUSIVE),
+        *(Lookup.WALKED, Lookup.RENAMED),
+    ]
+
+
+def test_two_links_of_one_file_are_renamed_by_nothing_but_their_lookups() -> None:
+    """So one rename ends where the next begins, though no request says so."""
+    looks = (found(b"a", 2, call="rename"), found(b"b", 2, call="rename"))
+    assert exclusive(*looks, *looks, *looks) == {1, 3, 5}
 
 
 def test_of_a_link_the_second_name_is() -> None:
