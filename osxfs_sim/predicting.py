@@ -115,7 +115,8 @@ def predict(
 def system_of(arm: Arm) -> System:
     """The system that *arm* stands for.
 
-    Raises UserError for one that cannot be predicted: without requests, or with write-back.
+    Raises UserError for one that cannot be predicted: without requests, with write-back, or with
+    direct I/O, whose every read(2) is a request that the recording does not have.
     """
     if arm.is_native:
         raise UserError("native makes no requests: what was measured beside it is shown anyway")
@@ -127,6 +128,10 @@ def system_of(arm: Arm) -> System:
     if emulated.write_back is not None:
         raise UserError(
             f"{arm.label} holds changes back, which is not predicted yet: measure it with compare"
+        )
+    if emulated.policy.direct:
+        raise UserError(
+            f"{arm.label} reads directly, which is not predicted yet: measure it with compare"
         )
     return System(
         arm.label,

@@ -106,6 +106,7 @@ class Recording:
         for directory, name in self._mentions:
             self._names[directory].append(name)
 
+        self._following = _following(questions)
         self.lookups = _lookups(questions)
         """What each LOOKUP is for, by its number. No valid dentry answers an EXCLUSIVE one."""
 
@@ -123,6 +124,14 @@ class Recording:
         if self.header.command_end_ns is not None:
             return self.header.command_end_ns
         return max((each.end_ns for each in self.questions), default=0)
+
+    def following(self, index: int) -> Question | None:
+        """What the thread of the question number *index* asked next, and waited for, if anything.
+
+        None also for what no thread waits for.
+        """
+        following = self._following.get(index)
+        return None if following is None else self.questions[following]
 
     def names(self, directory: int, index: int) -> Iterator[tuple[bytes, int, Status]]:
         """What is in *directory* when the question number *index* is asked, as far as is known.
@@ -148,6 +157,18 @@ class Recording:
                 return each.before, each.status if status is UNKNOWN else status
             status = each.status
         return mentions[-1].after, status
+
+
+def _following(questions: list[Question]) -> dict[int, int]:
+    """Of each awaited question the next awaited one of its thread."""
+    following = {}
+    last: dict[int, int] = {}
+    for index, each in enumerate(questions):
+        if each.operation not in UNAWAITED:
+            if each.thread in last:
+                following[last[each.thread]] = index
+            last[each.thread] = index
+    return following
 
 
 class Lookup(enum.Enum):

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from osxfs_sim.model.operations import UNAWAITED, Operation
 from osxfs_sim.simulate.dependencies import NOTHING, Order
-from osxfs_sim.simulate.guest_kernel import ALL, CONTENT, MODE, GuestKernel, Ticks
+from osxfs_sim.simulate.guest_kernel import ALL, CONTENT, MODE, NEGATIVE, GuestKernel, Ticks
+from osxfs_sim.simulate.permissions import checked_after, checked_before
 from osxfs_sim.simulate.recording import (
     LISTS,
     MAKES_A_NAME,
@@ -36,13 +37,6 @@ _WANT_THE_SIZE = frozenset(
     }
 )
 """Calls whose GETATTR is for the size of a file (STATX_SIZE), and not for when it was accessed."""
-_NEEDS_PERMISSION = frozenset(
-    {
-        *(Operation.LOOKUP, Operation.ACCESS, Operation.OPEN, Operation.OPENDIR),
-        *(*MAKES_A_NAME, *TAKES_A_NAME, Operation.RENAME),
-    }
-)
-"""What inode_permission() comes before."""
 
 
 def _changes_content(question: Question) -> bool:
@@ -94,6 +88,7 @@ class Reference:
         self._share = Share(system, recording, seed, recording.header.began_ns)
         self._opened: Counter[int] = Counter()
         self._read_since_open: set[int] = set()
+        self._asked_for_xattrs: dict[int, int] = {}  # by thread, in its last question
         self._listing: set[int] = set()  # handles that have begun to be listed
         self._result = Simulated()
         # Whoever mounts it looks at its root, before the command starts.
@@ -141,11 +136,13 @@ class Reference:
             if operation is Operation.RELEASE:
                 self._released(question)
             return now_ns
-        if self._system.keeps_xattrs and _changes_content(question):
+        if self._system.checks_permissions:
+            is_known = operation is Operation.LOOKUP and self._has_positive(question)
+            checked = checked_before(self._recording, index, is_known=is_known)
+            now_ns = self._check_permissions(checked, now_ns)
+        if self._asks_for_capabilities(question):
             self._result.added[Operation.GETXATTR] += 1
             now_ns = self._cross(Operation.GETXATTR, 0, now_ns)
-        if self._system.checks_permissions:
-            now_ns = self._check_permissions(question, now_ns)
         if operation is Operation.LOOKUP:
             return self._look_up(index, question, now_ns)
         if self._is_hit(index, question, now_ns):
@@ -158,20 +155,37 @@ class Reference:
         end_ns = self._cross(operation, question.size_bytes, now_ns)
         if not question.error:
             self._learn(index, question, end_ns)
+            end_ns = self._checked_afterwards(index, end_ns)
         return end_ns
 
-    def _check_permissions(self, question: Question, now_ns: int) -> int:
-        """The modes and owners that *question* takes are known; returns when (rule 8)."""
-        if question.operation not in _NEEDS_PERMISSION:
+    def _check_permissions(self, inodes: tuple[int, ...], now_ns: int) -> int:
+        """The modes and owners of *inodes* are known; returns when (rule 8)."""
+        for inode in inodes:
+            if not self._kernel.has_attributes(inode, MODE, now_ns):
+                self._result.added[Operation.GETATTR] += 1
+                now_ns = self._cross(Operation.GETATTR, 0, now_ns)
+                timeout_ns = self._share.timeouts(b"", UNKNOWN, now_ns).attr_timeout_ns
+                self._kernel.attributes(inode, timeout_ns, _NO_STATUS, now_ns)
+        return now_ns
+
+    def _checked_afterwards(self, index: int, now_ns: int) -> int:
+        if not self._system.checks_permissions:
             return now_ns
-        inode = question.inode
-        if self._kernel.has_attributes(inode, MODE, now_ns):
-            return now_ns
-        self._result.added[Operation.GETATTR] += 1
-        end_ns = self._cross(Operation.GETATTR, 0, now_ns)
-        timeout_ns = self._share.timeouts(b"", UNKNOWN, end_ns).attr_timeout_ns
-        self._kernel.attributes(inode, timeout_ns, _NO_STATUS, end_ns)
-        return end_ns
+        return self._check_permissions(checked_after(self._recording, index), now_ns)
+
+    def _has_positive(self, question: Question) -> bool:
+        dentry = self._kernel.known(question.inode, question.name)
+        return dentry is not None and dentry.inode != NEGATIVE
+
+    def _asks_for_capabilities(self, question: Question) -> bool:
+        """Whether a GETXATTR comes before *question* that the recording does not have.
+
+        It has the first one: its guest has no extended attributes, and is not asked again.
+        """
+        has_asked = self._asked_for_xattrs.pop(question.thread, 0) == question.inode
+        if question.operation is Operation.GETXATTR:
+            self._asked_for_xattrs[question.thread] = question.inode
+        return self._system.keeps_xattrs and _changes_content(question) and not has_asked
 
     def _cross(self, operation: Operation, size_bytes: int, now_ns: int) -> int:
         self._result.crossings[operation] += 1
@@ -185,7 +199,7 @@ class Reference:
         if dentry is not None and self._recording.lookups.get(index) is not Lookup.EXCLUSIVE:
             self._kernel.used(parent, dentry)
             self._result.hits[Operation.LOOKUP] += 1
-            return now_ns
+            return self._checked_afterwards(index, now_ns)
         size_bytes = 0
         if question.error == "ENOENT":
             if self._share.known_absent(parent, name):
@@ -200,7 +214,7 @@ class Reference:
         elif not question.error:
             self._keep_entry(question, end_ns)
             self._kernel.looked_up(parent)
-        return end_ns
+        return self._checked_afterwards(index, end_ns)
 
     def _keep_missing(self, question: Question, now_ns: int) -> None:
         timeout_ns = self._share.negative_timeout_ns(question.name, now_ns)

@@ -127,6 +127,7 @@ def test_each_model_of_what_waits_for_what_is_named(
         ({}, ("--arm", "native"), "native makes no requests"),
         ({}, ("--arm", "docker-vz-sync"), "docker-vz-sync makes no requests"),
         ({}, ("--arm", "osxfs-delegated"), "holds changes back, which is not predicted yet"),
+        ({}, ("--arm", "virtiofsd-none"), "reads directly, which is not predicted yet"),
         ({}, ("--arm", "osxfsd"), "'osxfsd'"),
         ({}, ("--dependencies", "none"), "'none' is not one of"),
         ({}, ("--seeds", "0"), "0 is not in the range"),

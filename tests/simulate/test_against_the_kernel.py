@@ -40,6 +40,7 @@ ARMS = {
     ),
     "osxfs-complete, for long": Arm("c", "osxfs-complete", FOR_LONG),
     "virtiofsd-auto, for long": Arm("d", "virtiofsd-auto", {"cache_timeout_ns": LONG_NS}),
+    "host, not at all": Arm("e", "host"),
 }
 USUAL = "osxfs-negative, for long"
 _MOST_RECORDINGS = 5

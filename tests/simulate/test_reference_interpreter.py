@@ -26,6 +26,7 @@ from osxfs_sim.model.caching import CachePolicy, Complete, Consistent
 from osxfs_sim.model.latency import LatencySpec, LogNormal
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.simulate.dependencies import Dependencies, order
+from osxfs_sim.simulate.permissions import checked_after, checked_before
 from osxfs_sim.simulate.recording import Recording
 from osxfs_sim.simulate.reference import Reference, Simulated
 from osxfs_sim.simulate.share import System
@@ -215,6 +216,54 @@ def test_extended_attributes_are_looked_at_before_each_change_of_content() -> No
         *("GETXATTR", "WRITE", "GETXATTR", "SETATTR")
     ]
     assert crossed(written, AS_RECORDED) == ["WRITE", "SETATTR"]
+
+
+def test_a_first_getxattr_that_was_recorded_is_not_added_once_more() -> None:
+    written = (
+        *(asked("GETXATTR", 2, b"security.capability", error="ENOSYS"), asked("WRITE", 2)),
+        asked("WRITE", 2),
+    )
+    assert crossed(written, system(keeps_xattrs=True)) == ["GETXATTR", "WRITE"] * 2
+    assert crossed(written, AS_RECORDED) == ["GETXATTR", "WRITE", "WRITE"]
+
+
+@pytest.mark.parametrize(
+    ("questions", "expected"),
+    [
+        # Each directory that is gone through, and what is opened.
+        ((found(b"d", 8, status=A_DIRECTORY), found(b"a", 2, 8), asked("OPEN", 2)), [1, 8, 2]),
+        # may_o_create before the LOOKUP, and may_open after the CREATE.
+        (
+            (missed(b"a", call="openat"), asked("CREATE", 1, b"a", found=2, status=A_FILE)),
+            [1, 1, 2],
+        ),
+        # Walked, and may_delete; also where it then cannot be.
+        ((found(b"a", 2), asked("UNLINK", 1, b"a", found=2)), [1, 1]),
+        ((found(b"a", 2, call="rmdir"),), [1, 1]),
+        # Both paths, and both directories again.
+        (
+            (
+                *(found(b"a", 2, call="rename"), missed(b"b", call="rename")),
+                asked("RENAME", 1, b"a", found=1, new_name=b"b", call="rename"),
+            ),
+            [1, 1, 1, 1],
+        ),
+        ((found(b"a", 2), asked("SETATTR", 2, call="truncate")), [1, 2]),
+    ],
+)
+def test_a_kernel_that_checks_permissions_asks_for_modes_where_namei_does(
+    questions: tuple, expected: list[int]
+) -> None:
+    recorded = recording(*questions)
+    checked: list[int] = []
+    for index in range(len(recorded)):
+        checked += checked_before(recorded, index, is_known=False)
+        checked += checked_after(recorded, index)
+    assert checked == expected
+    on = system(checks_permissions=True)
+    assert simulate(recorded, on).added[Operation.GETATTR] == len(expected)
+    kept = simulate(recorded, system(CACHED, checks_permissions=True))
+    assert kept.added[Operation.GETATTR] < len(expected)
 
 
 # Time

@@ -151,9 +151,9 @@ _ATTEMPTS = 64
 def system_call_of(thread: int) -> str | None:
     """The name of the system call that *thread* waits in, such as ``openat``.
 
-    With ``O_EXCL`` behind it where a file is opened that must not exist. OTHER for one without a
-    name here, and for what waits outside of any (a page fault). None where it cannot be told: the
-    thread has ended, or is not ours to look at.
+    With ``O_CREAT`` behind it where a file may be made, ``O_EXCL`` where it must not exist. OTHER
+    for one without a name here, and for what waits outside of any (a page fault). None where it
+    cannot be told: the thread has ended, or is not ours to look at.
     """
     try:
         fd = os.open(f"/proc/{thread}/syscall", os.O_RDONLY | os.O_CLOEXEC)
@@ -177,7 +177,7 @@ def _named(words: list[bytes]) -> str:
     """The call that *words* of /proc/PID/syscall tell of: its number, and its arguments."""
     name = NAMES.get(int(words[0]), OTHER)
     at = _FLAGS_AT.get(name)
-    is_exclusive = (
-        at is not None and int(words[at], 16) & os.O_EXCL and int(words[at], 16) & os.O_CREAT
-    )
-    return f"{name} O_EXCL" if is_exclusive else name
+    flags = int(words[at], 16) if at is not None else 0
+    if not flags & os.O_CREAT:
+        return name
+    return f"{name} O_EXCL" if flags & os.O_EXCL else f"{name} O_CREAT"

@@ -72,7 +72,7 @@ def words(name: str, *arguments: int) -> list[bytes]:
     ("flags", "said"),
     [
         (os.O_RDONLY, "openat"),
-        (os.O_WRONLY | os.O_CREAT, "openat"),
+        (os.O_WRONLY | os.O_CREAT, "openat O_CREAT"),
         (os.O_WRONLY | os.O_EXCL, "openat"),  # without O_CREAT it means nothing
         (os.O_WRONLY | os.O_CREAT | os.O_EXCL, "openat O_EXCL"),
     ],
