@@ -87,8 +87,8 @@ def record(
     "--dependencies",
     type=click.Choice([each.value for each in Dependencies]),
     default=Dependencies.OBJECTS.value,
-    help="What a request waits for: its thread alone, the order of each object too, or all that "
-    "was answered before it came. [objects]",
+    help="What a request waits for: its thread alone, parent and child processes too, or the "
+    "order of each object too, or all that was answered before it came. [objects]",
 )
 @click.option(
     "--seeds",

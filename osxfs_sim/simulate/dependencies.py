@@ -6,6 +6,9 @@ thread had made the file) is inferred, by models that each err in their own way:
 
 threads     a thread's next question comes a think time after its last answer, and its first one
             after the latest answer that anybody had by then
+processes   a new process's first question comes after its parent's last answer, and what a parent
+            asks after its child has ended waits for the child's last answer, where the parent
+            asked nothing meanwhile: it is taken to have waited for the child
 objects     and what is about one object or name keeps the recording's order where one of two
             changes it (as ROOT/ARTC, SOSP 2013)
 completed   and a question waits for all that were answered when it came, as far as that does not
@@ -16,6 +19,7 @@ before. The graph has no cycles, since whatever a question waits for was answere
 """
 
 import enum
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -30,6 +34,7 @@ class Dependencies(enum.StrEnum):
     """The models, by their names."""
 
     THREADS = "threads"
+    PROCESSES = "processes"
     OBJECTS = "objects"
     COMPLETED = "completed"
 
@@ -51,14 +56,17 @@ class Order:
 def order(recording: Recording, by: Dependencies) -> Order:
     """What each question of *recording* has to wait for, by one of the models."""
     questions = recording.questions
-    previous = _previous(questions)
+    families = _Families(recording) if by is Dependencies.PROCESSES else None
+    previous = _previous(questions, families)
     begin_ns = recording.begin_ns
     think_ns = [
         max(0, each.arrival_ns - (questions[before].end_ns if before != NOTHING else begin_ns))
         for each, before in zip(questions, previous, strict=True)
     ]
     after: list[tuple[int, ...]] = [()] * len(questions)
-    if by is Dependencies.OBJECTS:
+    if families is not None:
+        after = families.waits(previous)
+    elif by is Dependencies.OBJECTS:
         after = _of_objects(questions, previous)
     elif by is Dependencies.COMPLETED:
         after = _completed(questions, previous)
@@ -66,8 +74,10 @@ def order(recording: Recording, by: Dependencies) -> Order:
     return Order(previous, think_ns, after, max(0, recording.end_ns - last_ns))
 
 
-def _previous(questions: list[Question]) -> list[int]:
+def _previous(questions: list[Question], families: "_Families | None") -> list[int]:
     """Of each the last awaited one of its thread; of a thread's first the last that was answered.
+
+    With *families* that is the last that who started the thread was answered, if that is known.
 
     For what no process waits, its thread does not either: it follows what it was sent after.
     """
@@ -76,7 +86,10 @@ def _previous(questions: list[Question]) -> list[int]:
     previous = []
     for index, each in enumerate(questions):
         before = last.get(each.thread)
-        previous.append(answered.by(each.arrival_ns) if before is None else before)
+        if before is None:
+            latest = answered.by(each.arrival_ns)
+            before = latest if families is None else families.origin(index, latest)
+        previous.append(before)
         if each.operation not in UNAWAITED:
             last[each.thread] = index
     return previous
@@ -100,6 +113,66 @@ class _LatestAnswer:
         ):
             self._passed += 1
         return self._by_end[self._passed - 1] if self._passed else NOTHING
+
+
+class _Families:
+    """Which process has started which, and what each asked and waited for."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._questions = recording.questions
+        self._process: dict[int, int] = {}  # of a thread
+        self._parent: dict[int, int] = {}  # of a process
+        for thread, process, parent, _ in recording.header.threads:
+            if process:
+                self._process[thread] = process
+                self._parent[process] = parent
+        self._asked: dict[int, list[int]] = defaultdict(list)
+        for index, each in enumerate(recording.questions):
+            if each.operation not in UNAWAITED:
+                self._asked[self._process.get(each.thread, each.thread)].append(index)
+
+    def origin(self, index: int, otherwise: int) -> int:
+        """What the question number *index*, a thread's first, comes after; *otherwise*: unknown.
+
+        The last answer of its process, if it is a later thread of it, or of the nearest ancestor
+        that had one. When a thread was started is known to 10 ms only: what its parent was
+        answered between that and the thread's first question counts as before.
+        """
+        each = self._questions[index]
+        process, seen = self._process.get(each.thread, 0), set[int]()
+        while process and process not in seen:
+            seen.add(process)
+            for number in reversed(self._before(process, index)):
+                if self._questions[number].end_ns <= each.arrival_ns:
+                    return number
+            process = self._parent.get(process, 0)
+        return otherwise
+
+    def _before(self, process: int, index: int) -> list[int]:
+        asked = self._asked.get(process, [])
+        return asked[max(0, bisect_left(asked, index) - _LATEST) : bisect_left(asked, index)]
+
+    def waits(self, previous: list[int]) -> list[tuple[int, ...]]:
+        """Of each the last answers of children that its process has waited for meanwhile."""
+        after: list[tuple[int, ...]] = [()] * len(previous)
+        for child, asked in self._asked.items():
+            first, last = asked[0], max(asked, key=lambda i: self._questions[i].end_ns)
+            of_parent = self._asked.get(self._parent.get(child, 0), [])
+            at = bisect_left(of_parent, first)
+            if at == len(of_parent) or child == self._parent.get(child):
+                continue
+            then, before = of_parent[at], of_parent[at - 1] if at else NOTHING
+            was_idle = (
+                before == NOTHING
+                or self._questions[before].end_ns <= self._questions[first].arrival_ns
+            )
+            if was_idle and self._questions[last].end_ns <= self._questions[then].arrival_ns:
+                after[then] = (*after[then], last)
+        return [tuple(sorted({*each} - {previous[i]})) for i, each in enumerate(after)]
+
+
+_LATEST = 64
+"""Of so many of a process's last questions one was answered: they were hardly all under way."""
 
 
 def _of_objects(questions: list[Question], previous: list[int]) -> list[tuple[int, ...]]:

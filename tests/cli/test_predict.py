@@ -106,7 +106,7 @@ def test_python_and_the_command_say_the_same(cli: Command, tmp_path: Path) -> No
     assert by_command["wall_ns"] > plain.arms[0].wall_ns
 
 
-@pytest.mark.parametrize("dependencies", ["threads", "objects", "completed"])
+@pytest.mark.parametrize("dependencies", ["processes", "completed"])
 def test_each_model_of_what_waits_for_what_is_named(
     cli: Command, tmp_path: Path, dependencies: str
 ) -> None:

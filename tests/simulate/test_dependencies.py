@@ -12,6 +12,8 @@ from osxfs_sim.simulate.dependencies import NOTHING, Dependencies, Order, order
 from osxfs_sim.simulate.recording import CHANGES, Question, Recording
 
 MODELS = list(Dependencies)
+FAMILY = [[thread, thread, 1 if thread > 1 else 0, 0] for thread in range(1, 5)]
+"""Thread 1 has started the others."""
 
 
 def at_random(seed: int, count: int = 60) -> Recording:
@@ -38,7 +40,7 @@ def at_random(seed: int, count: int = 60) -> Recording:
         )
         questions.append(made._replace(thread=thread, arrival_ns=arrival_ns, took_ns=took_ns))
         free_ns[thread] = arrival_ns + (0 if made.operation in UNAWAITED else took_ns)
-    return recording(*questions)
+    return recording(*questions, header={"threads": FAMILY})
 
 
 def before(graph: Order, index: int) -> set[int]:
@@ -93,8 +95,24 @@ def check_completed(questions: Sequence[Question], waits: list[set[int]]) -> Non
         assert waits[index] >= answered
 
 
+def check_processes(questions: Sequence[Question], waits: list[set[int]]) -> None:
+    """Thread 1 has started the others: nobody comes before what it was answered by then."""
+    for index, each in enumerate(questions):
+        if each.thread in {other.thread for other in questions[:index]} or each.thread == 1:
+            continue
+        answered = [
+            number
+            for number, other in enumerate(questions[:index])
+            if other.thread == 1
+            and other.end_ns <= each.arrival_ns
+            and other.operation not in UNAWAITED
+        ]
+        assert {*answered[-1:]} <= waits[index]
+
+
 CHECKS: dict[Dependencies, tuple[Callable[[Sequence[Question], list[set[int]]], None], ...]] = {
     Dependencies.THREADS: (check_threads,),
+    Dependencies.PROCESSES: (check_threads, check_processes),
     Dependencies.OBJECTS: (check_threads, check_objects),
     Dependencies.COMPLETED: (check_threads, check_completed),
 }
@@ -139,6 +157,7 @@ def with_a_cycle(graph: Order) -> Order:
     ("by", "broken"),
     [
         (Dependencies.THREADS, without_threads),
+        (Dependencies.PROCESSES, without_threads),
         (Dependencies.OBJECTS, without_others),
         (Dependencies.COMPLETED, without_others),
         *((by, with_a_cycle) for by in MODELS),
@@ -217,3 +236,45 @@ def test_what_follows_from_others_is_not_waited_for_once_more() -> None:
     graph = order(recorded, Dependencies.COMPLETED)
     assert graph.after == [(), (), (1,), ()]
     assert [each.operation for each in recorded.questions] == [Operation.LOOKUP] * 4
+
+
+# By hand: processes
+
+
+def of_a_family(*questions: Question) -> Order:
+    return order(recording(*questions, header={"threads": FAMILY}), Dependencies.PROCESSES)
+
+
+def test_a_process_comes_after_who_has_started_it_and_not_after_anybody() -> None:
+    graph = of_a_family(
+        missed(b"a", thread=1, arrival_ns=0),
+        missed(b"b", thread=2, arrival_ns=110),
+        missed(b"c", thread=3, arrival_ns=300),  # the last answer by then is thread 2's
+    )
+    assert graph.previous == [NOTHING, 0, 0]
+
+
+def test_who_asked_nothing_while_its_child_ran_has_waited_for_it() -> None:
+    graph = of_a_family(
+        missed(b"a", thread=1, arrival_ns=0),
+        missed(b"b", thread=2, arrival_ns=110),
+        missed(b"c", thread=2, arrival_ns=300),
+        missed(b"d", thread=1, arrival_ns=500),
+    )
+    assert (graph.previous, graph.after) == ([NOTHING, 0, 1, 0], [(), (), (), (2,)])
+
+
+def test_who_asked_meanwhile_has_not() -> None:
+    graph = of_a_family(
+        missed(b"a", thread=1, arrival_ns=0),
+        missed(b"b", thread=2, arrival_ns=110),
+        missed(b"d", thread=1, arrival_ns=120),
+        missed(b"c", thread=2, arrival_ns=300),
+        missed(b"d", thread=1, arrival_ns=500),
+    )
+    assert graph.after == [()] * 5
+
+
+def test_of_whom_nothing_is_known_follows_the_last_answer_of_anybody() -> None:
+    recorded = recording(missed(b"a", thread=1), missed(b"b", thread=77))
+    assert order(recorded, Dependencies.PROCESSES) == order(recorded, Dependencies.THREADS)
