@@ -1,6 +1,6 @@
 """Ten thousand host changes at once, while a guest goes on reading.
 
-What unpacking an archive, or switching a branch, does to a share that believes
+What unpacking an archive, or switching a branch, does to a share that caches
 what it knows: whether requests keep their latency, whether memory stays
 bounded, and whether the guest sees the truth at the end. The same burst beside
 the share, on the same file system, is the control: what the machine itself
@@ -52,6 +52,7 @@ print(time.monotonic_ns() - began_ns)
 
 
 def measure(quick: bool) -> dict[str, Any]:
+    """Receipts, staleness and memory in and after a burst of host changes; *quick* is shorter."""
     changes, directories, calls = (300, 10, 5_000) if quick else (10_000, 100, 20_000)
     rows = [_measure(_NO_BURST, "", changes, directories, calls)]
     for kind in _BURSTS:
@@ -119,7 +120,7 @@ def _fill(source: Path, changes: int, directories: int) -> None:
 
 
 def _look_everywhere(mountpoint: str, directories: int) -> None:
-    """Have the guest believe all there is."""
+    """Have the guest's kernel cache all there is."""
     for number in range(directories):
         with os.scandir(os.path.join(mountpoint, str(number))) as entries:
             for entry in entries:

@@ -36,7 +36,9 @@ class Calls:
     """What the clients saw: every call of every process, and the time from start to end."""
 
     taken_ns: Samples
+    """Shape (processes x calls,): the time of each call, in ns."""
     wall_ns: int
+    """From the start of the first process to the end of the last, in ns."""
 
 
 def compiled(source: Path, *flags: str) -> Path:

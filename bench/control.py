@@ -27,6 +27,7 @@ _TROUBLE = ("Traceback", " ERROR ", " CRITICAL ")
 
 
 def measure(quick: bool) -> dict[str, Any]:
+    """Times of status and of an end, under load; *quick* is shorter."""
     rounds, questions = (1, 5) if quick else (5, 20)
     answered_ns: list[int] = []
     ends = []

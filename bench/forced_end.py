@@ -65,6 +65,7 @@ class _State:
 
 
 def measure(quick: bool) -> dict[str, Any]:
+    """Times of umount --force in each state of server and guests; *quick* is shorter."""
     rounds = 1 if quick else 20
     rows = []
     for name, state in _STATES.items():

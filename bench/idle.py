@@ -13,6 +13,7 @@ from bench.scratch import EXISTING, pid_of, processor_ns, scratch
 
 
 def measure(quick: bool) -> dict[str, Any]:
+    """Processor time of an idle share, just after work and later; *quick* is shorter."""
     idle_s = 2.0 if quick else 5.0
     with (
         scratch() as place,

@@ -45,6 +45,7 @@ class _Answers:
 
 
 def measure(quick: bool) -> dict[str, Any]:
+    """Target against observed latency, by target and number of clients; *quick* is shorter."""
     rounds, round_ns = (1, 150_000_000) if quick else (3, 1_500_000_000)
     answers: dict[_Question, _Answers] = {}
     with scratch() as place:

@@ -41,6 +41,7 @@ class Passthrough:
     command: tuple[str, ...]
 
     def argv(self, scratch: Scratch) -> list[str]:
+        """The command line that mounts it in *scratch*'s directories."""
         places = {"SOURCE": scratch.source, "MOUNTPOINT": scratch.mountpoint}
         return [
             part.replace("SOURCE", places["SOURCE"]).replace("MOUNTPOINT", places["MOUNTPOINT"])

@@ -9,6 +9,7 @@ from typing import Any
 
 
 def folder(output: Path, date: str, machine: str) -> Path:
+    """The folder of a day's results of one machine, below *output*."""
     return output / f"{date}-{machine}"
 
 

@@ -39,6 +39,7 @@ class Scratch:
         return self.own_paths(name, clients)
 
     def own_paths(self, name: str, clients: int) -> list[str]:
+        """*name* in a directory of its own for each client."""
         return [os.path.join(self.mountpoint, f"d{i}", name) for i in range(clients)]
 
 
@@ -85,6 +86,7 @@ def server_share(status: ShareStatus) -> float:
 
 
 def pid_of(share: Share) -> int:
+    """The process id of the share's server."""
     return share.first_status.pid
 
 

@@ -22,6 +22,7 @@ _ARMS: dict[str, dict[str, Any]] = {
 
 
 def measure(quick: bool) -> dict[str, Any]:
+    """Throughput of one large file, by link and direction; *quick* is shorter."""
     rounds, size_bytes = (1, 32 << 20) if quick else (3, 512 << 20)
     seen: dict[tuple[str, str], list[dict[str, Any]]] = {}
     with scratch() as place:

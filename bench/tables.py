@@ -8,6 +8,7 @@ from rich.table import Table
 
 from bench.figures import without_histograms
 from bench.targets import Judgement, Verdict
+from osxfs_sim.model.formatting import format_count, format_grouped
 
 _COLOURS = {Verdict.MET: "green", Verdict.MISSED: "red", Verdict.NOT_MEASURED: "yellow"}
 
@@ -40,8 +41,12 @@ def show_judgements(console: Console, judgements: Sequence[Judgement], *, quick:
     for judgement in judgements:
         target = judgement.target
         colour = _COLOURS[judgement.verdict]
-        value = "" if judgement.value is None else f"{judgement.value:,.4g} {target.unit}"
-        missed = f"{judgement.missed_by:,.3g} {target.unit}" if judgement.missed_by else ""
+        value = (
+            "" if judgement.value is None else f"{format_grouped(judgement.value, 4)} {target.unit}"
+        )
+        missed = ""
+        if judgement.missed_by:
+            missed = f"{format_grouped(judgement.missed_by, 3)} {target.unit}"
         verdict = f"[{colour}]{judgement.verdict.value}[/]"
         table.add_row(target.name, target.text, value, verdict, missed)
     console.print(table)
@@ -54,4 +59,4 @@ def _is_single(value: object) -> bool:
 def _text(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "-"}[value]
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return format_count(value) if isinstance(value, int) else str(value)

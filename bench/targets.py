@@ -17,6 +17,8 @@ Result = dict[str, Any]
 
 
 class Verdict(enum.Enum):
+    """What a result says of a target."""
+
     MET = "met"
     MISSED = "missed"
     NOT_MEASURED = "not measured"
@@ -24,19 +26,27 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One promise. *figure* returns every value that must lie within the bounds, both included.
+    """A bound that a benchmark's figure must keep.
 
     *below* is a bound that must not be reached.
     """
 
     name: str
+    """A short name, unique among the targets."""
     benchmark: str
+    """The benchmark whose result it is judged by."""
     text: str
+    """The bound in words, with its unit."""
     unit: str
+    """The unit of the figure and its bounds."""
     figure: Callable[[Result], Iterable[float]]
+    """Returns every value in a result that must lie within the bounds."""
     at_least: float = -math.inf
+    """The least allowed value."""
     at_most: float = math.inf
+    """The largest allowed value."""
     below: float = math.inf
+    """A bound that must not be reached."""
 
     def missed_by(self, value: float) -> float:
         """How far outside the bounds: 0 inside, and never 0 for a value on the forbidden bound."""
@@ -49,6 +59,7 @@ class Target:
         return 0.0
 
     def judge(self, result: Result) -> "Judgement":
+        """The verdict by the worst value of the figure; NOT_MEASURED without one, or with NaN."""
         values = list(self.figure(result))
         if not values or any(math.isnan(value) for value in values):
             return Judgement(self, Verdict.NOT_MEASURED, None, 0.0)
@@ -62,14 +73,19 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """*value* is the worst of the target's figures; *missed_by* is in its unit."""
+    """What a result says of a target, and by how much."""
 
     target: Target
+    """What is judged."""
     verdict: Verdict
+    """Whether it is met."""
     value: float | None
+    """The worst of the figure's values; None where it was not measured."""
     missed_by: float
+    """How far outside the bounds that is, in the target's unit; 0 inside."""
 
     def as_plain_values(self) -> dict[str, Any]:
+        """As a result file keeps it."""
         return {
             "name": self.target.name,
             "text": self.target.text,

@@ -19,6 +19,7 @@ from bench.scratch import EXISTING, MISSING, scratch
 
 
 def measure(quick: bool) -> dict[str, Any]:
+    """What recording a request costs, by kind of name; *quick* is shorter."""
     rounds, calls = (2, 500) if quick else (9, 20_000)
     rows = [_row(name, rounds, calls) for name in (MISSING, EXISTING)]
     return {"quick": quick, "rounds": rounds, "rows": rows}

@@ -25,6 +25,7 @@ _SHARES: dict[str, dict[str, Any]] = {
 
 
 def measure(quick: bool) -> dict[str, Any]:
+    """What an acknowledged and a throttled write cost, by kind of share; *quick* is shorter."""
     writes = 1_000 if quick else 50_000
     rows = [_acknowledged(share, settings, writes) for share, settings in _SHARES.items()]
     floor_us = rows[0]["p50_us"]

@@ -16,6 +16,7 @@ from types import ModuleType
 from osxfs_sim import profile_file
 from osxfs_sim.fs.reading import read_text
 from osxfs_sim.model.caching import CachePolicy
+from osxfs_sim.model.formatting import format_count
 from osxfs_sim.model.latency import Distribution, Empirical
 from osxfs_sim.model.own_policy import OwnPolicy, PolicyError, described, place_of
 from osxfs_sim.model.profile import Profile, ProfileError, parse_distribution
@@ -37,7 +38,7 @@ _MOST_SAMPLES = 1_000_000
 
 
 def profile_names() -> list[str]:
-    """The systems that ship with the package, sorted."""
+    """The names of the profiles that ship with the package, sorted."""
     return PROFILE.names()
 
 
@@ -73,7 +74,10 @@ def _load(name: str, descendants: tuple[str, ...]) -> Profile:
 
 
 def load_distribution(text: str) -> Distribution:
-    """The distribution that ``constant``, ``lognormal:SIGMA`` or ``empirical:FILE`` names."""
+    """The distribution that *text* names. Raises ProfileError.
+
+    ``constant``, ``lognormal:SIGMA`` or ``empirical:FILE``.
+    """
     kind, _, argument = text.partition(":")
     try:
         if kind == "empirical":
@@ -108,7 +112,9 @@ def _read_empirical(path: str) -> Empirical:
                 "write one a line, such as 131us, or whole nanoseconds"
             ) from None
         if len(samples_ns) > _MOST_SAMPLES:
-            raise ProfileError(f"{path} holds more than {_MOST_SAMPLES:,} samples: take a part")
+            raise ProfileError(
+                f"{path} holds more than {format_count(_MOST_SAMPLES)} samples: take a part"
+            )
     if not samples_ns:
         raise ProfileError(f"{path} holds no samples: write one duration a line, such as 131us")
     return Empirical(tuple(samples_ns))

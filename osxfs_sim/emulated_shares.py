@@ -26,7 +26,7 @@ from osxfs_sim.settings import ShareSettings
 
 
 class EmulatedShares:
-    """Mounts an arm as this package emulates it (see lab.shares.Shares)."""
+    """Mounts arms as shares of this package (lab.shares.ArmMounter)."""
 
     def check(self, arm: Arm, *, traced: bool) -> None:
         """Raises ProfileError for options that cannot be, CaseError where there are no requests."""

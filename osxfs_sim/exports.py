@@ -156,7 +156,7 @@ def _strengthened(shares: tuple[ShareSettings, ...]) -> tuple[ShareSettings, ...
 
 
 def export_keys(settings: ShareSettings) -> dict[str, Any]:
-    """What *settings* differ in from the profile, as the keys of an export: text and numbers.
+    """What *settings* differ in from the profile, as the keys of a share file: text and numbers.
 
     The profile is among them; where the trees lie, and what holds for a whole mount, is not.
     """

@@ -13,7 +13,7 @@ from osxfs_sim.emulated_shares import EmulatedShares, settings_of
 from osxfs_sim.lab.arms import NATIVE, Arm
 from osxfs_sim.lab.comparing import run_comparison
 from osxfs_sim.model.ownership import Ownership
-from osxfs_sim.model.profile import GuestAttributes
+from osxfs_sim.model.profile import XattrPolicy
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.simulate.dependencies import Dependencies
 from osxfs_sim.simulate.prediction import Prediction, predict_systems
@@ -138,6 +138,6 @@ def system_of(arm: Arm) -> System:
         emulated.policy,
         emulated.latency,
         readdirplus=emulated.profile.protocol.readdirplus,
-        keeps_xattrs=emulated.files.extended_attributes is GuestAttributes.HOST,
+        keeps_xattrs=emulated.files.extended_attributes is XattrPolicy.HOST,
         checks_permissions=emulated.files.ownership is Ownership.HOST,
     )

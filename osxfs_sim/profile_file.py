@@ -18,8 +18,8 @@ from osxfs_sim.model.profile import (
     FileRules,
     Profile,
     ProfileError,
-    Source,
     Transport,
+    ValueSource,
     check_is_heard,
     parse_distribution,
     with_timeout,
@@ -36,106 +36,157 @@ _COUNT = within(0, 1_000_000_000)
 
 @dataclass(frozen=True, slots=True)
 class ShareTable:
-    """``[share]``"""
+    """``[share]``: how the host's directory reaches the guest."""
 
     transport: Transport | None = None
+    """How the host's directory reaches the guest: by requests, as itself, or as a copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataPathTable:
-    """``[latency.data_path]``"""
+    """``[latency.data_path]``: the steps that a round trip is made of."""
 
     copies: int = field(metadata=_COUNT)
+    """How often a round trip's data is copied."""
     context_switches: int = field(metadata=_COUNT)
+    """How often the processor is handed to another process or between guest and host."""
     copy: Duration
+    """The time of one copy."""
     context_switch: Duration
+    """The time of one context switch."""
     hypervisor_hop: Duration
+    """The time of leaving the guest and coming back."""
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyTable:
-    """``[latency]``"""
+    """``[latency]``: what a round trip costs."""
 
     factor: Any = None
+    """What every round trip of the parent's is multiplied by: a number above 0, at most 1000."""
     metadata: Duration | None = None
+    """A round trip of LOOKUP, GETATTR and their like; what no class is said of costs the same."""
     read: Duration | None = None
+    """A round trip of READ."""
     write: Duration | None = None
+    """A round trip of WRITE."""
     directory: Duration | None = None
+    """A round trip of READDIR and READDIRPLUS."""
     sync: Duration | None = None
+    """A round trip of FSYNC and FSYNCDIR."""
     bandwidth: Rate | None = None
+    """Of the one link that all contents cross."""
     distribution: str | None = field(default=None, metadata=example("'constant'"))
+    """What each cost is multiplied by, such as ``lognormal:0.2``."""
     served_at_once: int | None = field(default=None, metadata=_COUNT)
+    """How many requests the server works on at a time."""
     data_path: DataPathTable | None = None
+    """The steps of a metadata round trip; their sum must be its latency."""
 
 
 @dataclass(frozen=True, slots=True)
 class CachingTable:
-    """``[caching]``"""
+    """``[caching]``: what the guest's kernel may cache, and for how long."""
 
     policy: Any = None
+    """One of model.profile.POLICIES."""
     cache_timeout: Duration | None = None
+    """The entry and attribute timeout of what the kernel is told."""
     negative_timeout: Duration | None = None
+    """The entry timeout of a negative dentry."""
     keep_pages: bool | None = None
+    """Whether cached pages outlive an open (FOPEN_KEEP_CACHE)."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilesTable:
-    """``[files]``"""
+    """``[files]``: what the share keeps, refuses and shows of a file."""
 
     ownership: str | None = None
+    """Whose an object is shown to be: a value of model.ownership.Ownership."""
     names: str | None = None
+    """Which spellings are one name: a label of model.names.RULES."""
     extended_attributes: str | None = None
+    """What becomes of those that the guest sets: a value of GuestAttributes."""
     replaced: str | None = None
+    """What the guest has of an object that the host has replaced: a value of Replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventsTable:
-    """``[events]``"""
+    """``[events]``: what the guest hears of the host's changes."""
 
     stream: Literal["none", "fsevents"] | None = None
+    """How the host collects its changes; ``none``: the guest does not hear of them."""
     latency: Duration | None = None
+    """The window in which changes are collected."""
     no_defer: bool | None = None
+    """Whether the first change after a quiet window is reported at once
+    (kFSEventStreamCreateFlagNoDefer)."""
     most_pending: int | None = field(default=None, metadata=_COUNT)
+    """How many distinct names wait at most, from 1; with one more they are lost."""
     inotify: bool | None = None
+    """Whether the guest's processes hear of changes, too, by inotify."""
     creates: bool | None = None
+    """Whether of objects that were made."""
     modifies: Literal["written", "closed", "never"] | None = None
+    """When of a changed content: at each write, when its writer closes the file, or never."""
     attributes: bool | None = None
+    """Whether of changed attributes."""
     deletes: bool | None = None
+    """Whether of removed objects."""
     touches: bool | None = None
+    """Whether an agent in the guest touches what has changed, so that all is heard as ATTRIB."""
     debounce_files: Duration | None = None
+    """So long nothing must have happened to a file's name before it is reported."""
     debounce_directories: Duration | None = None
+    """The same of directories."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProtocolTable:
-    """``[protocol]``"""
+    """``[protocol]``: what is negotiated with the kernel in FUSE_INIT."""
 
     readdirplus: Literal["always", "adaptive", "never"] | None = None
+    """Whether listings bring attributes (FUSE_DO_READDIRPLUS, FUSE_READDIRPLUS_AUTO)."""
     parallel_directories: bool | None = None
+    """Whether lookups and listings of one directory go on side by side (FUSE_PARALLEL_DIROPS)."""
 
 
 @dataclass(frozen=True, slots=True)
 class WriteBackTable:
-    """``[write_back]``"""
+    """``[write_back]``: which changes of the guest are acknowledged before they are on the host."""
 
     held: bool | None = None
+    """Whether changes are acknowledged before they are on the host."""
     age: Duration | None = None
+    """No change waits longer for its turn."""
     changes: int | None = field(default=None, metadata=_COUNT)
+    """How many may wait, from 1."""
     bytes: Size | None = None
+    """How many bytes of content may wait."""
     in_flight: int | None = field(default=None, metadata=_COUNT)
+    """How many changes are applied to the host at once, from 1."""
     kernel: bool | None = None
+    """Whether the guest's kernel holds small writes, too (FUSE_WRITEBACK_CACHE)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SynchronizationTable:
-    """``[synchronization]``"""
+    """``[synchronization]``: how the two sides of a copy are kept the same."""
 
     mode: SyncMode | None = None
+    """Which side's changes travel, and what becomes of conflicts."""
     latency: Duration | None = None
+    """Changes are collected until nothing has changed for so long."""
     rescan: Duration | None = None
+    """Everything is read again after so long, whatever was heard."""
     ignored: tuple[str, ...] | None = field(default=None, metadata=example("['*.tmp', 'build/']"))
+    """Patterns of what does not travel, in the syntax of .gitignore."""
     ignore_vcs: bool | None = None
+    """Whether the directories of version control systems stay."""
     most_file_size: Size | None = None
+    """Nothing larger travels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,27 +194,43 @@ class SourceTable:
     """``[sources."TABLE.KEY"]``: where the value of that key comes from."""
 
     basis: Literal["documented", "fitted", "assumed"]
+    """Whether the value was published, was fitted to what was published, or is a guess."""
     text: str
+    """Who published it and where, or how it was fitted."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileFile:
-    """A profile's file."""
+    """A profile's file; None and the empty tables stand for what is not in it."""
 
     name: str = ""
+    """The profile's name; must not be empty."""
     title: str | None = None
+    """What it is, in a few words."""
     about: str | None = None
+    """What it stands for, in sentences."""
     extends: str | None = None
+    """The name or the file of the profile that it starts from; None: the one that costs nothing."""
     share: ShareTable = ShareTable()
+    """How the guest reaches the files at all."""
     latency: LatencyTable = LatencyTable()
+    """What a round trip costs."""
     caching: CachingTable = CachingTable()
+    """What the guest's kernel may cache."""
     files: FilesTable = FilesTable()
+    """What the share keeps, refuses and shows of a file."""
     events: EventsTable = EventsTable()
+    """What the guest hears of the host's changes."""
     protocol: ProtocolTable = ProtocolTable()
+    """What is negotiated with the kernel (FUSE_INIT)."""
     write_back: WriteBackTable = WriteBackTable()
+    """Which changes of the guest are deferred."""
     bugs: Mapping[str, bool | int] = field(default_factory=dict)
+    """Bugs of real systems, by name: switched on or off, or with their number."""
     synchronization: SynchronizationTable = SynchronizationTable()
+    """How the two sides of a copy are kept the same."""
     sources: Mapping[str, SourceTable] = field(default_factory=dict)
+    """Where values come from, by ``TABLE.KEY``."""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -190,7 +257,7 @@ def _said(table: Any) -> dict[str, Any]:
 
 
 def profile_from(file: ProfileFile, parent: Profile | None) -> Profile:
-    """The profile that *file* describes, on top of *parent*.
+    """The profile that *file* describes, starting from *parent*; None: from one that costs nothing.
 
     Raises ProfileError for a value that cannot be, or one that would have no effect.
     """
@@ -236,14 +303,14 @@ def profile_from(file: ProfileFile, parent: Profile | None) -> Profile:
     )
 
 
-def _sources(file: ProfileFile, start: Profile) -> Mapping[str, Source]:
+def _sources(file: ProfileFile, start: Profile) -> Mapping[str, ValueSource]:
     # What the parent said about a number says nothing about the child's.
     own = {f"{table}.{key}" for table in _VALUE_TABLES for key in _said(getattr(file, table))}
     if "latency.factor" in own:
         own |= {f"latency.{operation_class.label}" for operation_class in OperationClass}
     sources = {key: source for key, source in start.sources.items() if key not in own}
     for key, entry in file.sources.items():
-        sources[key] = Source(entry.basis, " ".join(entry.text.split()))
+        sources[key] = ValueSource(entry.basis, " ".join(entry.text.split()))
     if "latency.factor" in own and "latency.factor" in sources:
         for operation_class in OperationClass:
             # A product is as well known as its factor.

@@ -60,23 +60,31 @@ from osxfs_sim.share_options import (
 
 @dataclass(frozen=True, slots=True)
 class EmulatedSystem:
-    """A profile with the user's changes applied: what a mount acts by.
-
-    *promise* is what it promises by itself, *mode* what all of it obeys: the
-    stronger of that and what an export around it asks for.
-    """
+    """A profile with the user's changes applied: what a mount acts by."""
 
     profile: Profile
+    """What the settings started from."""
     latency: LatencySpec
+    """What a round trip costs, not dilated."""
     policy: CachePolicy
+    """What the guest's kernel may cache."""
     promise: Promise
+    """What the share promises by itself."""
     mode: Mode
+    """What all of it obeys: the stronger of its own promise and of what an export around it asks
+    for."""
     files: FileRules
+    """What the share keeps, refuses and shows of a file."""
     events: EventSpec
+    """What the guest hears of the host's changes."""
     write_back: WriteBackSpec | None
+    """Which changes are deferred; None: every change is on the host when it is acknowledged."""
     dilate: float
+    """What every time is multiplied by."""
     synchronization: SyncSpec | None = None
+    """How a copy is kept the same; None: the guest works on no copy."""
     bugs: tuple[FaultSpec, ...] = ()
+    """Bugs of real systems that it has on purpose."""
     own_policy: OwnPolicy | None = None
     """The user's, where *policy* is that one, or rests upon it."""
 
@@ -245,35 +253,35 @@ class ShareSettings:
         None,
         DURATION,
         "The window in which changes of the host are collected, such as 10ms.",
-        docs="the window in which changes of the host are collected before they are told",
+        docs="the window in which changes of the host are collected before they are reported",
         example='"10ms"',
     )
     """The window in which changes of the host are collected."""
     write_back_age_ns: int | None = option(
         None,
         DURATION,
-        "How long a change may be held before it is written back, such as 5s.",
-        docs="how long a share with [write-back](write-back.md) may hold a change",
+        "How long a change may be pending before it is written back, such as 5s.",
+        docs="how long a share with [write-back](write-back.md) may defer a change",
         example='"5s"',
     )
-    """How long a share with write-back holds a change at most."""
+    """How long a share with write-back defers a change at most."""
     write_back_changes: int | None = option(
         None,
         COUNT,
-        "How many changes may be held; who makes more waits.",
-        docs="how many changes a share with write-back may hold; who makes more waits",
+        "How many changes may be pending; who makes more waits.",
+        docs="how many changes a share with write-back may have pending; who makes more waits",
         example="1000",
         least=1,
     )
-    """How many changes a share with write-back holds at most."""
+    """How many changes a share with write-back has pending at most."""
     write_back_bytes: str | None = option(
         None,
         SIZE,
-        "How many bytes may be held, such as 64MB; who writes more waits.",
-        docs="how many bytes a share with write-back may hold; who writes more waits",
+        "How many bytes may be pending, such as 64MB; who writes more waits.",
+        docs="how many bytes a share with write-back may have pending; who writes more waits",
         example='"64MB"',
     )
-    """How many bytes a share with write-back holds at most, with their unit."""
+    """How many bytes a share with write-back has pending at most, with their unit."""
     kernel_write_back: bool | None = option(
         None,
         SWITCH,
@@ -431,7 +439,7 @@ class ShareSettings:
     itself overlaps nothing."""
 
     def changed(self) -> tuple[str, ...]:
-        """Which options make another system of it than its profile is, sorted: for its status."""
+        """The names of the options that make it differ from its profile, sorted: for its status."""
         given = self.given()
         return tuple(sorted(each.name for each in OPTIONS if each.is_shown and each.name in given))
 
@@ -499,7 +507,7 @@ class ShareSettings:
         )
 
     def policy_digest(self) -> str | None:
-        """Of the source of a policy of the user's own; None without one."""
+        """Hex digest of the source of a policy of the user's own; None without one."""
         own = self.system().own_policy
         return None if own is None else own.digest
 
@@ -579,7 +587,7 @@ class ShareSettings:
                 )
 
     def stronger_modes(self) -> dict[str, Mode]:
-        """The parts that obey another export's mode, by path."""
+        """By path the parts of the share that obey another export's mode."""
         return {path: Mode[label.upper()] for path, label in self.stronger}
 
     def _write_back(self, spec: WriteBackSpec | None, files: FileRules) -> WriteBackSpec | None:
@@ -677,12 +685,12 @@ class ShareSettings:
         return latency
 
     def _policy(self, profile: Profile) -> CachePolicy:
-        lifetimes = (
+        timeouts = (
             ("cache_timeout", self.cache_timeout_ns),
             ("negative_timeout", self.negative_timeout_ns),
         )
         if self.policy is not None:
-            for key, value_ns in lifetimes:
+            for key, value_ns in timeouts:
                 if value_ns is not None:
                     raise ProfileError(
                         f"{key} has no effect beside a policy of your own: "
@@ -690,7 +698,7 @@ class ShareSettings:
                     )
             return load_policy(self.policy)
         caching = profile.caching
-        for key, value_ns in lifetimes:
+        for key, value_ns in timeouts:
             if value_ns is not None:
                 caching = with_timeout(caching, key, value_ns)
         check_keeps(profile.caching, profile.name)
@@ -698,10 +706,12 @@ class ShareSettings:
         return caching.build()
 
     def to_json(self) -> str:
+        """As a JSON object: what from_json() reads in the server's process."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "ShareSettings":
+        """What to_json() has written. Raises ValueError or TypeError for any other text."""
         values = json.loads(text)
         if values.get("data_path") is not None:
             values["data_path"] = tuple(values["data_path"])
@@ -722,7 +732,9 @@ OPTIONS = options_of(ShareSettings)
 
 @dataclass(frozen=True, slots=True)
 class Exports:
-    """*hub* is what is mounted at the mount point itself, *shares* what is mounted in it."""
+    """The shares that the exports of one mount come to."""
 
     root: ShareSettings
+    """The share that is mounted at the mount point itself."""
     shares: tuple[ShareSettings, ...]
+    """Those that are mounted in it, one for each export."""

@@ -112,7 +112,7 @@ def parse_volume(text: str) -> tuple[str, str]:
 
 
 def check_volume_paths(paths: Sequence[str]) -> None:
-    """That each is a path inside a share, and no two are the same. Raises ProfileError."""
+    """Raise ProfileError unless each is a path inside a share, and no two are the same."""
     for path in paths:
         parts = path.split("/")
         if "\0" in path or {"", ".", ".."} & set(parts):
@@ -150,8 +150,8 @@ def _names(value: Sequence[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A way in which values are written."""
+class OptionKind:
+    """A kind of value: how it is parsed, checked and shown in each place where it is given."""
 
     word: str
     """What help calls a value, such as DURATION."""
@@ -179,7 +179,7 @@ class Kind:
     """What a shell can offer."""
 
 
-DURATION = Kind(
+DURATION = OptionKind(
     "DURATION",
     (int,),
     "give whole nanoseconds, such as 65_000 for 65us",
@@ -188,13 +188,13 @@ DURATION = Kind(
     int,
     "{}ns".format,
 )
-TEXT = Kind("TEXT", (str,), "give a text")
-RATE = Kind("RATE", (str,), "give a rate such as '250MB/s', or 'none'", _parse_rate)
-SIZE = Kind("SIZE", (str,), "give a size such as '64MB'")
-COUNT = Kind("N", (int,), "give a whole number", _parse_whole, int)
-NUMBER = Kind("K", (int, float), "give a number", _parse_number, float, annotation="float")
-SWITCH = Kind("", (bool,), "give True or False", in_file=bool)
-STEPS = Kind(
+TEXT = OptionKind("TEXT", (str,), "give a text")
+RATE = OptionKind("RATE", (str,), "give a rate such as '250MB/s', or 'none'", _parse_rate)
+SIZE = OptionKind("SIZE", (str,), "give a size such as '64MB'")
+COUNT = OptionKind("N", (int,), "give a whole number", _parse_whole, int)
+NUMBER = OptionKind("K", (int, float), "give a number", _parse_number, float, annotation="float")
+SWITCH = OptionKind("", (bool,), "give True or False", in_file=bool)
+STEPS = OptionKind(
     "COUNTS",
     (tuple, list),
     "give the copies and the context switches, such as (5, 3)",
@@ -203,8 +203,8 @@ STEPS = Kind(
     to_file=lambda value: f"copies={value[0]},switches={value[1]}",
     annotation="tuple[int, int]",
 )
-PROFILE = Kind("PROFILE", (str,), "give a text", completions=profile_names)
-PLACE = Kind(
+PROFILE = OptionKind("PROFILE", (str,), "give a text", completions=profile_names)
+PLACE = OptionKind(
     "DIRECTORY",
     (str,),
     "give a text",
@@ -212,7 +212,7 @@ PLACE = Kind(
     from_python=_path,
     is_path=True,
 )
-SERVICES = Kind(
+SERVICES = OptionKind(
     "NAME=SOCKET",
     (tuple, list),
     "give names and paths",
@@ -221,7 +221,7 @@ SERVICES = Kind(
     from_python=_pairs,
     are_several=True,
 )
-VOLUMES = Kind(
+VOLUMES = OptionKind(
     "PATH[=DIR]",
     (tuple, list),
     "give paths and directories",
@@ -232,7 +232,7 @@ VOLUMES = Kind(
     from_python=_pairs,
     are_several=True,
 )
-BUGS = Kind(
+BUGS = OptionKind(
     "NAME",
     (str,),
     "give a sequence of texts",
@@ -249,7 +249,8 @@ BUGS = Kind(
 class Option:
     """An option of a share, by all that is to be said of it."""
 
-    kind: Kind
+    kind: OptionKind
+    """Of which kind its value is: how it is parsed, checked and shown."""
     help: str
     """For --help: a sentence."""
     docs: str = ""
@@ -257,6 +258,7 @@ class Option:
     example: str = ""
     """As it is written in a share file."""
     where: Where = Where.EVERYWHERE
+    """The places in which it can be given: Python, the command line, share files."""
     flag: str = ""
     """The command line's, without its dashes, where it is not made of the field's name."""
     letter: str = ""
@@ -280,32 +282,32 @@ class Option:
 
     @property
     def key(self) -> str:
-        """How it is called where a value has its unit with it: in files and in messages."""
+        """Its name where a value has its unit with it: in share files and in messages."""
         return self.name.removesuffix("_ns")
 
     @property
     def default_in_python(self) -> Any:
-        """The keyword's: nothing, for what is a mapping there."""
+        """The default of its keyword in Python; None where that is a mapping."""
         return None if self.kind.from_python is _pairs else self.default
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """How it is called on the command line."""
+        """Its flags on the command line, with their dashes; two for a switch."""
         flag = self.flag or self.key.replace("_", "-")
         return (f"--{flag}", f"--no-{flag}") if self.kind is SWITCH else (f"--{flag}",)
 
     @property
     def abbreviated(self) -> tuple[str, ...]:
-        """Its flag of one letter, if it has one."""
+        """Its flag of one letter; empty if it has none."""
         return (f"-{self.letter}",) if self.letter else ()
 
     @property
     def value_word(self) -> str:
-        """What stands for its value in the help and in the reference; nothing for a switch."""
+        """What stands for its value in the help and in the reference; empty for a switch."""
         return self.metavar or "|".join(self.choices) or self.kind.word
 
     def check(self, value: Any) -> None:
-        """That *value* is what the command line would have made of it. Raises ProfileError."""
+        """Raise ProfileError unless *value* is what the command line would have made of it."""
         values, types = (value if self.kind.are_several else [value]), self.kind.types
         if self.kind.are_several and not isinstance(value, tuple):
             raise ProfileError(f"{self.name} = {value!r:.60}: {self.kind.remedy}")
@@ -317,13 +319,13 @@ class Option:
             raise ProfileError(f"{self.name} = {value}: that is longer than a thousand hours")
 
 
-def option(default: Any, kind: Kind, help: str, **others: Any) -> Any:
+def option(default: Any, kind: OptionKind, help: str, **others: Any) -> Any:
     """A field of ShareSettings that a user can set: an Option of that name and *default*."""
     return dataclasses.field(default=default, metadata={_OPTION: Option(kind, help, **others)})
 
 
 def options_of(settings: Any) -> tuple[Option, ...]:
-    """The table of the options: the fields of the dataclass *settings* that are some."""
+    """The options among the fields of the dataclass *settings*, in their order."""
     return tuple(
         dataclasses.replace(each.metadata[_OPTION], name=each.name, default=each.default)
         for each in dataclasses.fields(settings)

@@ -64,7 +64,7 @@ def _share(
 
 
 def signature() -> inspect.Signature:
-    """What share() takes, of the table of options."""
+    """The signature of share(), made of the table of options."""
     keyword = inspect.Parameter.KEYWORD_ONLY
     first = list(inspect.signature(_share).parameters.values())[:2]
     return inspect.Signature(
@@ -117,7 +117,9 @@ if TYPE_CHECKING:
         host_services: Mapping[str, str | PathLike[str]] | None = None,
         calibrate: bool = True,
         # (end of the keywords)
-    ) -> AbstractContextManager[Share]: ...
+    ) -> AbstractContextManager[Share]:
+        """Serve *source* at *mountpoint* within a with statement; see _share. Raises MountError."""
+        ...
 
 else:
     share = _share

@@ -23,7 +23,7 @@ _GIT_WITHIN_S = 5.0
 
 
 def digest_of_program(package: Path = _PACKAGE) -> str:
-    """Of all files of this program that a measurement may rest upon."""
+    """Hex digest of all files of this program that a measurement may rest upon."""
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*")):
         within = path.relative_to(package)
@@ -34,7 +34,7 @@ def digest_of_program(package: Path = _PACKAGE) -> str:
 
 
 def digest_of_module(module: ModuleType) -> str:
-    """Of the file of *module*, and of those modules of the user's own that it uses.
+    """Hex digest of the file of *module*, and of those modules of the user's own that it uses.
 
     It is of the files as they lie there now, which are what a server is going to load.
     """
@@ -95,7 +95,7 @@ def _installed() -> tuple[Path, ...]:
 
 @functools.cache
 def commit() -> str | None:
-    """What git calls the checkout that this program runs from; None where it is installed."""
+    """The commit of the checkout that this program runs from; None where it is installed."""
     if not (_PACKAGE.parent / ".git").exists():
         return None
     try:

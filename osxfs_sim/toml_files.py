@@ -65,7 +65,7 @@ class _NoUnitError(_MistakeError):
 
 @dataclasses.dataclass(frozen=True)
 class FileKind(Generic[T]):
-    """A kind of file: what it holds, and how its mistakes are told."""
+    """A kind of file: the class of what it holds, and how its mistakes are told."""
 
     word: str
     """What it is called where it cannot be found or understood, such as ``sweep``."""
@@ -86,7 +86,7 @@ class FileKind(Generic[T]):
     """What is said, after the nearest, to who names one that there is not."""
 
     def names(self) -> list[str]:
-        """Those that come with the program, sorted."""
+        """The names of those that come with the program, sorted."""
         assert self.shipped is not None
         files = (entry.name for entry in self.shipped.iterdir())
         return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))

@@ -263,6 +263,8 @@ WITHOUT_FUSE = {
             *(
                 "host_places",
                 "host_contents",
+                "effects",
+                "effect_applier",
                 "restoring",
                 "conflicts",
                 "draining",

@@ -311,7 +311,7 @@ def test_a_policy_is_found_in_the_current_directory(module_here):
 
 def test_a_policy_may_come_from_the_package_itself():
     assert load_policy("osxfs_sim.model.caching:Consistent").describe() == (
-        "consistent: nothing believed"
+        "consistent: nothing cached"
     )
 
 

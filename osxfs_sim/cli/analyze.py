@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from osxfs_sim.cli.options import Duration
+from osxfs_sim.cli.options import DurationType
 from osxfs_sim.cli.saying import say, say_json, tell
+from osxfs_sim.model.formatting import format_count
 from osxfs_sim.report.analysis import analysis_report
 from osxfs_sim.trace.analysis import analyze_file
 from osxfs_sim.trace.format import TraceError
@@ -25,7 +26,7 @@ _TOP = 10
 @click.option(
     "--wall",
     "wall_ns",
-    type=Duration(),
+    type=DurationType(),
     help="The wall time, where another clock has measured it, such as 16.9s. [as the trace has it]",
 )
 def analyze(trace: str, as_json: bool, top: int | None, wall_ns: int | None) -> None:
@@ -67,6 +68,9 @@ def import_strace(log: str, root: str, output: str, cwd: str | None) -> None:
         raise TraceError(f"--cwd {cwd} is not an absolute path: give it as the command had it")
     made = make_trace(Path(log), Path(output), root, cwd)
     calls = sum(made.operations.values())
-    say(f"{calls:,} calls below {made.root} of {made.lines.calls:,} in {output}")
+    say(
+        f"{format_count(calls)} calls below {made.root} of {format_count(made.lines.calls)} "
+        f"in {output}"
+    )
     for warning in made.warnings():
         tell(f"  {warning}")

@@ -44,5 +44,5 @@ def parse_arm(text: str) -> Arm:
 
 
 def parse_arms(texts: Sequence[str]) -> tuple[Arm, ...]:
-    """Each of *texts* as an arm."""
+    """The arms that *texts* stand for. Raises as parse_arm() does."""
     return tuple(parse_arm(text) for text in texts)

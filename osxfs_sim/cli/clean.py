@@ -14,7 +14,7 @@ from osxfs_sim.cli.saying import say, tell
 from osxfs_sim.fs import at
 from osxfs_sim.lab.trees import default_cache, default_directory
 from osxfs_sim.lab.work_directories import left_over, remove
-from osxfs_sim.model.units import format_size
+from osxfs_sim.model.formatting import format_size
 from osxfs_sim.mount.launch import unmount_and_wait
 from osxfs_sim.mount.mounts.identity import server_user, state_directory
 from osxfs_sim.mount.mounts.mountpoints import runtime_directory, shares_in
@@ -61,7 +61,7 @@ def clean(yes: bool) -> None:
 
 
 def sweep(directory: Path, told: Callable[[str], None]) -> None:
-    """Take away what labs that were killed have left in *directory*."""
+    """Remove what labs that were killed have left in *directory*, and tell of each."""
     for each in _left_in(directory):
         if each.take is not None and each.take():
             told(f"removed {each.path}: {each.what}")

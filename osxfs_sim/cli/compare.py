@@ -13,7 +13,13 @@ from click.core import ParameterSource
 from osxfs_sim.cli.arms import parse_arm, parse_arms
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import measure_all, planned
-from osxfs_sim.cli.options import edits_option
+from osxfs_sim.cli.options import (
+    case_options,
+    directory_option,
+    edits_option,
+    force_option,
+    seed_option,
+)
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.run import CaseName
@@ -87,18 +93,10 @@ _ANEW = ("output", "force")
     help="Of the host, when a run begins; cold needs root. [warm]",
 )
 @click.option("--again", is_flag=True, help="Run a second time on each mount, measured as well.")
-@click.option("--quick", is_flag=True, help="A shortened command, for a first look.")
-@click.option("--variant", help="Of the case, such as full. [its first]")
-@click.option(
-    "--with", "toggles", multiple=True, metavar="OPTION", help="Of the case, such as bootsnap."
-)
-@click.option(
-    "--directory",
-    type=click.Path(exists=True, file_okay=False, writable=True),
-    help="Where host trees lie: a disk, for one. [memory: /dev/shm]",
-)
+@case_options
+@directory_option
 @edits_option
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of all randomness. [0]")
+@seed_option
 @click.option(
     "--dilate",
     type=float,
@@ -111,7 +109,7 @@ _ANEW = ("output", "force")
     type=click.Path(dir_okay=False),
     help="Where every sample is saved. [comparison-CASE.json]",
 )
-@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@force_option
 @click.option(
     "--resume",
     type=click.Path(dir_okay=False),

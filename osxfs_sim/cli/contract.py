@@ -4,8 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from typing import Any
 import click
 
 from osxfs_sim.cli.errors import end_on_signals
-from osxfs_sim.cli.options import ProfileName, share_options
+from osxfs_sim.cli.options import ProfileName, json_option, share_options
 from osxfs_sim.cli.probing import circumstances
-from osxfs_sim.cli.saying import say_json, tell
+from osxfs_sim.cli.saying import say_json, tell, telling_when_slow
 from osxfs_sim.coherence.actors.operations import ActorOperation
 from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.actors.scripts import Exports, SharePlace, set_up
@@ -25,7 +24,7 @@ from osxfs_sim.coherence.contract.checks import Nature, schedules, why_not
 from osxfs_sim.coherence.contract.kinds import steps_within
 from osxfs_sim.coherence.contract.playing import judge
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
-from osxfs_sim.coherence.contract.schedules import Schedule
+from osxfs_sim.coherence.contract.schedules import ContractSchedule
 from osxfs_sim.coherence.contract.verdicts import Breach, RuleVerdict
 from osxfs_sim.coherence.scorecard.measure import Pace
 from osxfs_sim.exports import export_keys, load_exports
@@ -41,8 +40,6 @@ from osxfs_sim.report.contract import contract_report, rules_report
 from osxfs_sim.settings import ShareSettings
 
 SCHEMA = 1
-
-_WORTH_TELLING_S = 2.0
 
 
 @click.command()
@@ -68,7 +65,7 @@ _WORTH_TELLING_S = 2.0
     help="Write what breaks a rule as scripts into this directory.",
 )
 @click.option("--list", "only_list", is_flag=True, help="Name rules and schedules; play none.")
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 @share_options
 def contract(
     profile: str,
@@ -81,10 +78,10 @@ def contract(
 ) -> None:
     """Judge a share by the rules of the consistency contract, with real processes on both sides.
 
-    Each rule is kept, broken (the shortest schedule that shows it is told), suspicious (a mode
+    Each rule is kept, broken (the shortest schedule that shows it is told), inconclusive (a mode
     that may lag was never seen to), undecided (what it is shown by did not succeed), or does not
-    apply. A rule that is broken, suspicious or undecided makes the exit code 1. With --as, a share
-    is held to the rules of another mode.
+    apply. A rule that is broken, inconclusive or undecided makes the exit code 1. With --as, a
+    share is held to the rules of another mode.
 
     \b
     osxfs-sim contract osxfs
@@ -106,7 +103,7 @@ def contract(
     end_on_signals()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     with LiveSite(settings) as site:
-        verdicts = list(judge(site, nature, chosen, _progress()))
+        verdicts = list(judge(site, nature, chosen, telling_when_slow()))
     written = {} if directory is None else _write_scripts(directory, verdicts, settings)
     if as_json:
         document = {
@@ -129,7 +126,7 @@ def contract(
 
 
 def nature_of(settings: ShareSettings, mode: Mode | None = None) -> Nature:
-    """What is to be judged of a share with *settings*, by the rules of *mode* or of its own."""
+    """What the contract has to know of a share with *settings*; *mode* None: its own rules."""
     system = settings.system()
     profile, events = system.profile, system.events
     apart = ""
@@ -171,8 +168,8 @@ class LiveSite:
     def __exit__(self, *failure: Any) -> None:
         self._kept.__exit__(*failure)
 
-    def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
-        """What each step was told. Raises UserError."""
+    def play(self, schedule: ContractSchedule) -> Sequence[OperationInterval]:
+        """Play *schedule* on a mounted share; returns what each step was told. Raises UserError."""
         if schedule.exports or schedule.ends:
             with contextlib.ExitStack() as stack:
                 return self._mounted(stack, schedule).play(schedule.steps)
@@ -187,7 +184,7 @@ class LiveSite:
             for each, (_, operation) in zip(told, schedule.steps, strict=True)
         ]
 
-    def _mounted(self, stack: contextlib.ExitStack, schedule: Schedule) -> Stage:
+    def _mounted(self, stack: contextlib.ExitStack, schedule: ContractSchedule) -> Stage:
         exports = exports_of(schedule, self._settings)
         place = stack.enter_context(set_up(exports, default_directory()))
         share = stack.enter_context(self._share(place, exports))
@@ -210,7 +207,7 @@ class LiveSite:
         )
 
 
-def exports_of(schedule: Schedule, settings: ShareSettings) -> Exports | None:
+def exports_of(schedule: ContractSchedule, settings: ShareSettings) -> Exports | None:
     """The share file of *schedule*, the judged share in it as *settings* say; None without one."""
     if not schedule.exports:
         return None
@@ -270,17 +267,6 @@ def _list(chosen: Sequence[RuleId], nature: Nature, as_json: bool) -> None:
         say_json({"schema": SCHEMA, "rules": document}, indent=1)
     else:
         rules_report(named)
-
-
-def _progress() -> Callable[[str], None]:
-    """Says which rule is judged, once it has taken long enough for somebody to wonder."""
-    began_s = time.monotonic()
-
-    def say(text: str) -> None:
-        if time.monotonic() - began_s > _WORTH_TELLING_S:
-            tell(f"  {text}")
-
-    return say
 
 
 def _document(verdict: RuleVerdict, written: Mapping[str, Path]) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from pathlib import Path
 import click
 
 from osxfs_sim.cli import Group
+from osxfs_sim.cli.options import force_option
 from osxfs_sim.cli.saying import say
 from osxfs_sim.coherence.edits.recording import pattern_of, record
 from osxfs_sim.coherence.edits.stream import parse_rate, parse_stream, stream_names
 from osxfs_sim.fs.output import write_output
+from osxfs_sim.model.formatting import format_plain
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.report.console import console
 from osxfs_sim.report.tables import table
@@ -39,7 +41,7 @@ def list_() -> None:
         pattern = parse_stream(name).pattern
         rows.add_row(
             name,
-            f"{pattern.rate_per_s:g}",
+            format_plain(pattern.rate_per_s),
             f"{pattern.files}",
             f"{pattern.burst}",
             pattern.about,
@@ -53,7 +55,7 @@ def list_() -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--about", default="", help="What it is, for people.")
 @click.option("--rate", default="1/s", metavar="RATE", help="Of its edits in a stream. [1/s]")
-@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@force_option
 def record_(
     directory: str, out: str, command: tuple[str, ...], about: str, rate: str, force: bool
 ) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from osxfs_sim.cli.options import ProfileName, share_options
-from osxfs_sim.cli.probing import circumstances, head, sayer, settling, shared, start
-from osxfs_sim.cli.saying import say_json
+from osxfs_sim.cli.options import ProfileName, json_option, share_options
+from osxfs_sim.cli.probing import circumstances, head, settling, shared, start
+from osxfs_sim.cli.saying import say_json, telling_when_slow
 from osxfs_sim.coherence.scorecard.expectations import expected_of
 from osxfs_sim.coherence.scorecard.measure import KindResult, Pace, run_scorecard
 from osxfs_sim.lab.machine import describe_machine_shortly
@@ -23,7 +23,7 @@ from osxfs_sim.settings import ShareSettings
 @click.option(
     "--number", type=click.IntRange(min=1), default=50, metavar="N", help="Of each change. [50]"
 )
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 @share_options
 def events(profile: str, number: int, as_json: bool, **options: Any) -> None:
     """Change a shared directory on the host, and score what a listener in the guest hears.
@@ -60,7 +60,7 @@ def events(profile: str, number: int, as_json: bool, **options: Any) -> None:
             number,
             Pace.of(spec),
             Random(settings.seed),
-            sayer(),
+            telling_when_slow(),
             settle=settling(share, "give a smaller --number"),
         )
     if as_json:

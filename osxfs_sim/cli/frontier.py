@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from osxfs_sim.cli.arms import parse_arms
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import measure_all, planned
-from osxfs_sim.cli.options import Edits
+from osxfs_sim.cli.options import Edits, case_options, directory_option, force_option, seed_option
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.saying import say_json, say_lines
@@ -70,24 +70,16 @@ _WITH_RESUME = (*_SHOWING, "resume", "runs", "trust")
     metavar="STREAM",
     help=f"What the host does meanwhile; see `osxfs-sim edits list`. [{_EDITS}]",
 )
-@click.option("--quick", is_flag=True, help="A shortened command, for a first look.")
-@click.option("--variant", help="Of the case, such as full. [its first]")
-@click.option(
-    "--with", "toggles", multiple=True, metavar="OPTION", help="Of the case, such as bootsnap."
-)
-@click.option(
-    "--directory",
-    type=click.Path(exists=True, file_okay=False, writable=True),
-    help="Where host trees lie: a disk, for one. [memory: /dev/shm]",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of all randomness. [0]")
+@case_options
+@directory_option
+@seed_option
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False),
     help="Where every sample is saved. [frontier-CASE.json]",
 )
-@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@force_option
 @click.option(
     "--resume",
     type=click.Path(dir_okay=False),
@@ -107,7 +99,7 @@ _WITH_RESUME = (*_SHOWING, "resume", "runs", "trust")
 @click.option("--json", "as_json", is_flag=True, help="Print what is derived as JSON.")
 @click.pass_context
 def frontier(ctx: click.Context, /, **asked: Any) -> None:
-    """Sweep policies and lifetimes under host edits: wall time against stale answers.
+    """Sweep cache policies and timeouts under host edits: wall time against stale answers.
 
     \b
     osxfs-sim frontier rake --quick --picture frontier.svg

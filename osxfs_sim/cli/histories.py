@@ -6,7 +6,7 @@ import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,28 +16,28 @@ from typing import Any
 import click
 
 from osxfs_sim.cli.errors import end_on_signals
-from osxfs_sim.cli.options import Duration, ProfileName, share_options
+from osxfs_sim.cli.options import DurationType, ProfileName, json_option, share_options
 from osxfs_sim.cli.probing import circumstances
-from osxfs_sim.cli.saying import say, say_json, say_lines, tell
+from osxfs_sim.cli.saying import say, say_json, say_lines, tell, telling_when_slow
 from osxfs_sim.coherence.histories.generate import MOST_OBJECTS, ProgrammeSize, generate
 from osxfs_sim.coherence.histories.history import History
 from osxfs_sim.coherence.histories.linearize import CheckResult, Limits
 from osxfs_sim.coherence.histories.modes import Bounds, past_the_bound
 from osxfs_sim.coherence.histories.record import Flush, record
 from osxfs_sim.coherence.histories.schedules import script_of
-from osxfs_sim.coherence.histories.shrink import by_replay, purely
+from osxfs_sim.coherence.histories.shrink import shrink_by_replay, shrink_recorded
 from osxfs_sim.coherence.histories.stage import Places
 from osxfs_sim.coherence.histories.timeline import in_words
 from osxfs_sim.coherence.histories.verdicts import HistoryVerdict, PartitionVerdict, Rules, check
 from osxfs_sim.coherence.staleness.measure import kernel_tick_ns
-from osxfs_sim.coherence.staleness.predictions import Believed
+from osxfs_sim.coherence.staleness.predictions import PredictedTimeouts
 from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.consistency import Mode
+from osxfs_sim.model.formatting import format_duration
 from osxfs_sim.model.profile import ProfileError, Transport
-from osxfs_sim.model.units import format_duration
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import mounted
 from osxfs_sim.report.console import console, escape
@@ -45,9 +45,8 @@ from osxfs_sim.report.tables import table
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 SCHEMA = 1
-_WORTH_TELLING_S = 2.0
 _SETTLE_NS = 100_000_000
-# Of what may be believed for longer, to wait in every run would take too long.
+# Of what may be cached for longer, to wait in every run would take too long.
 _LONGEST_SETTLE_NS = 3_000_000_000
 _MODES = [mode.label for mode in sorted(Mode)]
 _SHRINKS_FOR_NS = 2_000_000_000
@@ -90,20 +89,20 @@ class _Run:
 @click.option(
     "--bound",
     "stale_ns",
-    type=Duration(),
-    help="How old a guest's answer may be under cached and delegated. [what lifetimes and events "
+    type=DurationType(),
+    help="How old a guest's answer may be under cached and delegated. [what timeouts and events "
     "of the profile allow, and --allowance]",
 )
 @click.option(
     "--allowance",
     "allowance_ns",
-    type=Duration(),
+    type=DurationType(),
     help="What the machine may need beside that; a busy one needs more. [250ms]",
 )
 @click.option(
     "--time-limit",
     "limit_ns",
-    type=Duration(),
+    type=DurationType(),
     default="10s",
     help="For judging one object of one history; what takes longer is unknown. [10s]",
 )
@@ -114,7 +113,7 @@ class _Run:
     help="Save each violating run below DIR: history.json, minimal.json, timeline.svg and "
     "schedule.py.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 @share_options
 def histories(
     profile: str,
@@ -153,7 +152,7 @@ def histories(
     plan = ProgrammeSize(operations, guests, objects or (4 if apart else 3), apart=apart)
     end_on_signals()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    say = _progress()
+    say = telling_when_slow()
     done: list[_Run] = []
     with (
         _ground(settings, system) as (host, guest, flush),
@@ -201,17 +200,17 @@ def histories(
 @click.option(
     "--bound",
     "stale_ns",
-    type=Duration(),
+    type=DurationType(),
     help="How old a guest's answer may be. [as it was when saved]",
 )
 @click.option(
     "--lag",
     "lag_ns",
-    type=Duration(),
+    type=DurationType(),
     help="How old the host's answer may be under delegated. [as it was when saved]",
 )
 @click.option(
-    "--time-limit", "limit_ns", type=Duration(), default="10s", help="For one object. [10s]"
+    "--time-limit", "limit_ns", type=DurationType(), default="10s", help="For one object. [10s]"
 )
 @click.option("--json", "as_json", is_flag=True, help="The answers, for scripts.")
 def check_history(
@@ -249,8 +248,8 @@ def check_history(
     else:
         for file, verdict in verdicts.items():
             say(f"{file}: {verdict.answer} as {verdict.mode.label}")
-            for part in verdict.violations:
-                say_lines(in_words(part))
+            for partition in verdict.violations:
+                say_lines(in_words(partition))
         say(_counted([verdict.answer for verdict in verdicts.values()]))
     if any(verdict.answer is CheckResult.VIOLATION for verdict in verdicts.values()):
         sys.exit(1)
@@ -274,7 +273,7 @@ def _bounds(
     stale_ns: int | None,
     allowance_ns: int | None,
 ) -> Bounds:
-    """What the profile allows: a lifetime, or the time until an event ends it; and an age."""
+    """What the profile allows: a cache timeout, or the time until an event invalidates; an age."""
     if mode is Mode.CONSISTENT:
         if stale_ns is not None or allowance_ns is not None:
             raise click.UsageError(
@@ -288,13 +287,13 @@ def _bounds(
     if stale_ns is None:
         if settings.policy is not None:
             raise click.UsageError(
-                "how long a policy of your own believes is not known: give --bound"
+                "how long a policy of your own caches is not known: give --bound"
             )
-        believed = Believed.by(system.policy, time.time_ns())
+        timeouts = PredictedTimeouts.by(system.policy, time.time_ns())
         stale_ns = max(
-            believed.entry_timeout_ns, believed.attr_timeout_ns, believed.negative_timeout_ns
+            timeouts.entry_timeout_ns, timeouts.attr_timeout_ns, timeouts.negative_timeout_ns
         )
-        # The kernel rounds up to a tick, and lets a lifetime end with the tick after that.
+        # The kernel rounds a timeout up to a tick, and it expires with the tick after that.
         stale_ns += 2 * kernel_tick_ns()
         if system.events.stream is not None:
             stale_ns = min(stale_ns, system.events.stream.latency_ns)
@@ -304,7 +303,7 @@ def _bounds(
 
 
 def _settle_ns(bounds: Bounds) -> int:
-    """How long the last looks wait: such that the bound allows them nothing old any more.
+    """How long the final reads wait: such that the bound allows them nothing old any more.
 
     Where that would be too long, only as long as events need.
     """
@@ -381,7 +380,7 @@ def _workers() -> Iterator[Executor]:
 def _shrunk(run: _Run, rules: Rules, places: Places) -> _Run:
     """By leaving operations out of what was seen, and then by playing ever less of it again."""
     first = run.verdict.violations[0]
-    # What a rule says needs no search, and where a guest believes much, searches take long.
+    # What a rule says needs no search, and where a guest caches much, searches take long.
     limit_ns = 0 if first.lost else _SHRINKS_FOR_NS
 
     def violates(history: History) -> bool:
@@ -389,9 +388,9 @@ def _shrunk(run: _Run, rules: Rules, places: Places) -> _Run:
         return verdict.answer is CheckResult.VIOLATION
 
     names = first.names
-    replayed = by_replay(run.history, names, places.play, violates)
+    replayed = shrink_by_replay(run.history, names, places.play, violates)
     if replayed is None:
-        smaller = purely(run.history, names, violates)
+        smaller = shrink_recorded(run.history, names, violates)
         how = "as it was seen; played one step after the other it does not show"
         return replace(run, minimal=smaller, shrunk=how)
     minimal = replace(replayed, about=run.history.about)
@@ -417,8 +416,8 @@ def _save(where: Path, run: _Run, rules: Rules, settings: ShareSettings) -> None
         where / "minimal.json"
     )
     style = Style(width_inches=9.0)
-    part = _minimal_part(run, rules)
-    write_output(where / "timeline.svg", render(timeline(part, style), style, "svg"))
+    partition = _minimal_part(run, rules)
+    write_output(where / "timeline.svg", render(timeline(partition, style), style, "svg"))
     title = f"A history that is not {rules.mode.label} (seed {run.seed})."
     text = script_of(run.minimal, rules, {"profile": settings.profile} | _plain(settings), title)
     write_output(where / "schedule.py", text)
@@ -456,13 +455,13 @@ def _tell(
         title += ")"
     rows = table(">seed", "answer", ">operations", ">objects", ">steps", ">not judged", title=title)
     for run in done:
-        parts = run.verdict.parts
+        partitions = run.verdict.partitions
         rows.add_row(
             str(run.seed),
             str(run.verdict.answer),
             str(len(run.history.operations)),
-            str(len(parts)),
-            str(sum(part.steps for part in parts)),
+            str(len(partitions)),
+            str(sum(partition.steps for partition in partitions)),
             str(run.verdict.unjudged or ""),
         )
     out.print(rows)
@@ -475,7 +474,7 @@ def _tell(
     out.print(f"  {_counted([run.verdict.answer for run in done])}", markup=False)
     if not all(_past_the_bound(run, rules) for run in done):
         out.print(
-            f"[yellow]  no look came {format_duration(rules.bounds.stale_ns)} or more after a "
+            f"[yellow]  no read came {format_duration(rules.bounds.stale_ns)} or more after a "
             "change: none was judged by the bound, and guests that are never told of any host "
             "change would pass. A shorter --bound, or another --cache-timeout judges more.[/yellow]"
         )
@@ -532,24 +531,13 @@ def _verdict_document(verdict: HistoryVerdict) -> dict[str, Any]:
         "answer": verdict.answer.value,
         "objects": [
             {
-                "names": list(part.names),
-                "answer": part.answer.value,
-                "steps": part.steps,
-                "unjudged": part.unjudged,
-                "not_explained": [str(each) for each in part.stuck],
-                "lost": list(part.lost),
+                "names": list(partition.names),
+                "answer": partition.answer.value,
+                "steps": partition.steps,
+                "unjudged": partition.unjudged,
+                "not_explained": [str(each) for each in partition.counterexample],
+                "lost": list(partition.lost),
             }
-            for part in verdict.parts
+            for partition in verdict.partitions
         ],
     }
-
-
-def _progress() -> Callable[[str], None]:
-    """Says what is being done, once it has taken long enough for somebody to wonder."""
-    began_s = time.monotonic()
-
-    def say(text: str) -> None:
-        if time.monotonic() - began_s > _WORTH_TELLING_S:
-            tell(f"  {text}")
-
-    return say

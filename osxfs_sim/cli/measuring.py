@@ -20,14 +20,15 @@ from osxfs_sim.lab.comparing import (
     take_all,
 )
 from osxfs_sim.lab.results import Comparison, Sample, save_result
-from osxfs_sim.lab.schedule import Interleaved, Schedule, widest
+from osxfs_sim.lab.schedule import Interleaved, RunSchedule, widest
 from osxfs_sim.lab.trees import default_directory
+from osxfs_sim.model.formatting import format_percent, format_plain, format_seconds
 
 _SHARES = EmulatedShares()
 
 
 def planned(plan: ComparisonPlan, arms: Sequence[Arm], made_by: str) -> Comparison:
-    """What was asked for, checked. Raises UsageError, CaseError or ProfileError."""
+    """A new comparison as *plan* has it, checked. Raises UsageError, CaseError or ProfileError."""
     try:
         return new_comparison(plan, arms, _SHARES, made_by=made_by)
     except PlanError as error:
@@ -36,13 +37,13 @@ def planned(plan: ComparisonPlan, arms: Sequence[Arm], made_by: str) -> Comparis
 
 def measure_all(
     comparison: Comparison,
-    schedule: Schedule,
+    schedule: RunSchedule,
     arms: Sequence[Arm],
     plan: ComparisonPlan,
     output: Path | None,
     progress: StepProgress,
 ) -> None:
-    """Take what is missing, save each mount's samples in *output*, and say how far it is."""
+    """Take the samples that are missing, save them in *output* after each mount, tell progress."""
     tell_whose_case(load_case(plan.case))
     sweep(Path(plan.directory) if plan.directory else default_directory(), progress.say)
     bench = bench_for(
@@ -60,8 +61,8 @@ def measure_all(
         _tell(taken, comparison, until, progress)
     if until is not None and isinstance(schedule, Interleaved) and widest(comparison) > until:
         progress.say(
-            f"--until {100 * until:g}% was not reached after {schedule.most_runs} rounds: "
-            f"{_reached(comparison)}"
+            f"--until {format_plain(100 * until)}% was not reached after {schedule.most_runs} "
+            f"rounds: {_reached(comparison)}"
         )
 
 
@@ -77,11 +78,13 @@ def _tell(
 
 def _reached(comparison: Comparison) -> str:
     reach = widest(comparison)
-    return "no interval yet" if reach == float("inf") else f"intervals reach {100 * reach:.1f}%"
+    if reach == float("inf"):
+        return "no interval yet"
+    return f"intervals reach {format_percent(reach, 1)}"
 
 
 def _in_words(sample: Sample) -> str:
     if sample.failure:
         return f"{sample.failure} ({sample.kind})"
     line = f": {sample.last_line}" if sample.last_line else ""
-    return f"{sample.wall_s:.2f} s ({sample.kind}){line}"
+    return f"{format_seconds(sample.wall_s, 2)} ({sample.kind}){line}"

@@ -10,14 +10,15 @@ import click
 from click.shell_completion import CompletionItem
 
 from osxfs_sim.cli.errors import end_on_signals
+from osxfs_sim.cli.options import json_option
 from osxfs_sim.cli.saying import say_json, tell
 from osxfs_sim.coherence.museum.exhibits import (
     Arrangement,
     Demonstration,
+    DemonstrationPlay,
+    DemonstrationResult,
     MakeShare,
-    Play,
-    Showing,
-    Sides,
+    MountedSides,
     demonstrate,
     demonstration_of,
     demonstrations,
@@ -43,6 +44,7 @@ class Exhibit(click.ParamType[tuple[Demonstration, ...]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[Demonstration, ...]:
+        """The demonstrations that *value* names. A usage error for a bug that there is not."""
         if isinstance(value, tuple):
             return value
         word = str(value).lower()
@@ -58,12 +60,13 @@ class Exhibit(click.ParamType[tuple[Demonstration, ...]]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        """The bugs' names that begin so, and ``all``."""
         return [CompletionItem(word) for word in (*Bug, ALL) if word.startswith(incomplete)]
 
 
 @click.command()
 @click.argument("which", type=Exhibit(), nargs=-1, metavar="[V1|NAME|all]...")
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
     """Show bugs of real systems on a live share, and each beside what cures it.
 
@@ -87,7 +90,7 @@ def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
         return
     end_on_signals()
     chosen = {each.bug: each for group in which for each in group}.values()
-    shown: list[Showing] = []
+    shown: list[DemonstrationResult] = []
     for demonstration in chosen:
         shown.append(_shown(demonstration))
         if not as_json:
@@ -98,7 +101,7 @@ def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
         sys.exit(1)
 
 
-def _shown(demonstration: Demonstration) -> Showing:
+def _shown(demonstration: Demonstration) -> DemonstrationResult:
     with work_directory("museum", default_directory()) as work:
         place = work.resolve()  # by its real path the listener names what it hears of
         grounds = (place / f"host-{number}" for number in range(100))
@@ -112,14 +115,14 @@ def _shown(demonstration: Demonstration) -> Showing:
 
 
 def stage_in(place: Path) -> MakeShare:
-    """Shares that are mounted in a directory of *place*, for as long as they are played on."""
+    """A function that mounts shares in a directory of *place*, while they are played on."""
 
     @contextlib.contextmanager
-    def stage(host: Path, settings: Mapping[str, Any]) -> Iterator[Sides]:
+    def stage(host: Path, settings: Mapping[str, Any]) -> Iterator[MountedSides]:
         guest = place / "share"
         guest.mkdir(exist_ok=True)
         with mounted(ShareSettings(str(host), str(guest), **settings)) as share:
-            yield Sides(host, guest, share.settle)
+            yield MountedSides(host, guest, share.settle)
 
     return stage
 
@@ -154,24 +157,24 @@ def _arranged(arrangement: Arrangement) -> dict[str, Any]:
     }
 
 
-def _document(shown: Showing) -> dict[str, Any]:
+def _document(shown: DemonstrationResult) -> dict[str, Any]:
     return _described(shown.demonstration) | {
         "as_documented": shown.as_documented,
         "plays": [_play_document(play) for play in shown.plays],
     }
 
 
-def _play_document(play: Play) -> dict[str, Any]:
+def _play_document(play: DemonstrationPlay) -> dict[str, Any]:
     return _arranged(play.arrangement) | {
         "cured": play.is_cured,
         "as_documented": play.as_documented,
         "steps": [
             {
-                "who": told.step.who,
+                "actor": told.step.actor,
                 "operation": told.step.operation.to_json(),
-                "told": told.told,
+                "answer": told.answer,
                 "documented": told.expected,
             }
-            for told in play.told
+            for told in play.answers
         ],
     }

@@ -17,12 +17,13 @@ from osxfs_sim.share_options import PLACE, SWITCH, Option, Where
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-class Duration(click.ParamType[int]):
+class DurationType(click.ParamType[int]):
     """A duration with its unit; the value is integer nanoseconds."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Nanoseconds. A usage error where that is no duration with its unit."""
         try:
             return parse_duration_ns(str(value))
         except UserError as error:
@@ -37,6 +38,7 @@ class OptionValue(click.ParamType[Any]):
         self.name = option.kind.word.lower()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As the option's kind parses it. A usage error where it cannot."""
         if not isinstance(value, str):
             return value
         try:
@@ -47,6 +49,7 @@ class OptionValue(click.ParamType[Any]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        """What the option's kind offers that begins so."""
         offered = self.kind.completions() if self.kind.completions is not None else ()
         return [CompletionItem(name) for name in offered if name.startswith(incomplete)]
 
@@ -59,6 +62,7 @@ class ProfileName(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        """The shipped profiles that begin so."""
         return [CompletionItem(name) for name in profile_names() if name.startswith(incomplete)]
 
 
@@ -68,12 +72,14 @@ class Edits(click.ParamType[str]):
     name = "edits"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text as it is. Raises UserError where it names no stream of edits."""
         parse_stream(str(value))
         return str(value)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        """The streams of edits that begin so."""
         return [CompletionItem(name) for name in stream_names() if name.startswith(incomplete)]
 
 
@@ -86,6 +92,33 @@ edits_option = click.option(
 )
 
 
+directory_option = click.option(
+    "--directory",
+    type=click.Path(exists=True, file_okay=False, writable=True),
+    help="Where host trees lie: a disk, for one. [memory: /dev/shm]",
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, help="Of all randomness. [0]"
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+force_option = click.option("--force", is_flag=True, help="Overwrite what is there.")
+
+_CASE_OPTIONS = (
+    click.option("--quick", is_flag=True, help="A shortened command, for a first look."),
+    click.option("--variant", help="Of the case, such as full. [its first]"),
+    click.option(
+        "--with", "toggles", multiple=True, metavar="OPTION", help="Of the case, such as bootsnap."
+    ),
+)
+
+
+def case_options(command: _Command) -> _Command:
+    """What all commands have that run a case: ``quick``, ``variant`` and ``toggles``."""
+    for option in reversed(_CASE_OPTIONS):
+        command = option(command)
+    return command
+
+
 class PlainPath(click.Path):
     """A path completed as one but not looked at: to ask a share is to be counted by it."""
 
@@ -95,6 +128,7 @@ class PlainPath(click.Path):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> str:
+        """The path as text, whether or not there is something at it."""
         return fspath(value)
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,8 @@ from osxfs_sim.cli.saying import tell
 from osxfs_sim.lab.machine import describe_machine
 from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
+from osxfs_sim.model.formatting import format_duration
 from osxfs_sim.model.profile import ProfileError
-from osxfs_sim.model.units import format_duration
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import Share, mounted
 from osxfs_sim.mount.mounts.mountpoints import MountError
@@ -23,11 +22,9 @@ from osxfs_sim.settings import ShareSettings
 SCHEMA = 1
 """Of the documents of ``events`` and ``staleness``; it grows when a field changes its meaning."""
 
-_WORTH_TELLING_S = 2.0
-
 
 def start() -> str:
-    """From now on a signal takes away what is mounted. Returns the date and time."""
+    """Let signals end the command cleanly from now on; returns the ISO date and time."""
     end_on_signals()
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
@@ -52,7 +49,7 @@ def shared(settings: ShareSettings) -> Iterator[tuple[Path, Path, Share]]:
 
 
 def settling(share: Share, remedy: str) -> Callable[[], None]:
-    """Waits until the guest has been told of all that the host has done. Raises UserError.
+    """A function that waits until the guest has been sent all host changes. It raises UserError.
 
     Where that takes too long *remedy* is for the user.
     """
@@ -66,23 +63,12 @@ def settling(share: Share, remedy: str) -> Callable[[], None]:
     return settle
 
 
-def sayer() -> Callable[[str], None]:
-    """Says what is being done, once it has taken long enough for somebody to wonder."""
-    began_s = time.monotonic()
-
-    def say(text: str) -> None:
-        if time.monotonic() - began_s > _WORTH_TELLING_S:
-            tell(f"  {text}")
-
-    return say
-
-
 # Of what is changed, that says nothing of the system.
 _NO_CIRCUMSTANCE = frozenset({"profile", "seed", "state_directory", "calibrate", "allow_other"})
 
 
 def circumstances(profile: str, changed: Mapping[str, Any]) -> str:
-    """The profile and what was changed of it: what is measured or judged is both together."""
+    """The profile and what was changed of it, in words: both together is what is measured."""
     said = [profile]
     for key, value in changed.items():
         if key in _NO_CIRCUMSTANCE:
@@ -100,7 +86,7 @@ def _word(value: Any) -> str:
 
 
 def head(settings: ShareSettings, started: str) -> dict[str, Any]:
-    """What every document begins with: what was measured, when, and on what."""
+    """The keys that every document begins with: what was measured, when, and on what."""
     return {
         "schema": SCHEMA,
         "profile": settings.profile,

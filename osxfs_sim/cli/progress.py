@@ -8,11 +8,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from osxfs_sim.cli.saying import tell
 from osxfs_sim.model.escaping import printable
+from osxfs_sim.model.formatting import format_fixed
 from osxfs_sim.report.console import error_console
 
 
 class StepProgress:
-    """Tells what is being done and how much is left; for the time of a ``with`` block."""
+    """Tells the step that is being done and how much is left, for the time of a ``with`` block."""
 
     def __init__(self, *, begin_lines: bool = False) -> None:
         """With *begin_lines*, where there is no terminal what begins is a line of its own, too."""
@@ -22,7 +23,7 @@ class StepProgress:
         if sys.stderr.isatty():
             self._bar = Progress(
                 BarColumn(bar_width=30),
-                TextColumn("{task.completed:.0f} of {task.total:.0f}"),
+                TextColumn("{format_fixed(task.completed, 0)} of {format_fixed(task.total, 0)}"),
                 TextColumn("{task.description}", markup=False),
                 console=error_console(),
                 transient=True,
@@ -50,14 +51,14 @@ class StepProgress:
             self._bar = None
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays above the bar."""
         if self._bar is not None:
             self._bar.console.print(f"  {printable(text)}", markup=False)
         else:
             tell(f"  {text}")
 
     def expect(self, done: int, left: int) -> None:
-        """So many steps are done, and so many are to come."""
+        """Set how many steps are done, and how many are to come."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=done + left, visible=True)
 
@@ -69,7 +70,7 @@ class StepProgress:
             tell(f"  {text}")
 
     def finished(self, text: str, done: int, left: int, remaining: str) -> None:
-        """A step is finished, *done* of them and *left* to do."""
+        """Print that a step is finished: *done* of them, *left* to come."""
         if self._bar is not None:
             self._bar.console.print(f"  {printable(text)}", markup=False)
             self.expect(done, left)
@@ -93,5 +94,5 @@ def remaining_words(remaining_s: float | None, *, at_most: bool) -> str:
     elif remaining_s < 5_400:
         amount = f"{round(remaining_s / 60)} min"
     else:
-        amount = f"{remaining_s / 3_600:.1f} h"
+        amount = f"{format_fixed(remaining_s / 3_600, 1)} h"
     return f"{'at most ' if at_most else ''}about {amount} left"

@@ -13,6 +13,7 @@ from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.arms import parse_arm
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import measure_all, planned
+from osxfs_sim.cli.options import directory_option, seed_option
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.saying import say_json, say_lines, tell
@@ -46,6 +47,7 @@ class StudyName(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        """The shipped studies that begin so."""
         return [CompletionItem(name) for name in study_names() if name.startswith(incomplete)]
 
 
@@ -63,12 +65,8 @@ class _Asked:
 @click.argument("study", type=StudyName())
 @click.option("--runs", type=click.IntRange(min=1), default=3, help="Of each arm. [3]")
 @click.option("--quick", is_flag=True, help="The case's short form, once: a look at the procedure.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of all randomness. [0]")
-@click.option(
-    "--directory",
-    type=click.Path(exists=True, file_okay=False, writable=True),
-    help="Where host trees lie: a disk, for one. [memory: /dev/shm]",
-)
+@seed_option
+@directory_option
 @click.option(
     "--output",
     type=click.Path(file_okay=False),

@@ -12,7 +12,14 @@ from click.shell_completion import CompletionItem
 
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import measure_all, planned
-from osxfs_sim.cli.options import ProfileName, edits_option, share_options
+from osxfs_sim.cli.options import (
+    ProfileName,
+    case_options,
+    directory_option,
+    edits_option,
+    json_option,
+    share_options,
+)
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.saying import say_json
@@ -36,11 +43,12 @@ class CaseName(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        """The shipped cases that begin so."""
         return [CompletionItem(name) for name in case_names() if name.startswith(incomplete)]
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 def cases(as_json: bool) -> None:
     """List the case studies that can be run, and their variants and options."""
     if as_json:
@@ -74,11 +82,7 @@ def _described(case: Case) -> dict[str, Any]:
     type=ProfileName(),
     help="native, or a profile; give it several times. [as the case has them]",
 )
-@click.option("--quick", is_flag=True, help="A shortened command, for a first look.")
-@click.option("--variant", help="Of the case, such as full. [its first]")
-@click.option(
-    "--with", "toggles", multiple=True, metavar="OPTION", help="Of the case, such as bootsnap."
-)
+@case_options
 @click.option("--runs", type=click.IntRange(min=1), default=2, help="A fresh one and others. [2]")
 @click.option(
     "--json", "json_file", type=click.Path(dir_okay=False), help="Save all that was measured."
@@ -90,11 +94,7 @@ def _described(case: Case) -> dict[str, Any]:
     metavar="DIRECTORY",
     help="Keep a trace of each run's requests there; see analyze.",
 )
-@click.option(
-    "--directory",
-    type=click.Path(exists=True, file_okay=False, writable=True),
-    help="Where host trees lie: a disk, for one. [memory: /dev/shm]",
-)
+@directory_option
 @edits_option
 @share_options
 @click.pass_context

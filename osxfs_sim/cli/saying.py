@@ -7,42 +7,60 @@ Tables go by way of report/console.py, which does the same.
 
 import json
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from osxfs_sim.model.escaping import ERRORS, printable, printable_lines
 
+_WORTH_TELLING_S = 2.0
+
 
 def say(text: str) -> None:
-    """A line of the answer."""
+    """Print a line of the answer, control characters escaped."""
     click.echo(printable(text))
 
 
 def say_lines(text: str) -> None:
-    """Several lines of the answer, which end where the program has ended them."""
+    """Print several lines of the answer, which end where the program has ended them."""
     click.echo(printable_lines(text))
 
 
 def say_json(document: Any, *, indent: int | None = None) -> None:
-    """The answer for scripts: ASCII, with everything else as JSON's own escapes."""
+    """Print *document* as JSON: ASCII, with everything else as JSON's own escapes."""
     click.echo(json.dumps(document, indent=indent).replace("\x7f", "\\u007f"))
 
 
 def tell(text: str) -> None:
-    """A line beside the answer, on standard error: progress, warnings, what to do next."""
+    """Print a line on standard error: progress, warnings, what to do next."""
     click.echo(printable(text), err=True)
 
 
+def telling_when_slow() -> Callable[[str], None]:
+    """A function to call with each step: tells of those from two seconds after now on.
+
+    By then somebody wonders what is being done.
+    """
+    began_s = time.monotonic()
+
+    def say_step(text: str) -> None:
+        if time.monotonic() - began_s > _WORTH_TELLING_S:
+            tell(f"  {text}")
+
+    return say_step
+
+
 def hand_out(data: bytes) -> None:
-    """A document as the answer: as it is, and for a terminal so that it can be looked at."""
+    """Write *data* to standard output: as it is, or readable where that is a terminal."""
     if sys.stdout.isatty():
         data = printable_lines(data.decode("utf-8", "replace").replace("\r\n", "\n")).encode()
     sys.stdout.buffer.write(data)
 
 
 def write_what_can_be_written() -> None:
-    """Let no letter that the streams' encoding lacks be an error: it is written plainer."""
+    """Let letters that the streams' encoding lacks be replaced instead of being an error."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # not of what stands in for one
         if reconfigure is not None:

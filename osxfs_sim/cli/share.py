@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from osxfs_sim.cli.options import Duration, PlainPath
+from osxfs_sim.cli.options import DurationType, PlainPath, json_option
 from osxfs_sim.cli.saying import say, say_json, tell
+from osxfs_sim.model.formatting import format_plain
 from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount.force import started_s
 from osxfs_sim.mount.launch import SETTLES_WITHIN_S, unmount_and_wait
@@ -42,7 +43,7 @@ def umount(mountpoint: str, force: bool) -> None:
 
 @click.command()
 @click.argument("mountpoint", type=PlainPath(), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 @click.option("--reset", is_flag=True, help="Then start counting anew.")
 def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
     """Say what the share at MOUNTPOINT is, and its asked-for against its achieved latency.
@@ -141,9 +142,9 @@ def flush(mountpoint: str) -> None:
 @click.option(
     "--timeout",
     "timeout_ns",
-    type=Duration(),
-    default=f"{SETTLES_WITHIN_S:g}s",
-    help=f"How long to wait. [{SETTLES_WITHIN_S:g}s]",
+    type=DurationType(),
+    default=f"{format_plain(SETTLES_WITHIN_S)}s",
+    help=f"How long to wait. [{format_plain(SETTLES_WITHIN_S)}s]",
 )
 def settle(mountpoint: str, timeout_ns: int) -> None:
     """Wait until the guest has been told of all that the host has done up to now.

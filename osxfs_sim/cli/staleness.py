@@ -13,22 +13,22 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from osxfs_sim.cli.options import ProfileName, share_options
-from osxfs_sim.cli.probing import SCHEMA, circumstances, head, sayer, settling, shared, start
-from osxfs_sim.cli.saying import say, say_json
+from osxfs_sim.cli.options import ProfileName, force_option, json_option, share_options
+from osxfs_sim.cli.probing import SCHEMA, circumstances, head, settling, shared, start
+from osxfs_sim.cli.saying import say, say_json, telling_when_slow
 from osxfs_sim.coherence.scorecard.measure import Pace
 from osxfs_sim.coherence.staleness.loading import LoadSpec, loaded
 from osxfs_sim.coherence.staleness.measure import ViewResult, kernel_tick_ns, measure_views
 from osxfs_sim.coherence.staleness.predictions import (
-    Believed,
     Direction,
     Outlook,
+    PredictedTimeouts,
     View,
     outlook,
     outlook_to_host,
     with_losses,
 )
-from osxfs_sim.coherence.staleness.saved import view_document, view_result
+from osxfs_sim.coherence.staleness.saved import view_document, view_result, with_current_keys
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_bytes
 from osxfs_sim.lab.machine import describe_machine_shortly
@@ -36,6 +36,7 @@ from osxfs_sim.lab.result_shapes import STALENESS
 from osxfs_sim.lab.results import ResultError, read_from
 from osxfs_sim.lab.shapes import mismatch, shown
 from osxfs_sim.model.events import NO_EVENTS
+from osxfs_sim.model.formatting import format_count, format_fixed, format_plain
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import Share
@@ -70,7 +71,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
     "--direction",
     type=click.Choice(_DIRECTIONS),
     default=Direction.TO_GUEST.value,
-    help="The host changes and the guest looks, the other way round, or one after the other. "
+    help="The host changes and the guest reads, the other way round, or one after the other. "
     "[to-guest]",
 )
 @click.option(
@@ -78,7 +79,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
     "processes",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Meanwhile N processes of the guest look at other files of the share.",
+    help="Meanwhile N processes of the guest read other files of the share.",
 )
 @click.option(
     "--load-share",
@@ -91,7 +92,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
     "--lose",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="R",
-    help="Lose each event of the host with probability R; the share then looks for itself.",
+    help="Lose each event of the host with probability R; the share then rescans.",
 )
 @click.option(
     "-o",
@@ -100,7 +101,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
     metavar="FILE",
     help="Save every sample there.",
 )
-@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@force_option
 @click.option(
     "--from",
     "saved",
@@ -120,7 +121,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
     default="log",
     help="With --svg: of the axis of time. [log]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 @share_options
 @click.pass_context
 def staleness(ctx: click.Context, /, profile: str | None, **asked: Any) -> None:
@@ -208,7 +209,7 @@ def _measure(
     load_spec = None
     if asked["processes"] is not None:
         load_spec = LoadSpec(asked["processes"], asked["load_share"])
-    started, random, say = start(), Random(settings.seed), sayer()
+    started, random, say = start(), Random(settings.seed), telling_when_slow()
     results: list[ViewResult] = []
 
     def measure(host: Path, guest: Path, share: Share) -> None:
@@ -254,12 +255,14 @@ def _outlooks(
             "anything (osxfs-cached has one)"
         )
     # A policy of one's own may answer otherwise for each file: nothing is predicted of it.
-    believed = Believed.by(system.policy, time.time_ns()) if settings.policy is None else None
+    timeouts = (
+        PredictedTimeouts.by(system.policy, time.time_ns()) if settings.policy is None else None
+    )
     tick_ns = kernel_tick_ns()
-    planned = {view: outlook(view, believed, system.events, tick_ns) for view in views}
+    planned = {view: outlook(view, timeouts, system.events, tick_ns) for view in views}
     if lose is not None:
         for view, known in planned.items():
-            planned[view] = with_losses(known, outlook(view, believed, NO_EVENTS, tick_ns), lose)
+            planned[view] = with_losses(known, outlook(view, timeouts, NO_EVENTS, tick_ns), lose)
     return planned
 
 
@@ -308,6 +311,7 @@ def _read(path: str) -> tuple[dict[str, Any], list[ViewResult]]:
         raise ResultError(
             f"{path} has schema {shown(document.get('schema'))}, this version reads {SCHEMA}"
         )
+    document = with_current_keys(document)
     wrong = mismatch(document, STALENESS)
     if wrong:
         raise ResultError(f"{path} is no result of staleness: {wrong}; {remedy}")
@@ -367,14 +371,15 @@ def _disturbances(document: Mapping[str, Any]) -> list[str]:
     said = []
     load, lost = document["load"], document["lost"]
     if load is not None:
+        reads_per_s = load["reads"] / load["elapsed_s"]
         busy = load["processor_s"] / load["elapsed_s"]
         said.append(
-            f"under load: {load['processes']} processes, {load['looks'] / load['elapsed_s']:,.0f} "
-            f"files/s, {busy:.2f} processors"
+            f"under load: {load['processes']} processes, {format_count(reads_per_s)} files/s, "
+            f"{format_fixed(busy, 2)} processors"
         )
     if lost is not None:
         said.append(
-            f"events lost: {lost['dropped']:,} of {lost['seen']:,} "
-            f"({lost['rate']:g} asked for), {lost['rescans']:,} rescans"
+            f"events lost: {format_count(lost['dropped'])} of {format_count(lost['seen'])} "
+            f"({format_plain(lost['rate'])} asked for), {format_count(lost['rescans'])} rescans"
         )
     return said

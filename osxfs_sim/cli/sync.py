@@ -3,7 +3,7 @@
 import click
 
 from osxfs_sim.cli import Group
-from osxfs_sim.cli.options import PlainPath
+from osxfs_sim.cli.options import PlainPath, json_option
 from osxfs_sim.cli.saying import say_json
 from osxfs_sim.model.documents import document_of
 from osxfs_sim.model.status import SynchronizationStatus
@@ -24,7 +24,7 @@ def sync() -> None:
 
 @sync.command()
 @click.argument("mountpoint", type=PlainPath())
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 def status(mountpoint: str, as_json: bool) -> None:
     """Say what both sides of the share at MOUNTPOINT hold, conflicts, and what cannot travel."""
     found = _synchronization(mountpoint)

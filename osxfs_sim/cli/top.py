@@ -8,7 +8,7 @@ import click
 from rich.console import RenderableType
 from rich.live import Live
 
-from osxfs_sim.cli.options import Duration, PlainPath
+from osxfs_sim.cli.options import DurationType, PlainPath
 from osxfs_sim.cli.saying import say_json
 from osxfs_sim.mount.mounts.control import ask, ask_status, understanding
 from osxfs_sim.mount.mounts.mountpoints import MountError
@@ -22,7 +22,7 @@ _LONGEST_NS = 5_000_000_000
 @click.command()
 @click.argument("mountpoint", type=PlainPath())
 @click.option(
-    "--interval", "interval_ns", type=Duration(), default="1s", help="Between looks. [1s]"
+    "--interval", "interval_ns", type=DurationType(), default="1s", help="Between looks. [1s]"
 )
 @click.option("--count", type=click.IntRange(min=1), help="End after so many looks. [Ctrl-C]")
 @click.option("--directories", "top", type=click.IntRange(1, 100), default=10, help="[10]")
@@ -30,7 +30,7 @@ _LONGEST_NS = 5_000_000_000
 def top(mountpoint: str, interval_ns: int, count: int | None, top: int, as_json: bool) -> None:
     """Show what is asked of the share at MOUNTPOINT, until Ctrl-C.
 
-    Requests per second by operation, who answered them, latency asked for and achieved,
+    Requests per second by operation, who answered them, target and observed latency,
     what write-back holds, and the directories most asked about. What the guest's
     kernel answers out of its own caches is never asked of a share, and not seen here.
     While somebody looks, each request costs the server about a microsecond more.

@@ -37,18 +37,18 @@ def is_own_case(name: str) -> bool:
 
 
 def scripts_of(case: str) -> Iterator[str]:
-    """In words: what the case of that name runs, if it is anybody's."""
+    """What the case of that name runs, in words; nothing for a case that ships with the package."""
     if is_own_case(case):
         yield f"the scripts of the case {quoted(os.path.abspath(case))}"
 
 
 def modules_of(arms: Iterable[str]) -> Iterator[str]:
-    """In words: what these arms, in words of the command line, import."""
+    """The modules that these arms (in words of the command line) import, in words."""
     return modules_named(policy for arm in arms for policy in _policies_in(arm))
 
 
 def modules_named(policies: Iterable[str]) -> Iterator[str]:
-    """In words: what these policies are imported from."""
+    """The modules that these policies are imported from, in words."""
     modules = dict.fromkeys(policy.partition(":")[0] for policy in policies)
     return (f"the Python module {quoted(module)}" for module in modules)
 
@@ -63,7 +63,7 @@ def _policies_in(arm: str) -> Iterator[str]:
 
 
 def check_result(before: Comparison, where: str, given: set[str], *, trusted: bool) -> None:
-    """That nothing of another's runs because the result *where* is gone on with.
+    """Raise UserError where going on with the result *where* would run somebody else's programs.
 
     *given* are the parameters of the command line. Raises UserError, in one line.
     """
@@ -78,9 +78,9 @@ def check_result(before: Comparison, where: str, given: set[str], *, trusted: bo
 
 
 def check_file(path: str, runs: Iterable[str], *, trusted: bool) -> None:
-    """Say what the file *path* of somebody has this command run. Raises UserError.
+    """Tell what *path* has this command run. Raises UserError where others can write it.
 
-    That is where another user can write it.
+    Nothing is refused that is *trusted*.
     """
     runs = list(runs)
     whose = whose_else(path)
@@ -104,7 +104,7 @@ def _check(where: str, runs: Sequence[str], how: str, *, trusted: bool) -> None:
 
 
 def whose_else(path: str | Path) -> str:
-    """In words: who else can write what is there; empty where nobody but we, and root."""
+    """Who else can write what is at *path*, in words; "" where nobody but we, and root."""
     try:
         status = os.stat(path)
     except OSError:
@@ -116,7 +116,7 @@ def whose_else(path: str | Path) -> str:
 
 
 def tell_whose_case(case: Case) -> None:
-    """Say it, where others can write what the case runs: it was named, and will be run."""
+    """Warn where others can write what the case runs: it was named, and will be run."""
     commands = (case.setup, case.reset, case.measured, case.quick, case.check)
     programs = (case.folder / words[0] for words in commands if words)
     for path in (case.folder, case.folder / "case.toml", *programs):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from osxfs_sim.cli.options import PlainPath
+from osxfs_sim.cli.options import PlainPath, json_option
 from osxfs_sim.cli.saying import say_json, tell
 from osxfs_sim.fs import at
 from osxfs_sim.mount.mounts.identity import ServerUser, server_user
@@ -17,7 +17,7 @@ from osxfs_sim.mount.writeback.unwritten import all_unwritten, save
 
 @click.command()
 @click.argument("source", type=PlainPath())
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 @click.option(
     "--state",
     "state_directory",

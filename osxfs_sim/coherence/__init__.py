@@ -4,12 +4,12 @@ Everything here is handed two directories, the host's side and the guest's side
 of one share, and mounts nothing itself. With one directory as both sides, it is
 measured against what a plain file system does. A folder for each instrument:
 
-    actors     processes of host and guest that do what they are told, and tell when
-    scorecard  which inotify events arrive, and what is then seen
-    staleness  how long each side goes on seeing an old state
+    actors     processes of host and guest that perform operations on command, and time them
+    scorecard  which inotify events arrive, and what a read at once then returns
+    staleness  how long each side goes on reading an old state: P(stale) over time
     contract   the consistency contract as checks
-    histories  what several did at once, and whether a mode explains it
+    histories  concurrent histories, and whether a mode's model can explain them
     museum     bugs of real systems as schedules: shown, and seen cured
-    edits      what somebody does to the host's files meanwhile
-    answers    what a workload was told of them, and whether the host would have said so
+    edits      edits of the host's files while a workload runs
+    answers    what a workload's system calls returned of them, and how stale that was
 """

@@ -2,7 +2,7 @@
 
 A path is walked by the kernel each time that it is used, and whoever may write a directory
 on the way decides where it leads. So what is done with rights that others lack is done to a
-descriptor of an object that was looked at (at.py), and what a command writes for its user is
+descriptor of an object that was checked (at.py), and what a command writes for its user is
 written by one function (output.py), and what was named is read within bounds (reading.py).
 tests/test_privileged_operations.py holds it.
 

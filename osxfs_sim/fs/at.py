@@ -7,10 +7,11 @@ becomes of the name that it was opened by.
 import contextlib
 import ctypes
 import errno
+import functools
 import os
 import stat as modes
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -123,16 +124,18 @@ class _OpenHow(ctypes.Structure):
     )
 
 
+_NUMBER = ctypes.c_long(_OPENAT2)
+_HOW_BYTES = ctypes.c_size_t(ctypes.sizeof(_OpenHow))
+
+
+@functools.cache  # of a scan, one is asked for with each directory, and they are few
+def _how(flags: int, resolve: int) -> Any:
+    return ctypes.byref(_OpenHow(flags, 0, resolve))
+
+
 def open_beneath(dir_fd: int, path: bytes, flags: int, resolve: int) -> int:
     """openat2(2): open *path* where *resolve* allows to go; else EXDEV or ELOOP."""
-    how = _OpenHow(flags, 0, resolve)
-    fd = _libc.syscall(
-        ctypes.c_long(_OPENAT2),
-        dir_fd,
-        path,
-        ctypes.byref(how),
-        ctypes.c_size_t(ctypes.sizeof(how)),
-    )
+    fd = _libc.syscall(_NUMBER, dir_fd, path, _how(flags, resolve), _HOW_BYTES)
     if fd < 0:
         _raise_errno()
     return int(fd)
@@ -168,19 +171,20 @@ def path_of(fd: int) -> bytes:
 
 
 class Found(NamedTuple):
-    """Where a path has led: *name* in *dir_fd*, and the object itself, both of O_PATH.
-
-    *fd* is -1 where there is nothing of that name. A link of /proc leads to an object, whatever
-    its name is: *is_magic*, and nothing can take its place.
-    """
+    """Where a path has led: to a name in a directory, and to the object that has it."""
 
     dir_fd: int
+    """O_PATH descriptor of the directory that *name* is in."""
     name: bytes
+    """The last component of the path, links followed."""
     fd: int
+    """O_PATH descriptor of the object itself; -1 where there is nothing of that name."""
     is_magic: bool = False
+    """Whether a magic link of /proc led here: to an object whatever its name is, so that nothing
+    can take its place."""
 
     def is_trusted(self) -> bool:
-        """Whether what is there is ours, or nobody else could have put it there."""
+        """Whether what is there is ours or root's, or no other user could have put it there."""
         own = (0, os.geteuid())
         directory = os.fstat(self.dir_fd)
         return os.fstat(self.fd).st_uid in own or (
@@ -358,7 +362,7 @@ def remove_tree(dir_fd: int, name: bytes) -> None:
 
 
 def remove_all(path: str | bytes | os.PathLike[str]) -> None:
-    """As remove(), of a directory with all that is in it, as far as that can be."""
+    """As remove(), of the directory *path* with all that is in it, as far as that can be."""
     with contextlib.suppress(FileNotFoundError), chased(path, follow=False) as found:
         if found.fd >= 0:
             remove_tree(found.dir_fd, found.name)

@@ -14,10 +14,10 @@ def _go_on() -> None:
     """Nobody wants it to end."""
 
 
-def copy_content(source: int, target: int, look: Callable[[], None] = _go_on) -> None:
+def copy_content(source: int, target: int, check_interrupt: Callable[[], None] = _go_on) -> None:
     """Make the empty file *target* hold what *source* does. Raises OSError.
 
-    *look* is called again and again, and ends it by what it raises.
+    *check_interrupt* is called again and again, and ends it by what it raises.
     """
     try:
         fcntl.ioctl(target, _FICLONE, source)
@@ -27,7 +27,7 @@ def copy_content(source: int, target: int, look: Callable[[], None] = _go_on) ->
     size = os.fstat(source).st_size
     os.ftruncate(target, size)
     for start, end in _data(source, size):
-        _copy_range(source, target, start, end, look)
+        _copy_range(source, target, start, end, check_interrupt)
 
 
 def _data(source: int, size: int) -> Iterator[tuple[int, int]]:
@@ -47,10 +47,12 @@ def _data(source: int, size: int) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def _copy_range(source: int, target: int, start: int, end: int, look: Callable[[], None]) -> None:
+def _copy_range(
+    source: int, target: int, start: int, end: int, check_interrupt: Callable[[], None]
+) -> None:
     in_kernel = True
     while start < end:
-        look()
+        check_interrupt()
         length = min(end - start, _COPIED_BYTES)
         if in_kernel:
             try:

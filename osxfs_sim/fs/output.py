@@ -51,7 +51,7 @@ class Output:
                 fd = self._begin(found)
             self.file = open(fd, "wb")  # noqa: SIM115 (closed by commit or discard)
         except BaseException:
-            self._let_go()
+            self._release()
             raise
 
     def _begin(self, found: Found) -> int:
@@ -102,7 +102,7 @@ class Output:
         return b".%s.%s" % (self._name[:_LONGEST_NAME_BYTES], os.urandom(8).hex().encode())
 
     def commit(self) -> None:
-        """It is whole: let it take its place. Where that fails it is discarded."""
+        """Let the file, whole now, take its place. Raises OSError, having discarded it."""
         try:
             with self._naming():
                 self.file.flush()
@@ -173,10 +173,10 @@ class Output:
                 os.fchmod(fd, mode & ~0o070)
 
     def discard(self) -> None:
-        """Leave nothing behind of what was not committed."""
+        """Remove the file, unless it was committed."""
         with contextlib.suppress(OSError):
             self.file.close()
-        self._let_go()
+        self._release()
 
     @contextlib.contextmanager
     def _naming(self) -> Iterator[None]:
@@ -188,7 +188,7 @@ class Output:
                 del error.filename2
             raise
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._beside:
             with contextlib.suppress(OSError):
                 os.unlink(self._beside, dir_fd=self._dir_fd)
@@ -211,7 +211,7 @@ _WRITTEN_TO = ("a device", "a pipe")
 
 @contextlib.contextmanager
 def output(path: str | os.PathLike[str], *, mode: int = 0o666) -> Iterator[IO[bytes]]:
-    """A file that takes the place *path* when the block has ended well. Raises OSError."""
+    """Write a new file within it, which takes the place of *path* at the end. Raises OSError."""
     result = Output(path, mode=mode)
     try:
         yield result.file

@@ -58,7 +58,7 @@ def read_text(path: str | Path, most_bytes: int = MOST_TEXT_BYTES) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What *text* says. Raises ValueError, also for what JSON has not (NaN, Infinity)."""
+    """The value that *text* has in JSON. Raises ValueError, also for NaN and Infinity."""
     try:
         return json.loads(text, parse_constant=_no_number)
     except RecursionError as error:
@@ -66,7 +66,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """What *text* says. Raises TOMLDecodeError."""
+    """The document that *text* is in TOML. Raises TOMLDecodeError, also for too deep a nesting."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:

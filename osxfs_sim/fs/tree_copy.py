@@ -30,13 +30,13 @@ class CopyError(OSError):
     """Something cannot be copied; the file name is its path below the source."""
 
 
-def copy_tree(source_fd: int, target_fd: int, look: Callable[[], None]) -> None:
+def copy_tree(source_fd: int, target_fd: int, check_interrupt: Callable[[], None]) -> None:
     """Copy what is in the directory *source_fd* into *target_fd*, and then its own properties.
 
-    Only we may enter the target until that is done. *look* is called now and then, and ends it
-    by what it raises. Raises CopyError. What vanishes meanwhile is left out.
+    Only we may enter the target until that is done. *check_interrupt* is called now and then,
+    and ends it by what it raises. Raises CopyError. What vanishes meanwhile is left out.
     """
-    copy = _Copy(source_fd, target_fd, look)
+    copy = _Copy(source_fd, target_fd, check_interrupt)
     pending: list[tuple[Names, bool]] = [((), False)]
     while pending:
         names, is_full = pending.pop()
@@ -53,7 +53,7 @@ def copy_tree(source_fd: int, target_fd: int, look: Callable[[], None]) -> None:
 class _Copy:
     source_fd: int
     target_fd: int
-    look: Callable[[], None]
+    check_interrupt: Callable[[], None]
     links: dict[tuple[int, int], Names] = field(default_factory=dict)
     """Where the first name was copied of what has several."""
     unfinished: dict[Names, tuple[os.stat_result, dict[str, bytes]]] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class _Copy:
         """Copy what *name* is now; whether it is a directory."""
         self.copied += 1
         if self.copied % _ENTRIES_BETWEEN_LOOKS == 0:
-            self.look()
+            self.check_interrupt()
         for _ in range(_TRIES):
             try:
                 status = os.stat(name, dir_fd=source, follow_symlinks=False)
@@ -147,7 +147,7 @@ class _Copy:
             made = -1
             try:
                 made = os.open(name, _NEW, 0o600, dir_fd=target)
-                copy_content(content, made, self.look)
+                copy_content(content, made, self.check_interrupt)
             except BaseException:
                 if made >= 0:
                     os.close(made)

@@ -41,7 +41,7 @@ reproduction      a published table, measured again: which arms that takes, and 
                   about it
 result_shapes     the shape of results: every field that anybody reads, checked when a file is
                   loaded
-shapes            what a saved document must look like, told before anybody works with it
+shapes            what a saved document must look like, checked before anybody works with it
 studies           the studies that come along
 study             a study: a published table to be measured again, as a file
 sweeps            the sweeps that come along

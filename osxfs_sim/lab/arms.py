@@ -23,25 +23,23 @@ _NAMED = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._+-]*)=(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A case under one configuration, under a name.
-
-    label    the name, once in a comparison
-    profile  ``native``, or a profile's name or file. ``native`` by itself is the tree itself,
-             without a share; with a volume it is the profile of that name, since something is
-             mounted then
-    options  those of a share that were given: plain values, named as the fields of ShareSettings
-    """
+    """A case under one configuration, under a name."""
 
     label: str
+    """The arm's name, unique in a comparison."""
     profile: str
+    """``native``, or a profile's name or file. ``native`` by itself is the tree itself, without a
+    share; with a volume it is the profile of that name, since something is mounted then."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of a share that were given: plain values, named as the fields of ShareSettings."""
 
     @property
     def is_native(self) -> bool:
+        """Whether nothing is mounted: the command runs in the host's tree itself."""
         return self.profile == NATIVE and "volumes" not in self.options
 
     def spec(self) -> dict[str, Any]:
-        """As a result document has it."""
+        """``profile`` and ``options``, as a result document keeps an arm."""
         return {"profile": self.profile, "options": dict(self.options)}
 
 

@@ -20,7 +20,7 @@ _IN_MEMORY = ("tmpfs", "ramfs")
 
 
 def check_cold(drop_caches: str = _DROP_CACHES) -> None:
-    """Raise CaseError unless caches can be dropped here."""
+    """Raise CaseError, with the remedy, unless this process may drop the host's caches."""
     if not os.access(drop_caches, os.W_OK):
         raise CaseError(
             f"cold caches need {drop_caches}, which only root may write to (and not in every "
@@ -29,7 +29,7 @@ def check_cold(drop_caches: str = _DROP_CACHES) -> None:
 
 
 def make_cold(drop_caches: str = _DROP_CACHES) -> None:
-    """Write out what is dirty, which cannot be dropped, and drop the rest."""
+    """Write out dirty pages and drop the page cache, dentries and inodes. Raises OSError."""
     os.sync()
     with open(drop_caches, "w", encoding="ascii") as file:
         file.write(_PAGES_AND_NAMES)

@@ -35,7 +35,9 @@ class PublishedClaim:
     """What has been published about this workload, and where."""
 
     text: str
+    """What was published, a sentence."""
     source: str
+    """Who published it, where and when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,44 +45,62 @@ class Toggle:
     """A change of the case that a user may ask for: environment variables."""
 
     about: str
+    """What it changes, for ``cases`` and --help."""
     environment: Mapping[str, str]
+    """The variables that it adds to the command's environment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One workload. Paths are absolute; commands still hold their placeholders.
-
-    *shared* says, per variant, which directory of the tree is on the share;
-    the whole tree, where it says nothing. *quick_variant* is the variant of the
-    quick form, where nobody asks for another. *deterministic* are the parts of
-    the tree (``.`` is all of it) that a run leaves as a native run does, but for
-    what one of the patterns of *ignored* matches. *tells* says that the last line
-    which the command prints is a result of its own. *copied_from* is the folder that set-up
-    copies, where it does.
-    """
+    """One workload. Paths are absolute; commands are words, and still hold their placeholders."""
 
     name: str
+    """What it is called on the command line and in results."""
     title: str
+    """What it is, in a few words."""
     purpose: str
+    """What it is measured for, a sentence or two on one line."""
     folder: Path
+    """Where its case.toml and programs lie."""
     commands_needed: tuple[str, ...]
+    """Programs that must be in PATH."""
     install: str
+    """How to install these, in words; empty where there is nothing to say."""
     setup: tuple[str, ...]
+    """The command that makes a tree."""
     reset: tuple[str, ...] | None
+    """The command that makes a tree what it was, before each run; None: nothing has to be done."""
     variants: tuple[str, ...]
+    """The variants that a user may choose; the first is the default."""
     shared: Mapping[str, PurePosixPath]
+    """By variant the directory, relative to the tree, that lies on the share; the whole tree where
+    a variant is not in it."""
     measured: tuple[str, ...]
+    """The command that is measured."""
     quick: tuple[str, ...] | None
+    """Its shortened form; None where there is none."""
     quick_variant: str
+    """The variant of the quick form, where nobody asks for another."""
     check: tuple[str, ...] | None
+    """The command that says by its exit code whether the work was done; None: a command that exits
+    with 0 and has printed something has done it."""
     expected_output: str | None
+    """The file, relative to the tree, that has what the command must print; None: it must print
+    something."""
     toggles: Mapping[str, Toggle]
+    """The options that can be switched on, by name."""
     arms: tuple[str, ...]
+    """What is compared where nobody asks for other arms, in words of the command line."""
     claims: tuple[PublishedClaim, ...]
+    """What has been published about it."""
     deterministic: tuple[PurePosixPath, ...] = ()
+    """Parts of the tree (``.`` is all of it) that each run must leave as a native run does."""
     ignored: tuple[str, ...] = ()
+    """Patterns of names in these that may differ."""
     tells: bool = False
+    """Whether the last line which the command prints is a result of its own."""
     copied_from: Path | None = None
+    """The folder that set-up copies; None where it makes the tree by itself."""
 
     def check_needs(self) -> None:
         """Raise CaseError, naming the remedy, if a tool or a program of the case is missing."""
@@ -101,7 +121,7 @@ class Case:
             raise CaseError(f"{where} names {program}, which is not executable: chmod +x it")
 
     def variant(self, wanted: str | None, *, quick: bool = False) -> str:
-        """*wanted* if the case has it; the default of the form, where it is None."""
+        """*wanted*, or the form's default if that is None. Raises CaseError for an unknown one."""
         if wanted is None:
             return self.quick_variant if quick else self.variants[0]
         if wanted not in self.variants:
@@ -111,7 +131,7 @@ class Case:
         return wanted
 
     def environment(self, toggles: tuple[str, ...]) -> dict[str, str]:
-        """The variables that the chosen *toggles* set."""
+        """The variables that the chosen *toggles* set. Raises CaseError for an unknown one."""
         environment: dict[str, str] = {}
         for name in toggles:
             if name not in self.toggles:
@@ -124,7 +144,7 @@ class Case:
         return environment
 
     def tree_name(self, variant: str) -> str:
-        """Of the set-up tree: the variant's, or one for all where set-up does not ask for it."""
+        """The name of *variant*'s set-up tree: ``all`` where set-up does not ask for it."""
         return variant if any("{variant}" in word for word in self.setup) else "all"
 
     def command(

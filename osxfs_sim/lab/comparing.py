@@ -30,8 +30,8 @@ from osxfs_sim.lab.executor import Bench, measure
 from osxfs_sim.lab.machine import describe_machine
 from osxfs_sim.lab.results import Comparison, Sample, save_result
 from osxfs_sim.lab.resume import check_resumable
-from osxfs_sim.lab.schedule import Interleaved, Schedule
-from osxfs_sim.lab.shares import MountArm, MountedShare, Shares
+from osxfs_sim.lab.schedule import Interleaved, RunSchedule
+from osxfs_sim.lab.shares import ArmMounter, MountArm, MountedShare
 from osxfs_sim.lab.trees import default_cache, default_directory, prepare_tree, recipe_of
 from osxfs_sim.lab.workload import Say, Workload
 from osxfs_sim.model.user_error import UserError, nearest
@@ -44,50 +44,48 @@ class PlanError(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonPlan:
-    """What is asked for. A result keeps it under these names, so that it can go on.
-
-    case       a shipped case, or the path of a folder
-    runs       of each arm, at the least
-    until      goes on until intervals reach no further than this share; None: *runs* are enough
-    most_runs  with *until*: of each arm, at the most
-    arms       in words, as they were given; None: the case's own
-    aa         in words, the arm that is compared with itself; None: there is none
-    baseline   the label of the arm that the others are compared with; None: the first
-    caches     of the host, when a run begins: ``warm``, ``cold``
-    again      whether each mount is measured twice
-    quick      whether the case's shortened command is measured
-    variant    of the case; None: its first
-    toggles    the options of the case that are switched on
-    directory  where host trees lie; None: in memory
-    seed       of all randomness
-    dilate     multiplies every time in the model, in every mounted arm that does not say its own
-    trace      the directory for traces of each run's requests; None: there are none
-    trace_calls  whether traces say which system call each request is for
-    edits      the stream of the host's edits, as --edits has it; None: there are none
-    """
+    """What is asked for. A result keeps it under these names, so that it can go on."""
 
     case: str
+    """The name of a shipped case, or the path of a case's folder."""
     runs: int
+    """Runs of each arm, at the least."""
     until: float | None = None
+    """Goes on until intervals reach no further than this share; None: *runs* are enough."""
     most_runs: int = 0
+    """With *until*: runs of each arm, at the most."""
     arms: Sequence[str] | None = None
+    """The arms in words, as they were given; None: the case's own."""
     aa: str | None = None
+    """The arm, in words, that is compared with itself; None: there is none."""
     baseline: str | None = None
+    """The label of the arm that the others are compared with; None: the first."""
     caches: str = WARM
+    """The host's caches when a run begins: ``warm`` or ``cold``."""
     again: bool = False
+    """Whether each mount is measured twice."""
     quick: bool = False
+    """Whether the case's shortened command is measured."""
     variant: str | None = None
+    """The case's variant; None: its first."""
     toggles: Sequence[str] = ()
+    """The options of the case that are switched on."""
     directory: str | None = None
+    """Where host trees lie; None: in memory."""
     seed: int = 0
+    """Seeds the order of the arms and all randomness of the shares."""
     dilate: float = 1.0
+    """Multiplies every time in the model, in every mounted arm that does not say its own."""
     trace: str | None = None
+    """The directory for traces of each run's requests; None: there are none."""
     trace_calls: bool = False
+    """Whether traces say which system call each request is for."""
     edits: str | None = None
+    """The stream of the host's edits, as --edits has it; None: there are none."""
 
     @classmethod
     def saved_in(cls, comparison: Comparison, **others: Any) -> Self:
-        """As *comparison* keeps it, but for *others*. What it does not say is as by default."""
+        """The plan that *comparison* keeps, with *others* changed; defaults for the rest."""
         known = {each.name for each in dataclasses.fields(cls)}
         values: dict[str, Any] = {"case": comparison.case, "runs": 1}
         for name, value in comparison.plan.items():
@@ -97,7 +95,7 @@ class ComparisonPlan:
 
     @property
     def schedule(self) -> Interleaved:
-        """The order of its arms, and when it is enough."""
+        """The schedule of rounds that the plan asks for."""
         return Interleaved(self.runs, self.until, self.most_runs, bool(self.again))
 
     def workload(self) -> Workload:
@@ -118,9 +116,9 @@ MAY_GROW = ("runs", "until", "most_runs")
 
 
 def new_comparison(
-    plan: ComparisonPlan, arms: Sequence[Arm], shares: Shares, *, made_by: str = "compare"
+    plan: ComparisonPlan, arms: Sequence[Arm], shares: ArmMounter, *, made_by: str = "compare"
 ) -> Comparison:
-    """What was asked for, checked, and without a sample yet.
+    """The comparison that *plan* asks for, checked, and without a sample yet.
 
     Raises PlanError, CaseError, or what *shares* raises of an arm that cannot be mounted.
     """
@@ -163,7 +161,7 @@ def new_comparison(
     )
 
 
-def _sources(plan: ComparisonPlan, arms: Sequence[Arm], shares: Shares) -> dict[str, Any]:
+def _sources(plan: ComparisonPlan, arms: Sequence[Arm], shares: ArmMounter) -> dict[str, Any]:
     """Digests of what a comparison rests upon, besides this program (machine.code)."""
     sources: dict[str, Any] = {"recipe": recipe_of(load_case(plan.case))}
     sources |= _identities(arms, shares, plan.dilate)
@@ -173,7 +171,9 @@ def _sources(plan: ComparisonPlan, arms: Sequence[Arm], shares: Shares) -> dict[
     return sources
 
 
-def _identities(arms: Sequence[Arm], shares: Shares, dilate: float) -> dict[str, dict[str, str]]:
+def _identities(
+    arms: Sequence[Arm], shares: ArmMounter, dilate: float
+) -> dict[str, dict[str, str]]:
     """By which *arms* can be told from others of the same name."""
     found = {arm.label: shares.identity(arm, dilate=dilate) for arm in arms if not arm.is_native}
     return {
@@ -188,8 +188,8 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def check_unchanged(comparison: Comparison, arm: Arm, shares: Shares) -> None:
-    """That *arm* is what it was when the comparison began. Raises CaseError.
+def check_unchanged(comparison: Comparison, arm: Arm, shares: ArmMounter) -> None:
+    """Raise CaseError unless *arm* is what it was when the comparison began.
 
     Whoever works at a policy, a profile or this program edits it while others are measured.
     """
@@ -209,7 +209,7 @@ def check_unchanged(comparison: Comparison, arm: Arm, shares: Shares) -> None:
 
 
 def gone_on_with(before: Comparison, now: Comparison, where: str | Path) -> Comparison:
-    """*before*, with more asked for as *now* has it.
+    """*before* as a comparison to go on with, with more asked for as *now* has it.
 
     Raises ResultError, naming *where* it is from, unless all that it compares is as it was.
     """
@@ -222,13 +222,13 @@ def bench_for(
     comparison: Comparison,
     arms: Sequence[Arm],
     plan: ComparisonPlan,
-    shares: Shares,
+    shares: ArmMounter,
     *,
     result_directory: Path,
     progress: Say,
     say: Say,
 ) -> Bench:
-    """With what the samples of *comparison* are taken; sets the case's tree up if need be.
+    """The bench that takes the samples of *comparison*; sets the case's tree up if need be.
 
     Traces are named relative to *result_directory*. Raises CaseError.
     """
@@ -254,7 +254,7 @@ def bench_for(
     )
 
 
-def _mount(comparison: Comparison, shares: Shares) -> MountArm:
+def _mount(comparison: Comparison, shares: ArmMounter) -> MountArm:
     def mount(
         arm: Arm, seed: int, source: Path, mountpoint: Path
     ) -> AbstractContextManager[MountedShare]:
@@ -280,22 +280,20 @@ def _clock_since(started: str) -> Callable[[], float]:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Samples that have just been taken, and how far the comparison is.
-
-    samples      of one mount
-    done         mounts that have been measured
-    left         mounts that are left: at most, where that is not known yet
-    remaining_s  how long those will take, as those before did; None: not known yet
-    """
+    """Samples that have just been taken, and how far the comparison is."""
 
     samples: Sequence[Sample]
+    """The samples of one mount, in their order."""
     done: int
+    """How many mounts have been measured."""
     left: int
+    """How many mounts are left: at most, where that is not known yet."""
     remaining_s: float | None
+    """Seconds that those will take if they are as those before; None: not known yet."""
 
 
-def take_all(comparison: Comparison, schedule: Schedule, bench: Bench) -> Iterator[Taken]:
-    """Take what is missing; each mount's samples are in *comparison* when yielded.
+def take_all(comparison: Comparison, schedule: RunSchedule, bench: Bench) -> Iterator[Taken]:
+    """Measure what is missing; the samples of each mount are in *comparison* when yielded.
 
     Raises what `measure` raises.
     """
@@ -315,7 +313,7 @@ def run_comparison(
     case: str,
     arms: Sequence[Arm],
     *,
-    shares: Shares,
+    shares: ArmMounter,
     samples: int = 10,
     seed: int = 0,
     on_progress: Callable[[Taken], None] | None = None,

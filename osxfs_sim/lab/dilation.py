@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from osxfs_sim.model.formatting import format_significant
+
 CONFIDENCE = 0.95
 FEWEST_FOR_ERRORS = 3
 """Two points lie on a line whatever they are."""
@@ -24,24 +26,24 @@ FEWEST_FOR_ERRORS = 3
 
 @dataclass(frozen=True, slots=True)
 class DilationLine:
-    """The straight line through wall times at several dilations, by least squares.
-
-    *processor_s* is the intercept, *waiting_s* the slope: both in seconds at K = 1, with
-    the half widths of their 95 % intervals (None for fewer than three points).
-    *worst_share* is the largest distance of a dilation's mean wall time from the line, as a
-    share of that mean: how straight it is. *bend_p* is of the test for lack of fit
-    (scatter between dilations against scatter within them): small, where a straight line
-    does not do; None where no dilation was measured twice or there are only two.
-    *dilations* are those that it went through.
-    """
+    """The straight line through wall times at several dilations K, by least squares."""
 
     processor_s: float
+    """The intercept: seconds that no dilation lengthens."""
     waiting_s: float
+    """The slope: seconds of waiting for the share at K = 1."""
     processor_error_s: float | None
+    """Half width of the intercept's 95 % interval; None for fewer than three points."""
     waiting_error_s: float | None
+    """Half width of the slope's 95 % interval; None for fewer than three points."""
     worst_share: float
+    """The largest distance of some dilation's mean wall time from the line, as a share of it."""
     bend_p: float | None
+    """p-value of the test for lack of fit (scatter between dilations against scatter within them):
+    small, where a straight line does not do; None where no dilation was measured twice or there
+    are only two."""
     dilations: tuple[float, ...]
+    """The K that it went through, ascending."""
 
     def at(self, dilation: float) -> float:
         """The wall time in seconds at *dilation*."""
@@ -120,4 +122,4 @@ def dilation_between(here_s: float, published_s: float) -> float:
     Both are native times of the same workload. To three digits, so that it can be written
     down and given to ``--dilate``.
     """
-    return float(f"{here_s / published_s:.3g}")
+    return float(format_significant(here_s / published_s, 3))

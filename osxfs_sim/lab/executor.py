@@ -17,7 +17,7 @@ from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.lab.risk import EditedRuns, prepare_edits
-from osxfs_sim.lab.schedule import Schedule, Turn, seed_of
+from osxfs_sim.lab.schedule import MountTurn, RunSchedule, seed_of
 from osxfs_sim.lab.shares import (
     Drained,
     MountArm,
@@ -36,34 +36,32 @@ from osxfs_sim.trace.files import discard
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """With what samples are taken, and where.
-
-    workload          what is run
-    arms              each arm by its label
-    tree              the set-up tree that each mount gets a copy of
-    directory         where the copies lie
-    mount             mounts an arm
-    prepare_caches    called before the first run on each mount
-    clock_s           gives the seconds since the comparison began
-    progress          is told what is being done
-    say               is told what shall be seen afterwards, too
-    traces            the directory that traces of requests are kept in; None: there are none
-    trace_calls       whether they say which system call each request is for
-    result_directory  what the names of traces are relative to
-    """
+    """What samples are taken with, and where."""
 
     workload: Workload
+    """What is run in each sample."""
     arms: Mapping[str, Arm]
+    """Each arm by its label."""
     tree: Path
+    """The set-up tree that each mount gets a copy of."""
     directory: Path
+    """Where the copies of the tree lie."""
     mount: MountArm
+    """Mounts an arm on the copy of a tree, for a ``with`` block."""
     prepare_caches: Callable[[], None]
+    """Called before the first run on each mount."""
     clock_s: Callable[[], float]
+    """Gives the seconds since the comparison began."""
     progress: Say
+    """Called with the step that is being done."""
     say: Say
+    """Called with lines that shall be seen afterwards, too."""
     traces: Path | None = None
+    """The directory that traces of requests are kept in; None: there are none."""
     trace_calls: bool = False
+    """Whether they say which system call each request is for."""
     result_directory: Path = Path()
+    """What the names of traces are relative to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +72,8 @@ class _Judges:
     edits: EditedRuns | None = None
 
 
-def measure(comparison: Comparison, schedule: Schedule, bench: Bench) -> Iterator[list[Sample]]:
-    """Take what is missing, mount by mount; each mount's samples are in *comparison* when yielded.
+def measure(comparison: Comparison, schedule: RunSchedule, bench: Bench) -> Iterator[list[Sample]]:
+    """Run what *schedule* still wants, mount by mount; yields the samples of each mount.
 
     Raises CaseError where a tree cannot be made, and what *bench* raises where nothing can be
     mounted. A command that fails, or a share that cannot write back, is a failed sample.
@@ -111,8 +109,8 @@ def _warm_up(bench: Bench, work: Path) -> None:
 
 def _take(
     comparison: Comparison,
-    schedule: Schedule,
-    turn: Turn,
+    schedule: RunSchedule,
+    turn: MountTurn,
     bench: Bench,
     work: Path,
     judges: _Judges,
@@ -146,7 +144,7 @@ def _take(
                         break
                 _fill(sample, guest, host, share, bench, judges)
                 samples.append(sample)
-                # What is still held back would fall into the next run.
+                # What is still pending would fall into the next run.
                 is_cut_short = share is not None and sample.drain_s is None
                 if is_cut_short or (sample.failure and not schedule.goes_on_after_failure):
                     break
@@ -222,7 +220,7 @@ def _take_over(sample: Sample, drained: Drained) -> None:
 
 
 def trace_name(arm: str, arms: Sequence[str], number: int, kind: str) -> str:
-    """The file of a trace: of *arm*, one of *arms*, in round *number*, from 0."""
+    """The file name of a trace: of *arm*, one of *arms*, in round *number*, counted from 0."""
     # Different arms may look the same once they can be a file's name.
     plain = re.sub(r"[^A-Za-z0-9._]+", "-", arm).strip("-.")
     return f"{arms.index(arm) + 1}-{plain}-{number + 1:03}-{kind}.parquet"

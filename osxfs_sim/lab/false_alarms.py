@@ -19,28 +19,35 @@ RELABELLINGS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class FalseAlarms:
-    """*alarms* of *relabellings* found a difference; *rate* has a binomial *interval*.
-
-    *p* is of the comparison as it was; *p_in_order* of the first half of the rounds against
-    the second, as it would have been without interleaving.
-    """
+    """How often an arm that is compared with itself is found to differ."""
 
     rounds: int
+    """Rounds in which both runs count."""
     p: float
+    """Mann-Whitney p-value of the comparison as it was."""
     relabellings: int
+    """How many times the labels were drawn anew within each round."""
     alarms: int
+    """How many of these found a difference."""
     interval: tuple[float, float]
+    """95 % binomial interval (Clopper and Pearson) of the rate, from 0 to 1."""
     p_in_order: float
+    """p-value of the first half of the rounds against the second, as if the arms had been run one
+    after the other."""
 
     @property
     def rate(self) -> float:
+        """The share of relabellings, from 0 to 1, that found a difference."""
         return self.alarms / self.relabellings
 
 
 def false_alarms(
     comparison: Comparison, kind: str, *, seed: int, relabellings: int = RELABELLINGS
 ) -> FalseAlarms | None:
-    """Of a comparison of two labels of one arm; None below two rounds of which both runs count."""
+    """How often an arm's two labels are found to differ; None below two rounds that count.
+
+    *comparison* is of two labels of one arm, *kind* that of its runs.
+    """
     first, second = (
         {sample.round: sample.wall_s for sample in comparison.of(arm, kind)}
         for arm in comparison.arms

@@ -27,6 +27,7 @@ from osxfs_sim.lab.statistics import (
     Estimate,
     median_estimate,
 )
+from osxfs_sim.model.formatting import format_count
 
 GROUPS = "groups"
 """What a comparison's plan keeps the groups of a sweep under: arms that compete, by label."""
@@ -52,11 +53,14 @@ class Standing(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """A value that is the better the smaller it is, and how far it may be off."""
+    """An estimate that is the better the smaller it is, with the ends of its interval."""
 
     low: float
+    """The least that it may be; -inf where nobody knows."""
     value: float
+    """The estimate."""
     high: float
+    """The most that it may be; inf where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,9 @@ class ParetoPlace:
     """Where a point lies: in seconds, and in stale answers per run."""
 
     wall_s: Reach
+    """The median wall time, in seconds."""
     stale: Reach
+    """Stale answers per run."""
 
 
 def beats(one: ParetoPlace, other: ParetoPlace) -> bool:
@@ -80,7 +86,7 @@ def beats(one: ParetoPlace, other: ParetoPlace) -> bool:
 
 
 def seems_better(one: ParetoPlace, other: ParetoPlace) -> bool:
-    """The same by the estimates alone: also a strict order."""
+    """Whether *one* beats *other* by the estimates, whatever the intervals: a strict order, too."""
     pairs = ((one.wall_s, other.wall_s), (one.stale, other.stale))
     return all(mine.value <= theirs.value for mine, theirs in pairs) and any(
         mine.value < theirs.value for mine, theirs in pairs
@@ -88,7 +94,7 @@ def seems_better(one: ParetoPlace, other: ParetoPlace) -> bool:
 
 
 def standings(places: Mapping[str, ParetoPlace]) -> dict[str, Standing]:
-    """How each of these stands among them."""
+    """By label where each place stands among *places*."""
     found = {}
     for label, place in places.items():
         others = [other for name, other in places.items() if name != label]
@@ -106,39 +112,40 @@ class Point:
     """An arm, over all of its runs. What is None was not measured.
 
     Stale answers are counted in failed runs too, which may have failed because of them.
-
-    arm, group     its label, and the group that it competes in
-    runs, failed   those that count for *wall_s*, and the others
-    changed        runs that had another result than a native one under the same edits
-    wall_s         the median, in seconds
-    watched_runs   runs during which the host was edited
-    edits_per_run  of the host, the mean
-    recorded       answers about edited names, in all runs
-    judged         of those, how many could be judged
-    unknown        of those, how many could not
-    kinds          per kind of thing; one answer may be stale about several
-    ages_ns        how old what was stale was, sorted
-    stale_per_run  the mean
-    stale_share    of what was judged, from 0 to 1
-    p99_age_ns     the age that one stale answer of a hundred exceeds
     """
 
     arm: str
+    """The arm's label."""
     group: str
+    """The name of the group that it competes in."""
     runs: int
+    """How many runs count for *wall_s*."""
     failed: int
+    """How many runs failed, and do not."""
     changed: int
+    """Runs that had another result than a native one under the same edits."""
     wall_s: Estimate | None
+    """The median wall time, in seconds; None where no run counts."""
     watched_runs: int
+    """Runs during which the host was edited."""
     edits_per_run: float | None
+    """Edits of the host in a run, the mean; None where it edited nothing."""
     recorded: int
+    """Answers about edited names, in all runs."""
     judged: int
+    """How many of those could be judged."""
     unknown: int
+    """How many of those could not."""
     kinds: Mapping[str, JudgedAnswers]
+    """Judged and stale answers per kind of thing; one answer may be stale about several."""
     ages_ns: tuple[int, ...]
+    """How old each stale answer was, in ns, sorted."""
     stale_per_run: Estimate | None
+    """Stale answers in a run, the mean; None where nothing was judged."""
     stale_share: Estimate | None
+    """The share of stale answers among the judged, from 0 to 1."""
     p99_age_ns: Estimate | None
+    """The age in ns that one stale answer of a hundred exceeds."""
 
     @property
     def is_watched(self) -> bool:
@@ -147,20 +154,22 @@ class Point:
 
     @property
     def stale(self) -> int:
+        """Stale answers in all runs; one that is stale about two kinds of things counts twice."""
         return sum(kind.stale for kind in self.kinds.values())
 
     @property
     def oldest_ns(self) -> int | None:
+        """How old the oldest stale answer was; None where no age is known."""
         return self.ages_ns[-1] if self.ages_ns else None
 
     def stale_beyond(self, limit_ns: int) -> int:
-        """How many answers were stale by *limit_ns* or more. One of unknown age may have been."""
+        """How many answers were stale by *limit_ns* or more, or for an unknown time."""
         of_unknown_age = max(0, self.stale - len(self.ages_ns))
         return of_unknown_age + sum(age >= limit_ns for age in self.ages_ns)
 
     @property
     def place(self) -> ParetoPlace | None:
-        """Where it lies; an estimate without an interval may be anywhere."""
+        """Wall time and stale answers with their reach; None where one of them was not measured."""
         if self.wall_s is None or self.stale_per_run is None:
             return None
         return ParetoPlace(_reach(self.wall_s), _reach(self.stale_per_run))
@@ -190,7 +199,7 @@ def most_per_run_of_none(runs: int) -> float:
 
 
 def points_of(comparison: Comparison, *, resamples: int = RESAMPLES) -> tuple[Point, ...]:
-    """Each arm of *comparison* that has a share, in its order."""
+    """A point for each arm of *comparison* that has a share, in its order."""
     return tuple(
         _point_in(comparison, arm, resamples)
         for arm in comparison.arms
@@ -199,7 +208,7 @@ def points_of(comparison: Comparison, *, resamples: int = RESAMPLES) -> tuple[Po
 
 
 def native_points(comparison: Comparison, *, resamples: int = RESAMPLES) -> tuple[Point, ...]:
-    """The arms without a share. A stale answer there would be an error of the judge's."""
+    """A point for each arm without a share; a stale answer there is an error of the judge's."""
     return tuple(
         _point_in(comparison, arm, resamples)
         for arm in comparison.arms
@@ -215,7 +224,7 @@ def _point_in(comparison: Comparison, arm: str, resamples: int) -> Point:
 
 
 def natives_of(comparison: Comparison) -> tuple[str, ...]:
-    """The arms without a share: there guest and host are one, and no policy is chosen."""
+    """The labels of the arms without a share: there no policy is chosen."""
     return tuple(
         arm
         for arm in comparison.arms
@@ -225,13 +234,13 @@ def natives_of(comparison: Comparison) -> tuple[str, ...]:
 
 
 def group_of(comparison: Comparison, arm: str) -> str:
-    """The group that *arm* competes in."""
+    """The name of the group that *arm* competes in; EVERYTHING where there are none."""
     groups: Mapping[str, str] = comparison.plan.get(GROUPS) or {}
     return groups.get(arm, EVERYTHING)
 
 
 def groups_of(points: Sequence[Point]) -> dict[str, list[Point]]:
-    """The points of each group, in their order."""
+    """The points by the name of their group, both in the order of *points*."""
     groups: dict[str, list[Point]] = {}
     for point in points:
         groups.setdefault(point.group, []).append(point)
@@ -239,7 +248,7 @@ def groups_of(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def standings_of(points: Sequence[Point]) -> dict[str, Standing]:
-    """How each point stands among those of its own group."""
+    """By label where each point stands in its own group; UNKNOWN where it has no place."""
     found = {point.arm: Standing.UNKNOWN for point in points}
     for group in groups_of(points).values():
         places = {point.arm: place for point in group if (place := point.place) is not None}
@@ -250,7 +259,7 @@ def standings_of(points: Sequence[Point]) -> dict[str, Standing]:
 def point_of(
     arm: str, group: str, samples: Sequence[Sample], *, seed: int, resamples: int = RESAMPLES
 ) -> Point:
-    """What the *samples* of one arm say."""
+    """The point that the *samples* of one arm make; intervals by bootstrap, drawn with *seed*."""
     counted = [sample for sample in samples if not sample.failure]
     watched = [sample.risk for sample in samples if sample.risk is not None]
     runs = [StaleAnswers.of([risk]) for risk in watched]
@@ -342,13 +351,16 @@ def _over_runs(
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What staleness is accepted: answers younger than *below_ns*; 0 is none, None is any."""
+    """What staleness is accepted of an arm."""
 
     name: str
+    """How it is called in tables."""
     below_ns: int | None
+    """Stale answers of this age and more break it, in ns; 0: every stale answer does; None: none
+    does."""
 
     def broken_by(self, point: Point) -> int:
-        """How many of the answers seen are beyond it."""
+        """How many stale answers of *point* are beyond the limit."""
         if self.below_ns is None:
             return 0
         return point.stale_beyond(self.below_ns) if self.below_ns else point.stale
@@ -366,7 +378,7 @@ class Limit:
             return "its stale answers were not counted"
         broken = self.broken_by(point)
         if broken:
-            return f"{broken:,} answers beyond"
+            return f"{format_count(broken)} answers beyond"
         if self.below_ns is not None and point.changed:
             # By what nobody saw, perhaps: a mapping, or a program without libc.
             return f"{point.changed} of its runs had another result"
@@ -382,23 +394,24 @@ LIMITS = (
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The fastest arm of a group that keeps to a limit; *point* None where none does.
-
-    *not_slower* are others that keep to it, and whose wall time cannot be told from the
-    best one's; where too few runs were made to tell, *is_sure* is False. *why_not* says of
-    the others why they do not keep to it.
-    """
+    """The fastest arm of a group that keeps to a limit."""
 
     group: str
+    """The group's name; EVERYTHING where there are no groups."""
     limit: Limit
+    """Which staleness was accepted."""
     point: Point | None
+    """The fastest that keeps to it; None where none does."""
     not_slower: tuple[str, ...]
+    """Labels of others that keep to it and whose wall time cannot be told from the best one's."""
     is_sure: bool
+    """False where too few runs were made to tell which others are as fast."""
     why_not: Mapping[str, str]
+    """By label, why an arm does not keep to the limit."""
 
 
 def best_of(points: Sequence[Point], limits: Sequence[Limit] = LIMITS) -> tuple[Best, ...]:
-    """For each group and limit the best, groups in the order of the points."""
+    """For each group and limit the fastest arm that keeps to it, in the order of the points."""
     return tuple(
         _best(name, group, limit) for name, group in groups_of(points).items() for limit in limits
     )

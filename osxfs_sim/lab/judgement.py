@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from osxfs_sim.model.formatting import format_count, format_fixed, format_seconds
+
 WORTH_JUDGING = 0.01
 """Classes with a smaller share of both answers and waiting cannot have moved a result."""
 
@@ -69,7 +71,7 @@ def out_of_tolerance(receipt: Receipt) -> dict[str, Mapping[str, Any]]:
 
 
 def late_share(receipts: Iterable[Receipt]) -> float | None:
-    """Of all their answers those that came too late, from 0 to 1; None where there are none."""
+    """The share, from 0 to 1, of all their answers that came late; None where there are none."""
     lines = [line for receipt in receipts for line in receipt.values()]
     answers = sum(line["count"] for line in lines)
     return sum(line["late"] for line in lines) / answers if answers else None
@@ -77,26 +79,24 @@ def late_share(receipts: Iterable[Receipt]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One run. Times in seconds.
-
-    wall_s    how long it took
-    own_s     processor time of the command and of the share's server
-    others_s  processor time of all other programs of the machine meanwhile; None: not known
-    cores     processors of the machine
-    native_s  how long the command takes without a share; None where nobody measured it
-    receipt   the share's, over this run; None for native
-    """
+    """One run. Times in seconds."""
 
     wall_s: float
+    """How long it took, in seconds."""
     own_s: float
+    """Processor seconds of the command and of the share's server."""
     others_s: float | None
+    """Processor seconds of all other programs of the machine meanwhile; None: not known."""
     cores: int
+    """Processors of the machine."""
     native_s: float | None = None
+    """Seconds that the command takes without a share; None where nobody measured it."""
     receipt: Receipt | None = None
+    """The share's receipt over this run; None for native."""
 
 
 def crowded_by(run: Observed) -> float | None:
-    """How many processors others used, where the command will have waited for one."""
+    """How many processors other programs used, if the command waited for one then; else None."""
     if run.others_s is None or run.wall_s <= 0:
         return None
     others, own = run.others_s / run.wall_s, run.own_s / run.wall_s
@@ -106,7 +106,7 @@ def crowded_by(run: Observed) -> float | None:
 
 
 def explained_s(run: Observed) -> float | None:
-    """What the run can have taken: the command by itself, and each answer one after the other.
+    """The most seconds that the run can have taken: by itself, and each answer one after the other.
 
     None where nobody knows how long it takes by itself, nothing was asked, or the answers' times
     have not been added up, as in older results.
@@ -121,7 +121,7 @@ def explained_s(run: Observed) -> float | None:
 
 
 def beyond_s(run: Observed) -> float | None:
-    """How much of the wall time nothing explains, where that is much; else None."""
+    """How many seconds of the wall time nothing explains, where that is much; else None."""
     explained = explained_s(run)
     if explained is None:
         return None
@@ -137,15 +137,17 @@ def warnings_of(run: Observed) -> list[str]:
     others, beyond = crowded_by(run), beyond_s(run)
     if others is not None:
         said.append(
-            f"other programs used {others:.1f} of {run.cores} processors meanwhile, and none was "
-            "free: the command waited for one, which no receipt shows, and its time is too long"
+            f"other programs used {format_fixed(others, 1)} of {run.cores} processors meanwhile, "
+            "and none was free: the command waited for one, which no receipt shows, and its time "
+            "is too long"
         )
-    if beyond is not None and run.receipt is not None:
+    if beyond is not None and run.native_s is not None and run.receipt is not None:
         answers = sum(line["count"] for line in run.receipt.values())
         waited_s = sum(map(waited_ns, run.receipt.values())) / 1e9
         said.append(
-            f"{beyond:.1f} of {run.wall_s:.1f} s are neither the command's own ({run.native_s:.2f} "
-            f"s natively) nor its {answers:,} answers' ({waited_s:.1f} s): it waited for a "
+            f"{format_fixed(beyond, 1)} of {format_seconds(run.wall_s, 1)} are neither the "
+            f"command's own ({format_seconds(run.native_s, 2)} natively) nor its "
+            f"{format_count(answers)} answers' ({format_seconds(waited_s, 1)}): it waited for a "
             "processor, or for what no receipt shows"
         )
     return said
@@ -159,13 +161,13 @@ def observed(
     cores: int,
     native_s: float | None,
 ) -> Observed:
-    """A run as the lab has it: *share* is the share's status over it, if it had one.
+    """The run as it is judged; *share* is the share's status over it, None without a share.
 
     *native_s* is None for a run that waits for something besides: for edits of the host, say.
     """
     if share is None:
         return Observed(wall_s, workload_processor_s, others_s, cores)
-    # What is held back is acknowledged without a crossing, and so without a line.
+    # What is deferred is acknowledged without a crossing, and so without a line.
     is_held = share.get("write_back") is not None
     return Observed(
         wall_s=wall_s,

@@ -17,17 +17,18 @@ _LONGEST_TITLE = 60
 
 @dataclass(frozen=True, slots=True)
 class NewCase:
-    """What is asked for. *source* is the folder that the tree is a copy of, if any.
-
-    *program_needed* is the command's program where the machine must have it; empty
-    where the tree brings it.
-    """
+    """What is asked for of a new case's folder."""
 
     name: str
+    """The case's name: its folder's, and in case.toml."""
     command: tuple[str, ...]
+    """The measured command, in words."""
     source: PurePosixPath | None = None
+    """The folder that the tree is a copy of; None: the tree begins empty."""
     title: str | None = None
+    """What it is, in a few words; None: to be written by its author."""
     program_needed: str = ""
+    """The command's program, where the machine must have it; empty where the tree brings it."""
 
 
 def name_from(folder: str) -> str:

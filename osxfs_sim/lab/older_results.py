@@ -48,14 +48,12 @@ def with_current_names(document: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class OlderSchema:
-    """A schema that is still read.
-
-    shape      what a document of it looks like
-    converted  makes a document of the next schema of one
-    """
+    """A schema of results that is still read, and how it becomes the next one."""
 
     shape: Shape
+    """The shape that a document of it has."""
     converted: Callable[[Mapping[str, Any]], dict[str, Any]]
+    """Makes a document of the next schema from one of this."""
 
 
 def _from_1(document: Mapping[str, Any]) -> dict[str, Any]:

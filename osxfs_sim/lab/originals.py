@@ -2,7 +2,7 @@
 
 A tree is set up once and kept. Where it is the copy of a folder that somebody works in, that
 folder goes on changing, and what is measured is what it was. So its state is kept beside the
-copy, and looked at before each use. It is told by what lstat says, not by contents, which would
+copy, and checked before each use. It is recognized by what lstat says, not by contents, which would
 take long, and a change of contents without a change of ctime is hard to make.
 """
 
@@ -19,7 +19,7 @@ State = dict[str, list[int]]
 
 
 def state_of(folder: Path) -> State:
-    """As it is now; what goes meanwhile, or cannot be read, is not in it."""
+    """By path what tells a changed file from the same one; what goes meanwhile is left out."""
     state: State = {}
     waiting = [""]
     while waiting:
@@ -64,12 +64,12 @@ def difference(then: Mapping[str, list[int]], now: Mapping[str, list[int]]) -> s
 
 
 def save_state(state: Mapping[str, list[int]], file: Path) -> None:
-    """Raises OSError."""
+    """Write *state* into *file*, for saved_state(). Raises OSError."""
     write_output(file, json.dumps(state))
 
 
 def saved_state(file: Path) -> State | None:
-    """None where none was saved, or it cannot be read."""
+    """The state in *file*; None where none was saved, or it cannot be read."""
     try:
         state = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -16,6 +16,7 @@ from osxfs_sim.lab.dilation import DilationLine, dilation_between, dilation_line
 from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.statistics import Estimate, median_estimate, ratio_estimate
 from osxfs_sim.lab.study import TABLE, Check, Platform, Reading, Study, Topology
+from osxfs_sim.model.formatting import format_plain
 
 NO_VOLUMES = "no volumes"
 GOAL = 0.1
@@ -25,7 +26,7 @@ _SMALLEST_DILATION_APART = 0.25
 
 def bind_label(platform: Platform, dilation: float | None = None) -> str:
     """The arm of *platform*'s bind mount, at the dilation of the table or another."""
-    at = "" if dilation is None else f" K={dilation:g}"
+    at = "" if dilation is None else f" K={format_plain(dilation)}"
     return f"{platform.profile} bind{at}"
 
 
@@ -35,7 +36,7 @@ def hybrid_label(platform: Platform) -> str:
 
 
 def dilation_of(platform: Platform, native_s: float) -> float:
-    """The K of *platform*: *native_s* is this machine's native time."""
+    """The K at which *platform* is measured where the case takes *native_s* seconds natively."""
     return dilation_between(native_s, platform.times[Topology.NATIVE].average_s)
 
 
@@ -49,44 +50,54 @@ def table_arms(study: Study, native_s: float, waits: Mapping[str, bool]) -> dict
     for platform in study.platforms:
         words = platform.profile
         if waits[platform.profile]:
-            words += f" --dilate {dilation_of(platform, native_s):g}"
+            words += f" --dilate {format_plain(dilation_of(platform, native_s))}"
         arms[hybrid_label(platform)] = f"{words} --volume {study.volume}"
         arms[bind_label(platform)] = words
         for dilation in further_dilations(platform, native_s):
-            arms[bind_label(platform, dilation)] = f"{platform.profile} --dilate {dilation:g}"
+            arms[bind_label(platform, dilation)] = (
+                f"{platform.profile} --dilate {format_plain(dilation)}"
+            )
     return arms | dict(study.extra_arms or {})
 
 
 def further_dilations(platform: Platform, native_s: float) -> list[float]:
-    """Those that *platform* asks for and that are not as good as measured by the table's own."""
+    """The K that *platform* asks for besides, without those next to the table's own."""
     own = dilation_of(platform, native_s)
     return [one for one in platform.dilations if abs(one / own - 1) > _SMALLEST_DILATION_APART]
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One topology of one platform. *ours_s* and *ratio* (to native) are None without samples.
+class TopologyCell:
+    """One topology of one platform: published, and ours.
 
-    *wanted* is the ratio that it is judged by: the published one for a bind mount, 1 for
-    the others, which were published to be as fast as native; *published* is the published
-    ratio in any case. *error* is ours over the wanted one, less 1. *range_s* is of all
-    samples, and *ratio_range* of the ratios within each round: what there is to say of
-    scatter where there are too few runs for an interval.
+    Where there are too few runs for an interval, the ranges are what there is to say of scatter.
     """
 
     platform: str
+    """The name of the table's row."""
     topology: Topology
+    """Where the project lay."""
     runs: int
+    """How many samples of ours count."""
     ours_s: Estimate | None
+    """Median of ours, in seconds; None without samples."""
     range_s: tuple[float, float] | None
+    """The least and the most of all samples, in seconds."""
     ratio: Estimate | None
+    """Ours to native; None without samples."""
     ratio_range: tuple[float, float] | None
+    """The least and the most of the ratios within each round."""
     published_s: float
+    """The published average, in seconds, not dilated."""
     published: float
+    """The published ratio to native."""
     wanted: float
+    """The ratio that it is judged by: the published one for a bind mount, 1 for the others, which
+    were published to be as fast as native."""
 
     @property
     def error(self) -> float | None:
+        """Our ratio over the wanted one, less 1; None without samples."""
         return None if self.ratio is None else self.ratio.value / self.wanted - 1
 
     @property
@@ -97,44 +108,56 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What a bind mount adds to no volumes at K = 1, and what was published to.
+    """What a bind mount takes more than no volumes at K = 1: published, measured, and derived.
 
-    *line* goes through all dilations whose latency is in this machine's reach; *measured_s*
-    is the difference of medians measured at K = 1, None where that was not measured.
-    *waiting_s* is the line's slope: what the workload waits for at K = 1, without what the
-    emulator itself costs. *ratio_of_waiting* is what bind mount / native would be at the
-    table's dilation if the emulator cost nothing: (no volumes + K x waiting) / native.
-    *requests* are those of the median run at the table's dilation, *latency_ns* the profile's
-    metadata latency. *fitted_ns* is the latency that would have made the waiting the
-    published seconds: what the profile should say.
+    Derived: the slope of the line through several dilations is what the workload waits for, without
+    what the emulator itself costs.
     """
 
     platform: str
+    """The name of the table's row."""
     profile: str
+    """The profile that stands for it."""
     published_s: float
+    """What was published to be added, in seconds."""
     published_ratio: float
+    """The published ratio of the bind mount to native."""
     measured_s: float | None
+    """The difference of medians at K = 1, in seconds; None where that was not measured."""
     line: DilationLine | None
+    """Through all dilations whose latency is in this machine's reach; None where there are too
+    few."""
     ratio_of_waiting: float | None
+    """What bind mount / native would be at the table's dilation if the emulator cost nothing: (no
+    volumes + K x waiting) / native."""
     requests: int | None
+    """Of the median run at the table's dilation; None where there is none."""
     latency_ns: int | None
+    """The profile's metadata latency at K = 1."""
     fitted_ns: int | None
+    """The latency that would have made the waiting the published seconds: what the profile should
+    say."""
     in_reach_at_1: bool | None
+    """Whether the profile's latency at K = 1 is above this machine's floor; None: unknown."""
 
     @property
     def waiting_s(self) -> float | None:
+        """The line's slope: seconds of waiting for the share at K = 1; None without a line."""
         return None if self.line is None else self.line.waiting_s
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A check with our value; None where it was not measured."""
+    """A published result that nothing was fitted to, with our value."""
 
     check: Check
+    """The published result, and how ours is read."""
     ours: float | None
+    """Our value in the check's unit; None where it was not measured."""
 
     @property
     def error(self) -> float | None:
+        """Ours over the published value, less 1; None where it was not measured."""
         return None if self.ours is None else self.ours / self.check.published - 1
 
 
@@ -143,24 +166,33 @@ class Reproduction:
     """All that a study's samples say."""
 
     native_s: float
+    """This machine's native time, in seconds, that the dilations were made from."""
     dilations: Mapping[str, float]
-    cells: tuple[Cell, ...]
+    """By profile the K at which its table was measured."""
+    cells: tuple[TopologyCell, ...]
+    """A cell for each platform and topology, in the table's order."""
     added: tuple[Added, ...]
+    """What each platform's bind mount adds to no volumes."""
     checked: tuple[Checked, ...]
+    """What else was published, with our values."""
 
 
 @dataclass(frozen=True, slots=True)
 class RatioBar:
-    """Of a picture: a published ratio, and ours with the range of its rounds (None: neither)."""
+    """A line of the picture of ratios: the bind mount of one platform."""
 
     label: str
+    """The platform."""
     published: float
+    """The published ratio to native."""
     ours: float | None
+    """Our ratio; None without samples."""
     ours_range: tuple[float, float] | None
+    """The least and the most of the ratios within each round; None without samples."""
 
 
 def bars_of(derived: Reproduction) -> list[RatioBar]:
-    """The bind mounts of all platforms."""
+    """A bar for the bind mount of each platform, in the table's order."""
     return [
         RatioBar(
             cell.platform,
@@ -176,7 +208,7 @@ def bars_of(derived: Reproduction) -> list[RatioBar]:
 def reproduction(
     study: Study, native_s: float, comparisons: Mapping[str, Comparison], *, seed: int = 0
 ) -> Reproduction:
-    """Derive it from *comparisons*: TABLE's, and those of the study's ``others`` by name.
+    """What *comparisons* (TABLE's, and the study's others by name) say beside what was published.
 
     *native_s* is the native time that the dilations were made from.
     """
@@ -206,10 +238,10 @@ _LABELS = {
 }
 
 
-def _cell(table: Comparison, platform: Platform, topology: Topology, seed: int) -> Cell:
+def _cell(table: Comparison, platform: Platform, topology: Topology, seed: int) -> TopologyCell:
     walls_s = _walls_s(table, _LABELS[topology](platform))
     published = platform.ratio(topology)
-    return Cell(
+    return TopologyCell(
         platform=platform.name,
         topology=topology,
         runs=len(walls_s),

@@ -220,7 +220,7 @@ STALENESS = RecordShape(
                     "patience_ns": COUNT,
                     "samples": list_of(
                         RecordShape(
-                            {"phase_ns": COUNT, "stale_looks": COUNT, "lower_ns": COUNT},
+                            {"phase_ns": COUNT, "stale_reads": COUNT, "lower_ns": COUNT},
                             {"seen_ns": maybe(COUNT), "upper_ns": maybe(COUNT)},
                         )
                     ),
@@ -230,7 +230,7 @@ STALENESS = RecordShape(
         ),
         "load": maybe(
             RecordShape(
-                {"processes": COUNT, "looks": COUNT, "processor_s": TIME, "elapsed_s": TIME},
+                {"processes": COUNT, "reads": COUNT, "processor_s": TIME, "elapsed_s": TIME},
                 _NOTHING,
             )
         ),

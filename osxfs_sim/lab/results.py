@@ -36,92 +36,87 @@ class ResultError(UserError):
 
 @dataclass(slots=True)
 class Sample:
-    """One execution of the measured command under one arm. Times in seconds.
-
-    arm                   its label
-    round                 from 0: which time the arm was run. Interleaved, each round runs every
-                          arm; in turn, all rounds of an arm are on one mount
-    kind                  FRESH or AGAIN
-    wall_s                of the command, from its start to its end
-    workload_processor_s  processor time of the command and its children
-    failure               why it does not count; empty if it does
-    began_s               since the comparison began
-    load_average          of the machine then
-    drain_s               how long after the command's end the host had everything; None for
-                          native, or if it never had
-    share                 the share's status over this run alone, its receipt included; None for
-                          native
-    trace                 the file of its trace, relative to the result; None if there is none
-    last_line             the last line that the command printed, where that is a result
-    digest                of the parts of the tree that every run must leave alike, where the case
-                          has some
-    risk                  what the command was told while the host changed files, judged, where it
-                          did (coherence/answers/risk.py describes it)
-    others_processor_s    processor time that other programs of the machine used meanwhile; None
-                          where that is not known, as of older results
-    """
+    """One execution of the measured command under one arm. Times in seconds."""
 
     arm: str
+    """The label of the arm."""
     round: int
+    """From 0: which time the arm was run. Interleaved, each round runs every arm; in turn, all
+    rounds of an arm are on one mount."""
     kind: str
+    """FRESH, the first on its mount, or AGAIN."""
     wall_s: float
+    """Seconds from the command's start to its end."""
     workload_processor_s: float
+    """Processor seconds of the command and its children."""
     failure: str = ""
+    """Why it does not count; empty if it does."""
     began_s: float = 0.0
+    """Seconds from the start of the comparison to its own."""
     load_average: float = 0.0
+    """The machine's load average when it began (proc(5), loadavg)."""
     drain_s: float | None = None
+    """Seconds after the command's end until the host had everything; None for native, or if it
+    never had."""
     share: dict[str, Any] | None = None
+    """The share's status over this run alone, its receipt included; None for native."""
     trace: str | None = None
+    """The file of its trace, relative to the result; None if there is none."""
     last_line: str = ""
+    """The last line that the command printed, where that is a result."""
     digest: str | None = None
+    """Digest of the parts of the tree that every run must leave alike, where the case has some."""
     risk: dict[str, Any] | None = None
+    """The answers that the command got while the host changed files, judged, where it did
+    (coherence/answers/risk.py describes it)."""
     others_processor_s: float | None = None
+    """Processor seconds that other programs of the machine used meanwhile; None where that is
+    not known, as of older results."""
 
 
 @dataclass(slots=True)
 class Comparison:
-    """A case under several arms.
-
-    case, title  of the case
-    variant      of the case
-    quick        whether its shortened command was measured
-    options      of the case, those that were switched on
-    arms         their labels, in the order they were asked for
-    baseline     the one of them that the others are compared with
-    caches       ``cold`` or ``warm``: the host's, when a run begins
-    seed         of the order of the arms and of the shares
-    dilate       what every time in the model was multiplied by
-    started      an ISO date and time
-    machine      what it was obtained on (lab/machine.py)
-    specs        per arm what it is: ``profile`` and the ``options`` changed (empty for native)
-    mounted      per arm the share's first status: the profile's values, what calibration found
-    made_by      the command that wrote it: run, compare, frontier or reproduce
-    plan         what was asked for, so that an interrupted comparison can go on
-    sources      digests of what it rests upon: ``recipe`` of the case, ``systems`` and
-                 ``policies`` per arm, ``edits`` of what the host did
-    claims       what is published of the case: ``text`` and ``source``
-    samples      one for each execution, in the order they were taken
-    """
+    """A case under several arms."""
 
     case: str
+    """The name of the case."""
     title: str
+    """The title of the case."""
     variant: str
+    """The case's variant that was run."""
     quick: bool
+    """Whether its shortened command was measured."""
     options: list[str]
+    """The options of the case that were switched on."""
     arms: list[str]
+    """The labels of the arms, in the order they were asked for."""
     baseline: str
+    """The label of the arm that the others are compared with."""
     caches: str
+    """``cold`` or ``warm``: the host's caches when a run begins."""
     seed: int
+    """Seeds the order of the arms and the shares."""
     dilate: float
+    """What every time in the model was multiplied by."""
     started: str
+    """When it began: an ISO date and time."""
     machine: dict[str, Any]
+    """The machine and software it was obtained on (lab/machine.py)."""
     specs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Per arm what it is: ``profile`` and the ``options`` changed (empty for native)."""
     mounted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Per arm the share's first status: the profile's values, what calibration found."""
     made_by: str = "compare"
+    """The command that wrote it: run, compare, frontier or reproduce."""
     plan: dict[str, Any] = field(default_factory=dict)
+    """What was asked for, so that an interrupted comparison can go on."""
     sources: dict[str, Any] = field(default_factory=dict)
+    """Digests of what it rests upon: ``recipe`` of the case, ``systems`` and ``policies`` per arm,
+    ``edits`` of what the host did."""
     claims: list[dict[str, str]] = field(default_factory=list)
+    """What is published of the case: ``text`` and ``source``."""
     samples: list[Sample] = field(default_factory=list)
+    """One for each execution, in the order they were taken; grows while it is measured."""
 
     def all_of(self, arm: str, kind: str | None = None) -> list[Sample]:
         """The samples of *arm* (and *kind*), failed ones too, in the order they were taken."""
@@ -134,12 +129,12 @@ class Comparison:
         return [sample for sample in self.all_of(arm, kind) if not sample.failure]
 
     def to_document(self) -> dict[str, Any]:
-        """As a file holds it: plain values."""
+        """The JSON document of a result file, in the newest schema."""
         return {"schema": SCHEMA, **asdict(self)}
 
 
 def comparison_from(document: Mapping[str, Any], where: str) -> Comparison:
-    """Read a document of this schema, or an older one.
+    """The comparison in a parsed document of this schema, or an older one.
 
     Raises ResultError, naming *where* it comes from.
     """
@@ -203,7 +198,7 @@ def load_result(path: str | Path) -> Comparison:
 
 @contextlib.contextmanager
 def read_from(path: str | Path) -> Iterator[None]:
-    """What is derived within it is of a file: it may be damaged in ways that no shape tells.
+    """Within it, errors of what is derived from the file *path* are raised as ResultError.
 
     Raises ResultError then, and says what went wrong, for that may be a mistake of ours.
     """
@@ -217,5 +212,5 @@ def read_from(path: str | Path) -> Iterator[None]:
 
 
 def save_result(comparison: Comparison, path: str | Path) -> None:
-    """Write it whole or not at all: a file that is there can be read. Raises OSError."""
+    """Write the result file, whole or not at all. Raises OSError."""
     write_output(path, json.dumps(comparison.to_document(), indent=1) + "\n")

@@ -5,8 +5,8 @@ never asks for risks nothing. Of those that it asks for and does not change itse
 drawn by the seed, and each run of every arm gets the same edits from its command's start on,
 until it ends: a slower arm gets more of the same.
 
-What the command is told is taken down while it runs and judged afterwards, so that judging
-costs the measured time nothing; taking it down costs a little, in every arm alike.
+The answers that the command gets are recorded while it runs and judged afterwards, so that
+judging costs the measured time nothing; recording costs a little, in every arm alike.
 
 Whether the result changed is decided against two native runs, one with the edits and one
 without: only that is compared in which these two agree. A command that prints the time would
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osxfs_sim.coherence.answers.library import asked_in_vain, begin_recording, compiled
+from osxfs_sim.coherence.answers.library import begin_recording, compiled, missing_lookups
 from osxfs_sim.coherence.answers.log import AnswerKind, RecordedAnswer, read_answers
 from osxfs_sim.coherence.answers.risk import CHANGED, FAILED, SAME, counted
 from osxfs_sim.coherence.answers.timeline import timeline_from
@@ -45,21 +45,19 @@ _EXIT, _CHECK, _OUTPUT, _TREE = "exit", "check", "output", "tree"
 
 @dataclass(frozen=True, slots=True)
 class WorkDone:
-    """What a run came to: complaints (empty, if there are none) and digests.
-
-    exit    how the command failed
-    check   how the case's check failed
-    output  digest of what it printed
-    tree    digest of the deterministic parts of the tree
-    """
+    """What a run came to: complaints (empty, if there are none) and digests."""
 
     exit: str
+    """How the command failed; empty if it did not."""
     check: str
+    """What the case's check found wrong; empty if nothing."""
     output: str
+    """Digest of what the command printed."""
     tree: str
+    """Digest of the deterministic parts of the tree."""
 
     def parts_as(self, other: "WorkDone") -> tuple[str, ...]:
-        """The parts in which both are the same."""
+        """The names of the parts in which both are the same."""
         return tuple(
             part
             for part in (_EXIT, _CHECK, _OUTPUT, _TREE)
@@ -69,29 +67,27 @@ class WorkDone:
 
 @dataclass(frozen=True, slots=True)
 class EditedRuns:
-    """What the runs under edits need, found out by native runs.
-
-    workload  what is run
-    stream    the edits
-    library   the library that takes down what the command is told
-    files     the names that are edited, relative to what is shared
-    expected  what a native run under the same edits comes to
-    compared  the parts of it that a run is judged by
-    native    how much of that run was judged, and stale: none, if the judge is right
-    """
+    """What the runs under edits need, found out by native runs."""
 
     workload: Workload
+    """What is run in each sample."""
     stream: Stream
+    """The edits that the host makes meanwhile."""
     library: Path
+    """The preloaded library that records the answers that the command gets."""
     files: tuple[str, ...]
+    """The names that are edited, relative to what is shared."""
     expected: WorkDone
+    """What a native run under the same edits comes to."""
     compared: tuple[str, ...]
+    """The parts of a result that a run is judged by."""
     native: dict[str, int]
+    """Counts of the native run's judged and stale answers: none stale, if the judge is right."""
 
     def run(
         self, guest: Path, host: Path, share: MountedShare | None
     ) -> tuple[Execution, dict[str, Any]]:
-        """Run the command once, edited and recorded; and its risk.
+        """Run the command once, edited and recorded; returns the execution and its judged answers.
 
         The risk's result is failed, until `finish` says otherwise.
         """
@@ -110,7 +106,7 @@ class EditedRuns:
         host: Path,
         share: MountedShare | None,
     ) -> str:
-        """Put into *risk* whether the result is the expected one, once the host has everything.
+        """Put into *risk* whether the result is the expected one; returns the run's failure, or "".
 
         *failure* is what is known against the run; returns it, or what the case's check says.
         """
@@ -128,7 +124,7 @@ class EditedRuns:
 
 
 def prepare_edits(workload: Workload, tree: Path, work: Path, say: Say) -> EditedRuns | None:
-    """Two native runs of *tree*, copied below *work*: one that tells what to edit, one edited.
+    """What runs under edits need, from two native runs of *tree*; None without edits.
 
     None, if the workload has no edits. Raises CaseError, where there is nothing to edit, and
     UserError.
@@ -146,7 +142,7 @@ def prepare_edits(workload: Workload, tree: Path, work: Path, say: Say) -> Edite
             environment = recording.environment(library, place, workload.environment)
             execution = execute(workload, host, host, Watched(environment))
             answers = list(read_answers(recording.directory, recording.names))
-            missing = asked_in_vain(recording)
+            missing = missing_lookups(recording)
         candidates = _missing(missing, place) if wants_missing else _candidates(answers, place)
         files = tuple(chosen(workload.edits, candidates, workload.edits_seed))
         if not files:
@@ -191,7 +187,7 @@ def _run(
     host: Path,
     share: MountedShare | None,
 ) -> tuple[Execution, dict[str, Any]]:
-    """One execution under *stream*, and what it was told, judged."""
+    """One execution under *stream*, and the answers that it got, judged."""
     part = workload.shared_part
     with tempfile.TemporaryDirectory(prefix="answers-", dir=host.parent) as made:
         work = Path(made)
@@ -262,11 +258,11 @@ def _tree_digest(
 
 def _candidates(answers: list[RecordedAnswer], place: Path) -> list[str]:
     """The files that the workload asked for by name and did not change."""
-    own = {answer.path for answer in answers if answer.told is AnswerKind.OWN}
+    own = {answer.path for answer in answers if answer.kind is AnswerKind.OWN}
     asked = {
         answer.path
         for answer in answers
-        if answer.told in (AnswerKind.LOOK, AnswerKind.STAT, AnswerKind.READ) and not answer.error
+        if answer.kind in (AnswerKind.LOOKUP, AnswerKind.STAT, AnswerKind.READ) and not answer.error
     }
     return sorted(path for path in asked if _can_be_edited(path, own, place))
 

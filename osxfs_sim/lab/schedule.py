@@ -22,24 +22,22 @@ from osxfs_sim.lab.statistics import median_estimate
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """What is measured next: an arm on a fresh mount.
-
-    arm   its label
-    runs  each run on that mount: its round, which counts from 0, and its kind
-    """
+class MountTurn:
+    """What is measured next: an arm on a fresh mount."""
 
     arm: str
+    """The arm's label."""
     runs: tuple[tuple[int, str], ...]
+    """Each run on that mount: its round, which counts from 0, and its kind."""
 
     @property
     def round(self) -> int:
-        """Of its first run."""
+        """The round of its first run, from 0."""
         return self.runs[0][0]
 
 
-class Schedule(Protocol):
-    """Says what is run next, and what besides."""
+class RunSchedule(Protocol):
+    """Decides which arm is mounted next, how often it runs, and when it is enough."""
 
     work: ClassVar[str]
     """The kind of work directory (lab/work_directories.py)."""
@@ -54,7 +52,7 @@ class Schedule(Protocol):
     goes_on_after_failure: ClassVar[bool]
     """Whether a mount on which a run has failed is used for the ones that follow."""
 
-    def next_turn(self, comparison: Comparison) -> Turn | None:
+    def next_turn(self, comparison: Comparison) -> MountTurn | None:
         """What is to be measured after all that there is; None if it is enough."""
 
     def turns_done(self, comparison: Comparison) -> int:
@@ -64,29 +62,31 @@ class Schedule(Protocol):
         """How often each arm is still to be mounted: at most, where that is not known."""
 
     def name_of(self, round: int, kind: str) -> str:
-        """Of a run, in words."""
+        """The run of that round and kind, in words, for progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interleaved:
-    """Rounds, in each of which every arm is mounted once.
-
-    runs       rounds at the least
-    until      goes on until every arm's interval reaches no further than this share of its
-               median to either side; None: *runs* are enough
-    most_runs  with *until*: rounds at the most
-    again      whether each mount is measured twice
-    """
+    """Rounds, in each of which every arm is mounted once."""
 
     runs: int
+    """How many rounds there are, at the least."""
     until: float | None = None
+    """Goes on until every arm's interval reaches no further than this share of its median to either
+    side; None: *runs* are enough."""
     most_runs: int = 0
+    """With *until*: rounds at the most."""
     again: bool = False
+    """Whether each mount is measured twice."""
 
     work: ClassVar[str] = "compare"
+    """The kind of work directory (lab/work_directories.py)."""
     warms_up: ClassVar[bool] = True
+    """Whether an unmeasured run comes before the first."""
     prepares_caches: ClassVar[bool] = True
+    """Whether the host's caches are made what they shall be before each mount."""
     goes_on_after_failure: ClassVar[bool] = False
+    """Whether the runs that are left on a mount are made after one that failed."""
 
     def wants(self, comparison: Comparison, finished: int) -> bool:
         """Whether there shall be a round after the *finished* ones."""
@@ -96,8 +96,8 @@ class Interleaved:
             return False
         return widest(comparison) > self.until
 
-    def next_turn(self, comparison: Comparison) -> Turn | None:
-        """As the order of the round has it; a round that has begun is completed in any case."""
+    def next_turn(self, comparison: Comparison) -> MountTurn | None:
+        """The first arm that the current round lacks; None if no further round is wanted."""
         taken = {(sample.round, sample.arm) for sample in comparison.samples}
         for number in itertools.count():
             order = order_of_round(comparison.arms, comparison.seed, number)
@@ -106,21 +106,21 @@ class Interleaved:
                 return None
             if left:
                 kinds = (FRESH, AGAIN) if self.again else (FRESH,)
-                return Turn(left[0], tuple((number, kind) for kind in kinds))
+                return MountTurn(left[0], tuple((number, kind) for kind in kinds))
         raise AssertionError("rounds are endless")
 
     def turns_done(self, comparison: Comparison) -> int:
-        """Failed ones, too."""
+        """How many mounts have been measured, failed ones too."""
         return len({(sample.round, sample.arm) for sample in comparison.samples})
 
     def turns_left(self, comparison: Comparison) -> Counter[str]:
-        """Where *until* decides, at most."""
+        """How often each arm is still to be mounted: at most, where *until* decides."""
         rounds = self.runs if self.until is None else max(self.runs, self.most_runs)
         taken = Counter(arm for _, arm in {(one.round, one.arm) for one in comparison.samples})
         return Counter({label: max(0, rounds - taken[label]) for label in comparison.arms})
 
     def name_of(self, round: int, kind: str) -> str:
-        """``round 3 (fresh)``"""
+        """What progress calls a turn of this schedule, such as ``round 3 (fresh)``."""
         return f"round {round + 1} ({kind})"
 
 
@@ -129,19 +129,24 @@ class InTurn:
     """Each arm once, with so many *runs* on its mount."""
 
     runs: int
+    """Of each arm, all on one mount: the first fresh, the others again."""
 
     work: ClassVar[str] = "run"
+    """The kind of work directory (lab/work_directories.py)."""
     warms_up: ClassVar[bool] = False
+    """Whether an unmeasured native run comes before the first."""
     prepares_caches: ClassVar[bool] = False
+    """Whether the host's caches are made alike before each mount."""
     goes_on_after_failure: ClassVar[bool] = True
+    """Whether a mount on which a run has failed is used for the rest."""
 
-    def next_turn(self, comparison: Comparison) -> Turn | None:
+    def next_turn(self, comparison: Comparison) -> MountTurn | None:
         """The first arm that has no sample."""
         taken = {sample.arm for sample in comparison.samples}
         for arm in comparison.arms:
             if arm not in taken:
                 kinds = [FRESH, *[AGAIN] * (self.runs - 1)]
-                return Turn(arm, tuple(enumerate(kinds)))
+                return MountTurn(arm, tuple(enumerate(kinds)))
         return None
 
     def turns_done(self, comparison: Comparison) -> int:
@@ -154,7 +159,7 @@ class InTurn:
         return Counter({arm: int(arm not in taken) for arm in comparison.arms})
 
     def name_of(self, round: int, kind: str) -> str:
-        """``run 2 of 3 (again)``"""
+        """What progress calls a turn of this schedule, such as ``run 2 of 3 (again)``."""
         return f"run {round + 1} of {self.runs} ({kind})"
 
 
@@ -165,12 +170,12 @@ def order_of_round(labels: Sequence[str], seed: int, number: int) -> list[str]:
 
 
 def seed_of(seed: int, number: int) -> int:
-    """The seed of a share in round *number*: another one each time, the same for every arm."""
+    """The seed of the share in round *number*: another one each time, the same for every arm."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def widest(comparison: Comparison) -> float:
-    """Of all arms and kinds of run: how far an interval reaches to a side, as a share.
+    """How far the widest interval of all arms reaches to a side, as a share; inf without one.
 
     Infinite while an interval cannot be given. An arm of which no run counts has no time at
     all, and is not waited for.

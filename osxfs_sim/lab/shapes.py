@@ -1,4 +1,4 @@
-"""What a saved document must look like, told before anybody works with it.
+"""What a saved document must look like, checked before anybody works with it.
 
 A result is a file: it is edited by hand, cut by a full disk, or of another program. What is wrong
 with it is found here, at once and by name, and not by whoever stumbles over it. A shape says what
@@ -37,19 +37,19 @@ TABLE = _is(dict, "table")
 
 
 def WHOLE(value: object) -> str:  # noqa: N802 (a shape as the others are)
-    """A whole number of 64 bits."""
+    """The shape of a whole number that fits 64 bits."""
     if type(value) is not int:
         return f" is {shown(value)}, and no whole number"
     return "" if -_LARGEST < value < _LARGEST else f" is {shown(value)}, which is too large"
 
 
 def COUNT(value: object) -> str:  # noqa: N802
-    """A whole number from 0 on."""
+    """The shape of a whole number from 0 on."""
     return WHOLE(value) or ("" if int(value) >= 0 else f" is {value}, and no count")  # type: ignore[call-overload]
 
 
 def NUMBER(value: object) -> str:  # noqa: N802
-    """A finite number."""
+    """The shape of a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f" is {shown(value)}, and no number"
     try:
@@ -60,7 +60,7 @@ def NUMBER(value: object) -> str:  # noqa: N802
 
 
 def TIME(value: object) -> str:  # noqa: N802
-    """Seconds from 0 on."""
+    """The shape of seconds from 0 on."""
     wrong = NUMBER(value)
     if wrong:
         return wrong.replace("no number", "no time")
@@ -69,12 +69,12 @@ def TIME(value: object) -> str:  # noqa: N802
 
 
 def maybe(shape: Shape) -> Shape:
-    """*shape*, or null."""
+    """The shape of what is null, or has *shape*."""
     return lambda value: "" if value is None else shape(value)
 
 
 def list_of(shape: Shape) -> Shape:
-    """Any number of *shape*."""
+    """The shape of a list whose elements have *shape*."""
 
     def check(value: object) -> str:
         if not isinstance(value, list | tuple):
@@ -89,7 +89,7 @@ def list_of(shape: Shape) -> Shape:
 
 
 def table_of(shape: Shape) -> Shape:
-    """Any names, each with *shape*."""
+    """The shape of an object of any keys, whose values have *shape*."""
 
     def check(value: object) -> str:
         if not isinstance(value, Mapping):
@@ -104,7 +104,7 @@ def table_of(shape: Shape) -> Shape:
 
 
 def shown_name(name: object) -> str:
-    """A key, as it stands in a message."""
+    """A key, shortened, as it stands in a message."""
     text = name if isinstance(name, str) and name.isidentifier() else shown(name)
     return text[: _MOST_SHOWN + 2]
 
@@ -114,7 +114,9 @@ class RecordShape:
     """A table that must have *required*, and may have *optional*, each in its shape."""
 
     required: Mapping[str, Shape]
+    """The shape of each key that must be there."""
     optional: Mapping[str, Shape]
+    """The shape of each key that may be there."""
 
     def __call__(self, value: object) -> str:
         if not isinstance(value, Mapping):

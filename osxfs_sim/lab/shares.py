@@ -19,21 +19,24 @@ from osxfs_sim.model.status import ShareStatus
 
 
 class MountedShare(Protocol):
-    """What the lab wants of a share: how it began, its end of a run, and counts over it."""
+    """What the lab needs of a share: to flush it, to count a run's requests, to trace them."""
 
     first_status: ShareStatus
 
     def flush(self) -> ShareStatus:
-        """The status, once the host has all that the guest has changed.
+        """Wait until the host has all that the guest has changed; returns the status then.
 
         Raises an exception of its own kind if the host does not get it.
         """
 
     def reset(self) -> ShareStatus:
-        """The status, after which counting starts anew."""
+        """Start counting anew; returns the status just before."""
 
     def start_trace(self, path: str, *, with_calls: bool = False) -> None:
-        """Record every request from now on in the file *path*; *with_calls*: and what it is for."""
+        """Record every request from now on in the new file *path*.
+
+        *with_calls*: and which system call each is for.
+        """
 
     def stop_trace(
         self,
@@ -42,7 +45,7 @@ class MountedShare(Protocol):
         command_end_ns: int | None = None,
         notes: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Complete the file, with the moments between which the measured command ran."""
+        """Complete the trace file, with the moments between which the measured command ran."""
 
 
 MountArm = Callable[[Arm, int, Path, Path], AbstractContextManager[MountedShare]]
@@ -51,27 +54,25 @@ MountArm = Callable[[Arm, int, Path, Path], AbstractContextManager[MountedShare]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """By which an arm is told from another of the same name.
-
-    system  a digest of all values that it acts by: a profile's file may change
-    policy  a digest of the source of a policy of the user's own; None where it has none
-    """
+    """By which an arm is told from another of the same name."""
 
     system: str
+    """A digest of all values that it acts by: a profile's file may change."""
     policy: str | None = None
+    """A digest of the source of a policy of the user's own; None where it has none."""
 
 
-class Shares(Protocol):
-    """How arms are mounted: handed to the lab."""
+class ArmMounter(Protocol):
+    """Mounts arms for the lab: given to it by who knows how a share is mounted."""
 
     def check(self, arm: Arm, *, traced: bool) -> None:
-        """That *arm* can be mounted, and where it is *traced* makes requests at all.
+        """Raise CaseError or UserError unless *arm* can be mounted and, *traced*, makes requests.
 
-        Raises an exception in one line that names the remedy. Nothing is mounted.
+        The message is one line that names the remedy. Nothing is mounted.
         """
 
     def identity(self, arm: Arm, *, dilate: float) -> Identity:
-        """What *arm* is at this moment. *dilate* is for an arm that does not say so itself."""
+        """What *arm* is at this moment; *dilate* is for one that does not say its own."""
 
     def mount(
         self, arm: Arm, source: Path, mountpoint: Path, *, seed: int, dilate: float
@@ -89,7 +90,7 @@ def guest_view(
     work: Path,
     mount: Callable[[Path, Path], AbstractContextManager[MountedShare]] | None,
 ) -> Iterator[tuple[Path, MountedShare | None]]:
-    """The tree as the guest sees it: the share itself, or the host's tree with a share in it.
+    """The tree as the guest sees it, and the share, None without one: all of it, or mounted within.
 
     *mount* mounts a directory at a mount point; without it, it is the tree itself.
     """
@@ -116,20 +117,18 @@ def guest_view(
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What became of the changes that a share held when the command ended.
-
-    failure  why the host did not get everything; empty if it did
-    drain_s  how long it took until the host had everything; None if it does not
-    status   the share's, from the command's start until then; None if it cannot be asked
-    """
+    """What became of the changes pending in a share when the command ended."""
 
     failure: str
+    """Why the host did not get everything; empty if it did."""
     drain_s: float | None
+    """How long it took until the host had everything; None if it does not."""
     status: ShareStatus | None
+    """The share's, from the command's start until then; None if it cannot be asked."""
 
 
 def drain(share: MountedShare) -> Drained:
-    """Wait until the host has everything, and take the status over the run."""
+    """Flush the share after the command, and take its status over the run."""
     start_ns = time.perf_counter_ns()
     try:
         share.flush()
@@ -154,7 +153,7 @@ def _policy_failure(status: ShareStatus | None) -> str:
 def end_trace(
     share: MountedShare, execution: Execution, notes: dict[str, Any], *, has_failed: bool
 ) -> None:
-    """Complete the trace of *execution*, with *notes* of what it was.
+    """Stop the share's trace of *execution*, with *notes* of what it was.
 
     A share that *has_failed* already may not be able to, and its run says so.
     """
@@ -168,7 +167,7 @@ def end_trace(
 
 
 def host_has_all(share: MountedShare | None) -> bool:
-    """Whether all that the guest has made is on the host, once the share is flushed.
+    """Whether a flush brings all that the guest has made to the host; True without a share.
 
     What lies in a volume is not, and a copy only where it is synchronized.
     """
@@ -188,7 +187,7 @@ def _lonely_copy(share: MountedShare) -> Path | None:
 def check_failure(
     workload: Workload, guest: Path, host: Path, share: MountedShare | None = None
 ) -> str:
-    """What the case's check finds wrong with what the command left; nothing, if all is well.
+    """What the case's check finds wrong with what the command left; "" if all is well.
 
     The guest is asked first. The host must have the same, where it has the whole tree.
     """
@@ -206,7 +205,7 @@ def check_failure(
 def real_places(
     workload: Workload, host: Path, share: MountedShare | None
 ) -> tuple[Path, dict[PurePosixPath, Path]]:
-    """Where the tree that the guest sees really is, and the parts of it that are elsewhere.
+    """The real directory of the guest's tree, and of those parts of it that lie elsewhere.
 
     What is mounted was moved away (see guest_view) or copied, and a volume lies where it lies.
     """

@@ -10,38 +10,34 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class JudgedAnswers:
-    """Of the answers that caches gave about one kind of thing.
-
-    judged  how many could be judged
-    stale   how many of them were not the host's at that moment
-    """
+    """Counts of the answers that the guest's caches gave about one kind of thing."""
 
     judged: int
+    """How many could be judged."""
     stale: int
+    """How many of them were not the host's at that moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaleAnswers:
-    """Sums over runs. One answer may be about several kinds of things.
-
-    runs        how many were watched
-    changed     how many had another result than a native one under the same edits
-    edits_made  by the host
-    recorded    answers about edited names
-    judged      of those, how many could be judged
-    unknown     of those, how many could not
-    kinds       per kind of thing how many were judged, and stale
-    ages_ns     how old what was stale was, sorted
-    """
+    """Counts of stale answers, over runs; one answer may be about several kinds of things."""
 
     runs: int
+    """How many runs were watched."""
     changed: int
+    """How many of them had another result than a native one under the same edits."""
     edits_made: int
+    """Edits that the host has made."""
     recorded: int
+    """Recorded answers about edited names."""
     judged: int
+    """How many of those could be judged."""
     unknown: int
+    """How many of those could not."""
     kinds: Mapping[str, JudgedAnswers]
+    """Judged and stale answers per kind of thing."""
     ages_ns: tuple[int, ...]
+    """How old each stale answer was, in ns, sorted."""
 
     @classmethod
     def of(cls, risks: Sequence[Mapping[str, Any]]) -> Self:
@@ -70,10 +66,10 @@ class StaleAnswers:
 
     @property
     def things_judged(self) -> int:
-        """Over all kinds: more than *judged*, where an answer says several things."""
+        """Judgements over all kinds: more than *judged*, where an answer says several things."""
         return sum(kind.judged for kind in self.kinds.values())
 
     @property
     def stale(self) -> int:
-        """Over all kinds."""
+        """Stale judgements over all kinds."""
         return sum(kind.stale for kind in self.kinds.values())

@@ -39,15 +39,18 @@ _MEAN_DEVIATION_TO_SIGMA = 1.253314
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its interval. Without one, *reason* says why it cannot be given."""
+    """A value with its interval, or with the reason why none can be given."""
 
     value: float
+    """The estimate, in the unit of the samples."""
     interval: tuple[float, float] | None
+    """Its 95 % bootstrap interval; None where it cannot be given."""
     reason: str = ""
+    """Why it cannot; empty where it is given."""
 
     @property
     def relative_half_width(self) -> float | None:
-        """How far the interval reaches to either side, on average, as a share of the value."""
+        """Half the interval's width as a share of the value; None without one, or if that is 0."""
         if self.interval is None or self.value == 0:
             return None
         low, high = self.interval
@@ -56,25 +59,26 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What the Mann-Whitney test says of two samples.
-
-    *p* is of both sides. *superiority* is how likely a value of the first is to be
-    above one of the second (ties count half): 0.5 if neither tends to be.
-    *smallest_p* is the least that so many samples could have given: if it is
-    above the significance, the test could not have found anything.
-    """
+    """What the Mann-Whitney test says of two samples."""
 
     p: float
+    """The two-sided p-value."""
     superiority: float
+    """How likely a value of the first is to be above one of the second (ties count half): 0.5 if
+    neither tends to be."""
     smallest_p: float
+    """The least that so many samples could have given: above the significance, the test could not
+    have found anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A trend over the order in which samples were taken: Kendall's *tau*, and its *p*."""
+    """A trend over the order in which samples were taken (Kendall)."""
 
     tau: float
+    """Kendall's tau of value and order, from -1 to 1; above 0 the values grow."""
     p: float
+    """Its p-value, of both sides."""
 
 
 def median_estimate(
@@ -141,7 +145,7 @@ def _bootstrap(
 
 
 def difference(first: Sequence[float], second: Sequence[float]) -> Difference | None:
-    """Whether one of two samples tends to be above the other; None where one is empty."""
+    """The Mann-Whitney test of two samples; None where one is empty."""
     if not first or not second:
         return None
     tied = len({*first, *second}) < len(first) + len(second)
@@ -208,7 +212,7 @@ def outliers(values: Sequence[float]) -> list[int]:
 
 
 def drift(values: Sequence[float]) -> Drift | None:
-    """The trend of values in the order they were taken, if they have one at all."""
+    """The trend of values in their order (Kendall); None without a significant one."""
     if len({*values}) < 2:
         return None
     result = stats.kendalltau(np.arange(len(values)), values)

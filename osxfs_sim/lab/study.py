@@ -35,96 +35,121 @@ class Topology(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PublishedTime:
-    """Seconds: the average, and the range that it was published with, if it was."""
+    """A published time, with the range that it was published with, if it was."""
 
     average_s: float
+    """The published average, in seconds."""
     least_s: float | None = None
+    """The fastest run, in seconds; None where it was not published."""
     most_s: float | None = None
+    """The slowest run, in seconds; None where it was not published."""
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """A row of the table: *times* per topology, and the *profile* that stands for it.
-
-    *dilations* are those at which its bind mount is measured besides the one that makes
-    the machines alike.
-    """
+    """A row of the table."""
 
     name: str
+    """As the table's row is called."""
     profile: str
+    """The name of the profile that stands for it."""
     times: Mapping[Topology, PublishedTime]
+    """The published times of each topology."""
     dilations: tuple[float, ...] = ()
+    """The K at which its bind mount is measured besides the one that makes the machines alike."""
 
     def ratio(self, topology: Topology) -> float:
-        """Published: *topology* over native."""
+        """The published time of *topology* over the native one."""
         return self.times[topology].average_s / self.times[Topology.NATIVE].average_s
 
     @property
     def added_s(self) -> float:
-        """Published: what the bind mount takes more than no volumes, in seconds."""
+        """The published seconds that the bind mount takes more than no volumes."""
         return self.times[Topology.BIND].average_s - self.times[Topology.NO_VOLUMES].average_s
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What to read off a comparison: the median of an arm, alone or with another one's.
-
-    *comparison* names it; *over* is the arm to divide by, *minus* the one to subtract.
-    """
+    """What to read off a comparison: the median of an arm, alone or with another one's."""
 
     comparison: str = field(metadata=written("case"))
+    """The name of one of the study's others, or TABLE."""
     arm: str
+    """The label of the arm whose median is read."""
     kind: str = "fresh"
+    """Of the runs: ``fresh`` or ``again``."""
     over: str | None = None
+    """The arm to divide by; None: seconds are read."""
     minus: str | None = None
+    """The arm whose median is subtracted first; None: nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A published result that nothing was fitted to, and how to read ours.
-
-    *unit* is ``s``, ``times`` or ``less`` (a share by which something takes less time).
-    *not_run* says why there is no result of ours; *reading* is None then.
-    """
+    """A published result that nothing was fitted to, and how to read ours."""
 
     text: str
+    """What was published, a sentence."""
     source: str
+    """Who published it, where and when."""
     published: float
+    """The published value, in *unit*."""
     unit: str
+    """One of UNITS: ``s``, ``times``, or ``less`` (the share of the time that is saved)."""
     reading: Reading | None
+    """How ours is read; None where it is not run."""
     not_run: str = ""
+    """Why there is no result of ours; empty where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Another case that the checks need: its arms in words, ``again`` if measured twice."""
+    """A comparison that the checks need besides the published table."""
 
     name: str
+    """By which checks refer to it."""
     case: str
+    """The name of the case."""
     variant: str | None
+    """The case's variant; None: its first."""
     arms: tuple[str, ...]
+    """The arms, in words of the command line."""
     again: bool
+    """Whether each mount is measured twice."""
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
-    """A published table. *volume* is the path that is a volume in the hybrid topology.
-
-    *local* is the profile of a guest's own file system; *extra_arms* are more arms of the
-    table's own case, by label, in words.
-    """
+class _Heading:
+    """What is said of a published table as a whole, as it stands in the file."""
 
     name: str
+    """The study's name, as ``reproduce`` is given it."""
     title: str
+    """What was published, in a few words."""
     case: str
+    """The name of the case that the table is of."""
     volume: str
+    """The path in the case's tree that is a volume in the hybrid topology."""
     local: str
+    """The name of the profile that stands for a guest's own file system."""
     source: str
+    """Who published the table, under which title, and when."""
     machine: str
+    """What it was measured on, as the source has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Study(_Heading):
+    """A published table, and what it takes to measure it again."""
+
     platforms: tuple[Platform, ...]
+    """The rows of the table."""
     checks: tuple[Check, ...] = ()
+    """Published results that the profiles were not fitted to."""
     others: tuple[Other, ...] = ()
+    """Comparisons that the checks need besides the table's own."""
     extra_arms: Mapping[str, str] | None = None
+    """More arms of the table's own case, by label, in words of the command line."""
 
 
 UNITS = ("s", "times", "less")
@@ -209,14 +234,7 @@ class _ExtraArmTable:
 
 
 @dataclass(frozen=True, slots=True)
-class _StudyFile:
-    name: str
-    title: str
-    case: str
-    volume: str
-    local: str
-    source: str
-    machine: str
+class _StudyFile(_Heading):
     platforms: tuple[_PlatformTable, ...]
     checks: tuple[_CheckTable, ...] = ()
     others: tuple[_OtherTable, ...] = ()

@@ -34,7 +34,12 @@ from osxfs_sim.lab.statistics import (
     outliers,
     ratio_estimate,
 )
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import (
+    format_duration,
+    format_percent,
+    format_signed,
+    format_significant,
+)
 
 BASELINE_VERDICT = "baseline"
 FASTER = "faster"
@@ -47,46 +52,45 @@ UNKNOWN = ""
 
 @dataclass(frozen=True, slots=True)
 class ArmSummary:
-    """One arm and kind of run (``fresh`` or ``again``). Times in seconds unless named _ns.
-
-    label               of the arm
-    kind                of the runs
-    runs, failed        samples that count, and the others
-    median_s            of the wall times; None where no sample counts
-    interval_s          of the median; None where there are too few runs to give one
-    ratio               to the baseline's median: above 1 is slower; None for the baseline itself
-    ratio_interval      of the ratio; None as above
-    p                   of the Mann-Whitney test, after Holm's correction over the arms of this kind
-    verdict             one of the constants above
-    server_processor_s  of the share's server, the median over the runs
-    judged_class        the class of operations whose answers were waited for longest
-    target_p50_ns        latency asked for in that class, the median over the runs
-    observed_p50_ns     latency achieved in that class, the median over the runs
-    late_share          of all answers in all runs, from 0 to 1
-    within_tolerance    False if a run was out of it; None where nothing can be judged (native; no
-                        latency asked for)
-    drain_s             how long the host was behind after the command, the median over the runs
-    warnings            sentences, without the arm's name
-    """
+    """One arm and kind of run (``fresh`` or ``again``). Times in seconds unless named _ns."""
 
     label: str
+    """The arm's label."""
     kind: str
+    """The kind of runs: ``fresh`` or ``again``."""
     runs: int
+    """How many samples count."""
     failed: int
+    """How many samples failed, and do not."""
     median_s: float | None
+    """The median wall time, in seconds; None where no sample counts."""
     interval_s: tuple[float, float] | None
+    """95 % interval of the median, in seconds; None where too few runs give none."""
     ratio: float | None
+    """Its median over the baseline's: above 1 is slower; None for the baseline itself."""
     ratio_interval: tuple[float, float] | None
+    """95 % interval of the ratio; None where too few runs give none."""
     p: float | None
+    """p-value of the Mann-Whitney test, after Holm's correction over the arms of this kind."""
     verdict: str
+    """BASELINE_VERDICT, FASTER, SLOWER, NO_DIFFERENCE, or UNKNOWN where too few runs were made."""
     server_processor_s: float | None
+    """Processor seconds of the share's server, the median over the runs."""
     judged_class: str | None
+    """The class of operations whose answers were waited for longest."""
     target_p50_ns: int | None
+    """Latency asked for in that class, in ns: the median over the runs."""
     observed_p50_ns: int | None
+    """Latency that the guest had in that class, in ns: the median over the runs."""
     late_share: float | None
+    """The share of all answers in all runs that came late, from 0 to 1."""
     within_tolerance: bool | None
+    """False if a run was out of it; None where nothing can be judged (native; no latency asked
+    for)."""
     drain_s: float | None
+    """Seconds that the host was behind after the command, the median over the runs."""
     warnings: tuple[str, ...]
+    """What to know before relying on it: sentences, without the arm's name."""
 
 
 def summarize(
@@ -161,7 +165,7 @@ def _summary(
             least_p = min(1.0, test[0].smallest_p * test[2])
             warnings.append(
                 "too few runs to tell it from the baseline: "
-                f"however far apart they are, p is at least {least_p:.2g}"
+                f"however far apart they are, p is at least {format_significant(least_p, 2)}"
             )
     mounted = comparison.mounted.get(arm, {})
     warnings += [f"the share warns: {said}" for said in mounted.get("warnings", ())]
@@ -216,15 +220,17 @@ def _warnings(
     counted = [sample for sample in samples if not sample.failure]
     found = [counted[index] for index in outliers(walls_s)]
     if found:
-        which = ", ".join(f"{one.wall_s:.4g} s in round {one.round + 1}" for one in found)
+        which = ", ".join(
+            f"{format_significant(one.wall_s, 4)} s in round {one.round + 1}" for one in found
+        )
         what = "an outlier" if len(found) == 1 else f"{len(found)} outliers"
         warnings.append(f"{what}, counted all the same: {which}")
     trend = drift(walls_s)
     if trend is not None:
         way = "slower" if trend.tau > 0 else "faster"
         warnings.append(
-            f"it became {way} from run to run (Kendall's tau {trend.tau:+.2f}, p = {trend.p:.2g}):"
-            " something other than the arm changed"
+            f"it became {way} from run to run (Kendall's tau {format_signed(trend.tau, 2)}, "
+            f"p = {format_significant(trend.p, 2)}): something other than the arm changed"
         )
     return warnings
 
@@ -261,7 +267,7 @@ def native_median_s(comparison: Comparison, kind: str) -> float | None:
 
 
 def observed_in(comparison: Comparison, sample: Sample, native_s: float | None) -> Observed:
-    """A run of *comparison* as the judgement of times wants it.
+    """The run *sample* of *comparison* as it is judged; *native_s* None: without a native arm.
 
     Under edits of the host a run waits for more than its share: *native_s* says nothing then.
     """
@@ -274,13 +280,13 @@ def observed_in(comparison: Comparison, sample: Sample, native_s: float | None) 
 
 
 def representative(comparison: Comparison, arm: str, kind: str) -> Sample | None:
-    """Of the runs of *arm* and *kind* that count the one in the middle by wall time."""
+    """The run of *arm* and *kind* of median wall time, among those that count; None without one."""
     samples = sorted(comparison.of(arm, kind), key=lambda each: each.wall_s)
     return samples[(len(samples) - 1) // 2] if samples else None
 
 
 def representatives(comparison: Comparison, arm: str) -> list[Sample]:
-    """Of *arm* all failed runs, and of each kind the one in the middle: fresh ones first."""
+    """The failed runs of *arm*, and the one of median wall time of each kind, fresh ones first."""
     chosen = []
     for kind in kinds_of(comparison):
         middle = representative(comparison, arm, kind)
@@ -305,10 +311,13 @@ def _warnings_of_shares(shares: Sequence[dict[str, Any]]) -> list[str]:
     return [
         f"out of tolerance in {len(lines)} of {_runs(len(shares))}: {label}, asked for "
         f"{_typical(lines, 'target_p50_ns')}, achieved {_typical(lines, 'observed_p50_ns')}, "
-        f"{100 * sum(line['late'] for line in lines) / sum(line['count'] for line in lines):.1f}% "
-        "late"
+        f"{format_percent(_sum(lines, 'late'), 1, of=_sum(lines, 'count'))} late"
         for label, lines in found.items()
     ]
+
+
+def _sum(lines: Sequence[Mapping[str, Any]], key: str) -> int:
+    return sum(line[key] for line in lines)
 
 
 def _typical(lines: Sequence[Mapping[str, Any]], key: str) -> str:

@@ -18,11 +18,13 @@ _SHIPPED = resources.files("osxfs_sim.lab") / "sweeps"
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Arms, as words of the command line, that can be chosen instead of each other."""
+class ArmGroup:
+    """Arms that compete: what a user can choose instead of each other."""
 
     name: str
+    """How the group is called in tables."""
     arms: tuple[str, ...] = field(metadata=example('["osxfs", "osxfs-cached"]'))
+    """In words of the command line: what a user can choose instead of each other."""
 
     def __post_init__(self) -> None:
         if not self.arms:
@@ -31,11 +33,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """*reference* is an arm without a share, to which none of the others is a rival."""
+    """The arms among which the frontier is looked for, in groups."""
 
     title: str
-    groups: tuple[Group, ...]
+    """What it sweeps, in a few words."""
+    groups: tuple[ArmGroup, ...]
+    """Each with a name of its own; an arm is in one of them."""
     reference: str | None = None
+    """An arm without a share, to which none of the others is a rival; None: there is none."""
 
     def __post_init__(self) -> None:
         if not self.groups:
@@ -49,7 +54,7 @@ class Sweep:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """All of them, in words, the reference first."""
+        """All arms in words of the command line, the reference first."""
         reference = () if self.reference is None else (self.reference,)
         return (*reference, *(arm for group in self.groups for arm in group.arms))
 

@@ -32,13 +32,18 @@ _KINDS = {
 
 
 class TreeEntry(NamedTuple):
-    """One thing in the tree. *size* in bytes and *content* are of files and links only."""
+    """One object of a tree, as far as every run must leave it alike."""
 
     path: str
+    """Relative to the tree, undecodable bytes as surrogate escapes."""
     kind: str
+    """What it is: file, directory, link, pipe, socket or a device."""
     mode: int
+    """The permission bits; 0 of links, whose own have no meaning."""
     size: int
+    """Of files, in bytes; 0 of others."""
     content: str
+    """Digest of a file's content, a link's target; empty of others."""
 
 
 # Taking one
@@ -117,7 +122,7 @@ def _is_ignored(path: str, patterns: Sequence[str]) -> bool:
 
 
 def write_manifest(entries: Iterable[TreeEntry], file: Path) -> str:
-    """Write *entries* into *file*, whole or not at all; returns the digest of all of them."""
+    """Write *entries* into *file*, whole or not at all; returns the hex digest of all of them."""
     digest = hashlib.sha256()
     with output(file) as manifest:
         for entry in entries:
@@ -128,6 +133,7 @@ def write_manifest(entries: Iterable[TreeEntry], file: Path) -> str:
 
 
 def read_manifest(file: Path) -> Iterator[TreeEntry]:
+    """The entries of a manifest, sorted by path. Raises OSError where it cannot be read."""
     with open(file, "rb") as manifest:
         for line in manifest:
             yield TreeEntry(*json.loads(line))

@@ -31,7 +31,7 @@ def default_cache() -> Path:
 
 
 def recipe_of(case: Case) -> str:
-    """A digest of all that makes the case what it is: its folder, without what is for people."""
+    """The hex digest of the case's folder, without what is for people to read."""
     recipe = hashlib.sha256()
     for path in sorted(case.folder.rglob("*")):
         if path.is_file() and path.suffix != ".md" and "__pycache__" not in path.parts:
@@ -41,7 +41,7 @@ def recipe_of(case: Case) -> str:
 
 
 def prepare_tree(case: Case, variant: str, cache: Path, say: Say) -> Path:
-    """The set-up tree of a case, made once and kept in *cache* until its recipe changes.
+    """The path of the case's set-up tree, made once and kept in *cache* until its recipe changes.
 
     Raises CaseError if set-up fails; what it said goes to standard error.
     """

@@ -11,18 +11,16 @@ from osxfs_sim.lab.workload import Say, Workload, execute
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What a native run leaves in the deterministic parts of the tree.
-
-    manifest  a file with a line per entry (lab/tree_digest.py)
-    failure   why there is none, if the native run left nothing good; else empty
-    """
+    """What a native run leaves in the deterministic parts of the tree."""
 
     manifest: Path
+    """A file with a line per entry (lab/tree_digest.py)."""
     failure: str = ""
+    """Why there is none: what failed in the native run; else empty."""
 
 
 def reference_of(workload: Workload, tree: Path, work: Path, say: Say) -> Reference | None:
-    """What a native run leaves where the case is deterministic; None where it is not.
+    """What a native run leaves of a deterministic case; None where the case is not deterministic.
 
     Kept beside the set-up *tree*; where it is not there yet, the command is run once
     for it, below *work*, whichever arms have been asked for.
@@ -46,7 +44,7 @@ def reference_of(workload: Workload, tree: Path, work: Path, say: Say) -> Refere
 def tree_mismatch(
     workload: Workload, host: Path, share: MountedShare | None, reference: Reference | None
 ) -> tuple[str, str | None]:
-    """What differs first from *reference*, in words (empty: nothing), and the tree's digest.
+    """The first difference from *reference* in words ("": none), and the tree's digest.
 
     It is of the tree that the guest sees, after the share was flushed and without asking it:
     all is read where it really is. The digest is None where there is nothing to compare with.

@@ -66,7 +66,7 @@ def left_over(directory: Path, *, young_s: float = _YOUNG_S) -> list[Path]:
 
 
 def remove(path: Path, end_mount: EndMount, mounted_below: Callable[[str], list[str]]) -> bool:
-    """Take a left-over directory away, with what is mounted in it; whether it is gone.
+    """Remove a left-over directory, with what is mounted in it; returns whether it is gone.
 
     While anything is mounted in it, nothing is removed: it may be more than ours.
     """

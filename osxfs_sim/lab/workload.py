@@ -26,31 +26,29 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A case as it is run: which variant, which form, and under which edits of the host.
-
-    case        what is run
-    variant     one of the case's variants
-    quick       whether its shortened command is measured
-    toggles     the options of the case that are switched on
-    edits       how the host edits files while the command runs; None: it does not
-    edits_seed  what the edits are drawn with
-    """
+    """A case as it is run: which variant, which form, and under which edits of the host."""
 
     case: Case
+    """The case that is run."""
     variant: str
+    """One of the case's variants."""
     quick: bool = False
+    """Whether its shortened command is measured."""
     toggles: tuple[str, ...] = ()
+    """The options of the case that are switched on."""
     edits: Stream | None = None
+    """How the host edits files while the command runs; None: it does not."""
     edits_seed: int = 0
+    """What the edits are drawn with."""
 
     @property
     def form(self) -> str:
-        """Of the case, as its commands are told: ``quick`` or ``whole``."""
+        """``quick`` or ``whole``, as the case's commands are told."""
         return "quick" if self.quick else "whole"
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of the case's commands: ours, and what the toggles set."""
+        """The whole environment of the case's commands: ours, and what the toggles set."""
         return {**os.environ, **self.case.environment(self.toggles)}
 
     @property
@@ -61,37 +59,34 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """An execution that somebody watches.
-
-    environment  the variables that the command gets instead of the workload's
-    begin        called at the moment it begins
-    """
+    """An execution that somebody watches."""
 
     environment: Mapping[str, str]
+    """The variables that the command gets instead of the workload's."""
     begin: Callable[[], None] = lambda: None
+    """Called at the moment it begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One execution of the measured command, by itself: nothing of a share is in it.
-
-    wall_s                from its start to its end
-    workload_processor_s  of the command and its children
-    failure               why it does not count; empty if it does
-    last_line             the last line that it printed, where the case says that it is a result
-    start_ns, end_ns      when it began and ended, of time.monotonic_ns(), as a trace tells times
-    output_digest         of what it printed, wherever its tree lay; empty unless it is watched
-    others_processor_s    what all other programs of the machine used meanwhile; None: not known
-    """
+    """One execution of the measured command, by itself: nothing of a share is in it."""
 
     wall_s: float
+    """Seconds from its start to its end."""
     workload_processor_s: float
+    """Processor seconds of the command and its children."""
     failure: str = ""
+    """Why it does not count; empty if it does."""
     last_line: str = ""
+    """The last line that it printed, where the case says that it is a result."""
     start_ns: int = 0
+    """When it began, of time.monotonic_ns(), as a trace has times."""
     end_ns: int = 0
+    """When it ended, of time.monotonic_ns(), as a trace has times."""
     output_digest: str = ""
+    """Digest of what it printed, wherever its tree lay; empty unless it is watched."""
     others_processor_s: float | None = None
+    """Processor seconds of all other programs of the machine; None: not known."""
 
 
 # How long something took ("added 12 packages in 5s") is no result.

@@ -2,8 +2,8 @@
 
 A bug is described by what a user sees and by the mistake behind it; the mount
 makes the mistake (mount/faults/), and docs/museum.md shows each. Where the mistake
-is about what is believed, the cache policy decides whether it shows: a share that
-believes nothing can have it and be right all the same.
+is about what is cached, the cache policy decides whether it shows: a share that
+caches nothing can have it and be right all the same.
 
 Sources: section numbers V1 to V9 are those of docs/museum.md, which links the threads.
 """
@@ -35,12 +35,7 @@ class Bug(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BugSpec:
-    """One bug: *shows* is what a user sees, *system* what had it, *mistake* what is done wrong.
-
-    *sources* are the threads that report it. *unheard* are the changes of the host that the
-    server is not told of, of files and, with *of_directories*, of directories too. *limit* is
-    the number that it can be given, as the original had it; 0: it takes none.
-    """
+    """One bug of a real system, as the museum describes it."""
 
     id: str
     """Its number in the museum, such as V1."""
@@ -55,9 +50,9 @@ class BugSpec:
     sources: tuple[str, ...]
     """The threads that report it."""
     unheard: What = NOTHING
-    """Changes of files on the host that the server is not told of."""
+    """Changes of files on the host of which the server gets no event."""
     of_directories: bool = False
-    """Whether it does not hear of directories' either."""
+    """Whether it gets none of directories' either."""
     limit: int = 0
     """The number that it can be given, as the original had it; 0: it takes none."""
 
@@ -72,7 +67,7 @@ BUGS: Mapping[Bug, BugSpec] = {
         "Fresh data, cut at a stale size",
         "abc becomes 123abc on the host, and the guest reads 123a",
         "Docker Desktop 4.33 to 4.36, VirtioFS",
-        "an edit on the host does not end what is believed of the size, and an open ends the data",
+        "an edit on the host does not invalidate the cached size, and an open drops the pages",
         (f"{_FOR_MAC}/7494", f"{_FOR_MAC}/7501"),
         unheard=_CONTENT,
     ),
@@ -92,7 +87,7 @@ BUGS: Mapping[Bug, BugSpec] = {
         "One spelling at a time",
         "ls a A gives ENOENT for one of them; each alone works",
         "Docker Desktop 4.28, VirtioFS",
-        "who has listed a directory by one spelling does not find it by another",
+        "a process that has listed a directory by one spelling does not find it by another",
         (f"{_FOR_MAC}/7218", f"{_FEEDBACK}/251"),
     ),
     Bug.TWO_LOCKS: BugSpec(
@@ -100,14 +95,14 @@ BUGS: Mapping[Bug, BugSpec] = {
         "An exclusive lock, granted twice",
         "two processes hold flock(LOCK_EX) on one file at the same time",
         "Docker Desktop, VirtioFS below a layer that fakes owners",
-        "a file that is open is another inode to whoever looks it up anew, with locks of its own",
+        "an open file is another inode to a process that looks it up anew, with locks of its own",
         (f"{_FOR_MAC}/7004",),
     ),
     Bug.PHANTOM: BugSpec(
         "V5",
         "A phantom",
         "lstat succeeds, the directory does not list it, and open and readlink give EINVAL",
-        "Docker Desktop in 2026, VirtioFS (names believed for an hour)",
+        "Docker Desktop in 2026, VirtioFS (names cached for an hour)",
         "a removal on the host ends nothing, and what is not there any more is EINVAL",
         (f"{_FEEDBACK}/520",),
         unheard=What.REMOVED,
@@ -126,7 +121,7 @@ BUGS: Mapping[Bug, BugSpec] = {
         "It exists, and it is not there",
         "mkdir gives EEXIST, and the stat after it ENOENT",
         "Filestore of ydb-platform/nbs until March 2024",
-        "a name that was missing stays missing for its lifetime, whoever makes it",
+        "a negative entry stays until its timeout, whichever side makes the name",
         ("https://github.com/ydb-platform/nbs/issues/579",),
         unheard=What.CREATED,
         of_directories=True,
@@ -195,9 +190,9 @@ _CONTRARY = frozenset({Bug.STALE_SIZE, Bug.STALE_CONTENT})
 
 
 def together(faults: Iterable[FaultSpec]) -> tuple[FaultSpec, ...]:
-    """*ailments*, if one share can have them all. Raises UserError."""
+    """*faults* as a tuple, if one share can have them all. Raises UserError."""
     faults = tuple(faults)
-    bugs = [ailment.bug for ailment in faults]
+    bugs = [fault.bug for fault in faults]
     for bug in bugs:
         if bugs.count(bug) > 1:
             raise UserError(f"the bug {bug} is given twice: leave one of them out")
@@ -210,9 +205,9 @@ def together(faults: Iterable[FaultSpec]) -> tuple[FaultSpec, ...]:
 
 
 def heard(faults: Iterable[FaultSpec], what: What) -> What:
-    """What the server is told where *what* has happened on the host; or NOTHING."""
-    for ailment in faults:
-        spec = BUGS[ailment.bug]
+    """The part of a host change *what* that a server with *faults* gets as an event; or NOTHING."""
+    for fault in faults:
+        spec = BUGS[fault.bug]
         if spec.of_directories or What.DIRECTORY not in what:
             what &= ~spec.unheard
     return what if what & ~What.DIRECTORY else NOTHING

@@ -4,9 +4,9 @@ docker/docs, osxfs-caching.md: each mount is delegated, cached, consistent or
 default, and where mounts overlap, the overlapping part obeys the stronger mode
 (DEL-5, CAC-4); `default` is consistent, and strengthens no other (DEF-1).
 
-Of an overlap only the mode is taken over. How long something may be believed
-the contract leaves open (CAC-5): lifetimes stay those of the export that is asked,
-because they fit its host events, which need not be the other's.
+Of an overlap only the mode is taken over. How long something may be cached the contract leaves
+open (CAC-5): cache timeouts stay those of the export that a request comes by, because they fit its
+host events, which need not be the other's.
 """
 
 import enum
@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 
 
 class Mode(enum.IntEnum):
-    """What a mount may do with the truth; the greater the stronger."""
+    """How far a mount may deviate from what the host has; the greater the stronger."""
 
     DELEGATED = 0
     """What the guest changes may stay in the guest for a while."""
@@ -27,6 +27,7 @@ class Mode(enum.IntEnum):
 
     @property
     def label(self) -> str:
+        """Its name as options and documents have it, such as ``cached``."""
         return self.name.lower()
 
 
@@ -41,10 +42,10 @@ class Promise:
 
 
 def promised(policy: str, *, writes_back: bool = False) -> Promise:
-    """By the caching of a profile: its *policy*, and whether it *writes back*.
+    """What a profile promises by the name of its cache *policy*, and whether it *writes back*.
 
-    Any belief is `cached`, that of a policy of the user's own included: what it
-    does not believe today it may tomorrow.
+    Any policy that caches is ``cached``, one of the user's own included: what it does not cache
+    today it may tomorrow.
     """
     if writes_back:
         return Promise(Mode.DELEGATED)
@@ -58,7 +59,7 @@ def promised(policy: str, *, writes_back: bool = False) -> Promise:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """An export: its *source* as a real path (absolute, no links), and its promise."""
+    """An exported tree and its promise."""
 
     source: PurePosixPath
     """Its directory on the host as a real path: absolute, without links."""
@@ -67,7 +68,7 @@ class Tree:
 
 
 def stronger_parts(export: Tree, others: Sequence[Tree]) -> tuple[tuple[str, Mode], ...]:
-    """Where *export* obeys a stronger mode than its own, for the sake of *others*.
+    """Where *export* obeys a stronger mode than its own, for the sake of *others*: path and mode.
 
     Paths are relative to its source, "." being all of it; a part counts from its
     path down, and lies in the one before it only if its mode is stronger still. At

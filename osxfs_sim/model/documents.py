@@ -1,4 +1,4 @@
-"""Frozen dataclasses as JSON documents, and back: what is told of a share travels as JSON.
+"""Frozen dataclasses as JSON documents, and back: the status of a share travels as JSON.
 
 A field is a key of its own name, in the order of the class, but for what its metadata say:
 
@@ -30,7 +30,7 @@ _SCALARS: dict[Any, tuple[type, ...]] = {
 
 
 def key_of(each: "dataclasses.Field[Any]") -> str:
-    """The key that a field has in a document."""
+    """The key of the field *each* in a document: its name, or its metadata's KEY."""
     return str(each.metadata.get(KEY, each.name))
 
 
@@ -79,7 +79,7 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     allowed = _SCALARS[hint]
 
     def scalar(value: Any) -> Any:
-        # True is an int for Python, and for nobody else.
+        # True is an int for Python, and not in JSON.
         if isinstance(value, bool) and hint is not bool:
             raise TypeError(f"{value!r} is no {hint.__name__}")
         return _checked(value, *allowed)

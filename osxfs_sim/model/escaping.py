@@ -1,4 +1,4 @@
-"""Names, paths and texts of other people, as they may be shown to somebody.
+"""Names, paths and texts of other people, as they may be shown on a terminal.
 
 A name can hold anything but a slash and a zero: a line feed, the sequences by which a terminal
 is told to clear itself or to type an answer, marks that turn the direction of writing around,
@@ -39,14 +39,14 @@ ERRORS = "osxfs-sim.plainer"
 
 
 def printable(text: str) -> str:
-    """*text* on one line, of which a terminal, a log or a reader takes nothing for a command."""
+    """*text* on one line, with all that Python does not call printable escaped, as repr() does."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
 
 
 def printable_lines(text: str) -> str:
-    """As printable(), where the ends of lines, and tabulators, are the program's own."""
+    """As printable(), but line feeds and tabulators stay: they are the program's own."""
     if text.isprintable():
         return text
     return "".join(

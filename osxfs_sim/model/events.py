@@ -1,11 +1,11 @@
-"""Decides when a change on the host is told to the guest, what is lost, and what the guest sees.
+"""Decides when a change on the host reaches the guest, what is lost, and what the guest sees.
 
 Three stages, in the order that a change passes them:
 
-    EventStream  FSEvents: a latency window, one event per name, losses that are told
-    ended        what the change makes untrue in the caches of the guest
-    Debounce     waits until a name is quiet, as some systems do before they notify
-    notices      the events of inotify that the guest's processes see
+    EventStream     FSEvents: a latency window, one event per name, losses that are reported
+    invalidated_by  what the change invalidates in the caches of the guest
+    Debounce        waits until a name is quiet, as some systems do before they notify
+    notices         the events of inotify that the guest's processes see
 
 What FSEvents promises is taken from Apple's documentation of FSEventStreamCreate
 and of its flags; what osxfs made of it from the vendor's page, "File system events".
@@ -42,15 +42,15 @@ class What(enum.Flag):
     """The object is a directory."""
 
 
-class Directory(Protocol):
+class HostDirectory(Protocol):
     """A directory of the host, hashed by identity: its name and its parent may change."""
 
     @property
-    def parent(self) -> "Directory | None":
+    def parent(self) -> "HostDirectory | None":
         """The directory it lies in; None above the root, and where that is not known."""
 
 
-D = TypeVar("D", bound=Directory)
+D = TypeVar("D", bound=HostDirectory)
 
 
 # The stream
@@ -58,19 +58,17 @@ D = TypeVar("D", bound=Directory)
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
-    """How the host collects changes before it tells them.
+    """How the host collects changes before it delivers them as events.
 
-    *latency_ns* is the window; with *no_defer* the first change after a quiet
-    window is told at once and opens the next window, without it every change
-    waits for the end of the window that the first one opened
-    (kFSEventStreamCreateFlagNoDefer). At most *most_pending* distinct names
-    wait; one more, and they are lost.
+    With *no_defer* the first change after a quiet window is delivered at once and opens the next
+    window, without it every change waits for the end of the window that the first one opened
+    (kFSEventStreamCreateFlagNoDefer).
     """
 
     latency_ns: int = 0
     """The window in which changes are collected."""
     no_defer: bool = True
-    """Whether the first change after a quiet window is told at once."""
+    """Whether the first change after a quiet window is delivered at once."""
     most_pending: int = 4096
     """How many distinct names wait at most; with one more they are lost."""
 
@@ -79,20 +77,16 @@ class StreamSpec:
         assert self.most_pending >= 1, self.most_pending
 
     def dilated(self, factor: float) -> "StreamSpec":
-        """The window longer by *factor*."""
+        """The same stream with a window that is longer by *factor*."""
         return replace(self, latency_ns=round(self.latency_ns * factor))
 
 
 @dataclass(frozen=True, slots=True)
 class FileEvent(Generic[D]):
-    """Something happened to *name* in *directory*.
-
-    The name b"" in the root means the root itself. *at_ns* is when the earliest
-    of the changes coalesced in it happened.
-    """
+    """An event: something happened to a name in a directory."""
 
     directory: D
-    """The caller's word for it."""
+    """The directory, as the caller knows it."""
     name: bytes
     """The name in it; b"" in the root: the root itself."""
     what: What
@@ -105,8 +99,7 @@ class FileEvent(Generic[D]):
 class MustScan(Generic[D]):
     """Changes below *directory* were lost (kFSEventStreamEventFlagMustScanSubDirs).
 
-    Every change from *since_ns* on, at any depth, has to be looked for. *why* is
-    USER_DROPPED or KERNEL_DROPPED, as the flags of these names say.
+    Every change from *since_ns* on, at any depth, has to be found by a scan.
     """
 
     directory: D
@@ -118,7 +111,7 @@ class MustScan(Generic[D]):
 
 
 class _Change:
-    """What waits to be told of one name."""
+    """What waits to be delivered of one name."""
 
     __slots__ = ("at_ns", "what")
 
@@ -132,10 +125,10 @@ class _Change:
 
 
 class _Loss(Generic[D]):
-    """What waits to be told of a subtree: *inside* are the directories that lost something.
+    """A loss in a subtree that waits to be delivered; *inside* are directories that lost events.
 
     They are remembered because one may be renamed to another place before the
-    loss is told, and would then not be looked at.
+    loss is delivered, and would then not be scanned.
     """
 
     __slots__ = ("inside", "since_ns", "why")
@@ -153,14 +146,14 @@ class _Loss(Generic[D]):
 
 
 class EventStream(Generic[D]):
-    """The changes below *root*, from the host's file system to who wants to know.
+    """The changes below *root*, from the host's file system to the share.
 
-    Nothing is lost silently: each change is told in a FileEvent, or lies below
-    the directory of a MustScan that asks for changes of that time. What waits
+    Nothing is lost silently: each change is delivered in a FileEvent, or lies below
+    the directory of a MustScan that covers changes of that time. What waits
     is bounded by *most_pending* names and twice as many directories.
 
     Counts: of the changes *seen*, each was *delivered* as an event, *coalesced*
-    with one that waited, *dropped*, or waits; *must_scans* were told.
+    with one that waited, *dropped*, or waits; *must_scans* were delivered.
     """
 
     def __init__(self, spec: StreamSpec, root: D, seed: int = 0) -> None:
@@ -188,11 +181,11 @@ class EventStream(Generic[D]):
 
     @property
     def waiting(self) -> int:
-        """How many distinct names wait to be told."""
+        """How many distinct names wait to be delivered."""
         return len(self._pending)
 
     def happened(self, directory: D, name: bytes, what: What, now_ns: int) -> None:
-        """*what* happened to *name* in *directory*."""
+        """Record that *what* happened to *name* in *directory*."""
         self.seen += 1
         # Decided for every event, so that which are lost does not hang on when they come.
         is_lost = self._is_to_be_lost()
@@ -217,14 +210,15 @@ class EventStream(Generic[D]):
         self._schedule(now_ns)
 
     def kernel_dropped(self, now_ns: int, since_ns: int) -> None:
-        """The host's own queue overflowed: anything below the root may have changed since then."""
+        """Record an overflow of the host's own queue: all may have changed since *since_ns*."""
         self._lose((self._root,), min(since_ns, now_ns), KERNEL_DROPPED)
         self._schedule(now_ns)
 
     def drop(self, *, count: int = 0, rate: float = 0.0) -> None:
         """Lose the next *count* events, or from now on each with probability *rate*.
 
-        Each call replaces what the one before asked for; drop() ends it.
+        Each call replaces the one before; drop() ends it. Raises AssertionError for a negative
+        count, or a rate outside [0, 1].
         """
         assert count >= 0, count
         assert 0 <= rate <= 1, rate
@@ -232,7 +226,7 @@ class EventStream(Generic[D]):
         self._drop_rate = rate
 
     def take(self, now_ns: int) -> list[FileEvent[D] | MustScan[D]]:
-        """What is due: losses first, then events in the order in which they began."""
+        """Deliver what is due at *now_ns*: losses, then events in the order of their changes."""
         if self._due_ns is None or now_ns < self._due_ns:
             return []
         self._follow_renamed()
@@ -281,7 +275,7 @@ class EventStream(Generic[D]):
         self._lose(directories, since_ns, USER_DROPPED)
 
     def _lose(self, directories: Iterable[D], since_ns: int, why: str) -> None:
-        """Changes in all of *directories* are lost: one scan for them, or one that is asked for."""
+        """Changes in all of *directories* are lost: a scan for them, or one that waits already."""
         directories = tuple(directories)
         top = self._deepest_above(directories)
         loss = self._loss_around(top)
@@ -361,42 +355,42 @@ class EventStream(Generic[D]):
         return way[deepest]
 
 
-# What a change ends in the guest
+# What a change invalidates in the guest
 
 
-class Ends(enum.Flag):
-    """What the guest's kernel may hold and must not believe any longer."""
+class Stale(enum.Flag):
+    """What the guest's kernel may have cached and must not use any longer."""
 
     ENTRY = enum.auto()
-    """That the name is this object, or is missing."""
+    """The dentry: that the name is this object, or a negative entry."""
     DIRECTORY_ATTRIBUTES = enum.auto()
-    """What the directory of the name is like."""
+    """The attributes of the directory that the name is in."""
     ATTRIBUTES = enum.auto()
-    """What the object is like."""
+    """The attributes of the object."""
     PAGES = enum.auto()
-    """The object's content."""
+    """The object's pages in the page cache."""
 
 
 _NAMED_ANEW = What.CREATED | What.REMOVED | What.RENAMED
 
 
-def ended(what: What) -> Ends:
-    """Exactly what a change makes untrue in the caches of the guest.
+def invalidated_by(what: What) -> Stale:
+    """What a change *what* invalidates in the caches of the guest, exactly.
 
     A name that comes or goes is another answer to a lookup; it changes the
     directory's times and link count; and it changes the link count and ctime of
     the object, which may be known by another name. Content that changed takes
-    size and times with it, whether or not the guest has pages. Attributes end
-    nothing else. A writer's close changes nothing: what it wrote was told before.
+    size and times with it, whether or not the guest has pages. Attributes invalidate
+    nothing else. A writer's close changes nothing: what it wrote was delivered before.
     """
-    ends = Ends(0)
+    stale = Stale(0)
     if what & _NAMED_ANEW:
-        ends |= Ends.ENTRY | Ends.DIRECTORY_ATTRIBUTES | Ends.ATTRIBUTES
+        stale |= Stale.ENTRY | Stale.DIRECTORY_ATTRIBUTES | Stale.ATTRIBUTES
     if What.MODIFIED in what:
-        ends |= Ends.ATTRIBUTES | Ends.PAGES
+        stale |= Stale.ATTRIBUTES | Stale.PAGES
     if What.ATTRIBUTES in what:
-        ends |= Ends.ATTRIBUTES
-    return ends
+        stale |= Stale.ATTRIBUTES
+    return stale
 
 
 # What the guest's processes see
@@ -409,27 +403,23 @@ WHEN_MODIFIES_ARE_SEEN = ("written", "closed", "never")
 class NotifySpec:
     """Which changes of the host become events of inotify in the guest, and when.
 
-    *modifies* is one of WHEN_MODIFIES_ARE_SEEN: at each write, when a writer
-    closes the file, or never. A name is told of when nothing has happened to it
-    for its debounce time; 0: at once. With *touches* an agent in the guest touches what
-    was created, modified or changed in its attributes, so that all three are heard as
-    one: of what a system tells of, ATTRIB.
+    Raises AssertionError for a word that is none of WHEN_MODIFIES_ARE_SEEN, or a negative time.
     """
 
     creates: bool = True
-    """Whether the guest is told of objects that were made."""
+    """Whether objects that were made raise an event."""
     modifies: str = "written"
     """At each write, when a writer closes, or never: one of WHEN_MODIFIES_ARE_SEEN."""
     attributes: bool = True
-    """Whether it is told of changed attributes."""
+    """Whether changed attributes do."""
     deletes: bool = True
-    """Whether it is told of removed objects."""
+    """Whether removed objects do."""
     debounce_files_ns: int = 0
-    """So long nothing must have happened to a file's name; 0: told at once."""
+    """So long nothing must have happened to a file's name; 0: events are raised at once."""
     debounce_directories_ns: int = 0
     """The same of directories."""
     touches: bool = False
-    """Whether an agent touches what has changed, so that all is heard as ATTRIB."""
+    """Whether an agent in the guest touches what has changed, so that all raises ATTRIB."""
 
     def __post_init__(self) -> None:
         assert self.modifies in WHEN_MODIFIES_ARE_SEEN, self.modifies
@@ -437,7 +427,7 @@ class NotifySpec:
         assert self.debounce_directories_ns >= 0, self.debounce_directories_ns
 
     def dilated(self, factor: float) -> "NotifySpec":
-        """The debounce times longer by *factor*."""
+        """The same events with debounce times that are longer by *factor*."""
         return replace(
             self,
             debounce_files_ns=round(self.debounce_files_ns * factor),
@@ -457,10 +447,10 @@ class Notice(enum.Enum):
 def notices(
     what: What, spec: NotifySpec, *, exists: bool, was_known: bool, replaced: bool
 ) -> tuple[Notice, ...]:
-    """What the guest sees of a change to one name, in this order.
+    """The events that the guest sees of a change *what* to one name, in order; () for none.
 
     *exists*: there is an object of that name on the host now. *was_known*: the
-    guest had been told of an object under that name. *replaced*: that was
+    guest had looked up an object under that name. *replaced*: that was
     another object than the one there now. The host's flags have lost their
     order, so what is there now decides between them.
 
@@ -508,10 +498,10 @@ class _Quiet:
 
 
 class Debounce(Generic[D]):
-    """Gives an event when nothing has happened to its name for the debounce time.
+    """Delivers an event when nothing has happened to its name for the debounce time.
 
     At most *most_pending* names wait; one more, and the one that began to wait
-    first is given early. As long as what is due is taken, that bounds memory.
+    first is delivered early. As long as what is due is taken, that bounds memory.
     """
 
     def __init__(self, spec: NotifySpec, most_pending: int = 4096) -> None:
@@ -525,7 +515,7 @@ class Debounce(Generic[D]):
         self._number = 0
 
     def happened(self, event: FileEvent[D], now_ns: int) -> None:
-        """*event* reached us at *now_ns*; with one of its name that waits it becomes one."""
+        """Record *event*, which came at *now_ns*, coalesced with one of its name that waits."""
         key = (event.directory, event.name)
         early = self._early.get(key)
         if early is not None:
@@ -562,7 +552,7 @@ class Debounce(Generic[D]):
         return self._queue[0][0] if self._queue else None
 
     def take(self, now_ns: int) -> list[FileEvent[D]]:
-        """The events whose names have been quiet long enough, in the order they became so."""
+        """Deliver the events whose names are quiet at *now_ns*, in the order they became so."""
         given = [
             FileEvent(directory, name, change.what, change.at_ns)
             for (directory, name), change in self._early.items()
@@ -601,20 +591,19 @@ class Debounce(Generic[D]):
 class EventSpec:
     """What becomes of a change on the host: None for a stage that a system does not have.
 
-    Without a *stream* the guest learns nothing; without *notify* its caches are
-    told and its processes are not.
+    Raises AssertionError for *notify* without a *stream*.
     """
 
     stream: StreamSpec | None = None
-    """How the host collects changes; None: the guest learns nothing."""
+    """How the host collects changes; None: the guest gets no events."""
     notify: NotifySpec | None = None
-    """Which become events of inotify; None: its caches are told, its processes are not."""
+    """Which become events of inotify; None: caches are invalidated, processes get none."""
 
     def __post_init__(self) -> None:
         assert self.stream is not None or self.notify is None, self
 
     def dilated(self, factor: float) -> "EventSpec":
-        """Every time multiplied by *factor*."""
+        """The same stages, every time of theirs multiplied by *factor*."""
         return EventSpec(
             self.stream and self.stream.dilated(factor),
             self.notify and self.notify.dilated(factor),

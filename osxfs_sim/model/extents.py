@@ -1,8 +1,8 @@
-"""Which bytes of a file are held in the guest, and where.
+"""Which bytes of a file are dirty in the guest, and where they are.
 
-A file with changes that the host does not have yet is made of pieces: what the guest has
-written, zeros where it has cut and grown the file again, and the host's own bytes for the rest.
-Knows no file and no descriptor: a *position* is a place in whatever holds the guest's bytes.
+A file with dirty data is made of extents: what the guest has written, zeros where it has truncated
+and grown the file again, and the host's own bytes for the rest. Knows no file and no descriptor: a
+*position* is a place in whatever stores the guest's bytes.
 """
 
 import bisect
@@ -16,18 +16,21 @@ ON_HOST = -2
 
 
 class Piece(NamedTuple):
-    """Bytes *offset* to *offset* + *length* of a file, found at *position* and what follows it."""
+    """One extent: consecutive bytes of a file, and the consecutive bytes where they are stored."""
 
     offset: int
+    """Its first byte in the file."""
     length: int
+    """How many bytes."""
     position: int
+    """Where they are: a place in the guest's store, ZEROS or ON_HOST."""
 
 
 class Extents:
-    """The guest's bytes of one file, as sorted pieces that neither overlap nor touch needlessly.
+    """The dirty bytes of one file, as sorted pieces that neither overlap nor touch needlessly.
 
     *cuts* are the sizes of truncations that the host has not seen, in their order: its bytes
-    beyond the smallest do not show. *bytes* is how many the guest holds.
+    beyond the smallest do not show. *bytes* is how many are dirty.
     """
 
     __slots__ = ("_pieces", "bytes", "cuts")
@@ -45,11 +48,11 @@ class Extents:
         return len(self._pieces)
 
     def pieces(self) -> list[Piece]:
-        """All that the guest holds, in the order of the file."""
+        """All dirty pieces, in the order of the file."""
         return list(self._pieces)
 
     def write(self, offset: int, length: int, position: int) -> list[Piece]:
-        """The guest has written *length* bytes, kept at *position*. Returns what they replace."""
+        """Record a write of *length* bytes, stored at *position*; return the pieces it replaces."""
         if length <= 0:
             return []
         replaced = self._cut_out(offset, offset + length)
@@ -66,7 +69,7 @@ class Extents:
         return replaced
 
     def truncate(self, size: int) -> list[Piece]:
-        """The guest has set the file's size. Returns the pieces that this takes away."""
+        """Record a truncation to *size* bytes. Returns the pieces that this drops."""
         self.cuts.append(size)
         if not self._pieces:
             return []
@@ -74,13 +77,13 @@ class Extents:
         return self._cut_out(size, last.offset + last.length)
 
     def mark_cut_clean(self) -> None:
-        """The host has seen the earliest truncation."""
+        """Drop the earliest truncation: the host has it. Raises IndexError where there is none."""
         del self.cuts[0]
 
     def mark_clean(self, offset: int, length: int, position: int) -> None:
-        """The host has these bytes now, as they were written at *position*.
+        """Mark these bytes, as stored at *position*, clean: they are on the host.
 
-        What has been written over them since, and lies elsewhere, stays.
+        What has been written over them since, and is stored elsewhere, stays dirty.
         """
         at = max(bisect.bisect_right(self._pieces, offset, key=_offset) - 1, 0)
         end = offset + length
@@ -94,7 +97,7 @@ class Extents:
         self._pieces[first:at] = kept
 
     def read(self, offset: int, length: int) -> Iterator[Piece]:
-        """Where each of these bytes is; ZEROS and ON_HOST are positions too."""
+        """Pieces that cover these bytes in order, with where each is; or ZEROS, or ON_HOST."""
         end = offset + length
         at = max(bisect.bisect_right(self._pieces, offset, key=_offset) - 1, 0)
         while offset < end:

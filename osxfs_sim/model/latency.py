@@ -53,12 +53,14 @@ class Constant:
     """Every crossing costs its base: the default, as sources publish one number."""
 
     def factors(self, generator: "np.random.Generator", count: int) -> "np.ndarray":
+        """Ones, float64, shape (*count*,); nothing is drawn."""
         import numpy as np
 
         del generator  # nothing is drawn
         return np.ones(count)
 
     def describe(self) -> str:
+        """The word constant."""
         return "constant"
 
 
@@ -79,11 +81,13 @@ class LogNormal:
             )
 
     def factors(self, generator: "np.random.Generator", count: int) -> "np.ndarray":
+        """Draws of exp(sigma * standard normal), of median 1: float64, shape (*count*,)."""
         import numpy as np
 
         return np.exp(self.sigma * generator.standard_normal(count))
 
     def describe(self) -> str:
+        """The word lognormal, and its sigma."""
         return f"lognormal, sigma {self.sigma:g}"
 
 
@@ -115,9 +119,11 @@ class Empirical:
         object.__setattr__(self, "_factors", samples_ns / median_ns)
 
     def factors(self, generator: "np.random.Generator", count: int) -> "np.ndarray":
+        """Samples relative to their median, drawn with replacement: float64, shape (*count*,)."""
         return generator.choice(self._factors, count)
 
     def describe(self) -> str:
+        """The word empirical, the number of samples and their median."""
         return f"empirical, {len(self.samples_ns)} samples, median {self.median_ns / 1000:g}us"
 
 
@@ -143,6 +149,7 @@ class DataPath:
 
     @property
     def total_ns(self) -> int:
+        """What the round trip costs with all its steps, in nanoseconds."""
         return (
             self.copies * self.copy_ns
             + self.context_switches * self.context_switch_ns
@@ -150,6 +157,7 @@ class DataPath:
         )
 
     def scaled(self, factor: float) -> "DataPath":
+        """The same steps, each cost multiplied by *factor* and rounded."""
         return replace(
             self,
             copy_ns=round(self.copy_ns * factor),

@@ -107,11 +107,13 @@ class Apfs(NameRules):
     folds = True
 
     def stored(self, name: bytes) -> bytes:
+        """*name* as it is. Raises OSError with EILSEQ if it is not UTF-8."""
         if not name.isascii():
             _text_or_refuse(name)
         return name
 
     def key(self, name: bytes) -> bytes:
+        """NFD, full case folding, NFD again (D145); *name* itself if it is not UTF-8."""
         # Not memoized: measured, the slow path takes a microsecond or two under any
         # rules, and the request that asks takes a hundred.
         if name.isascii():
@@ -137,6 +139,7 @@ class ApfsCaseSensitive(Apfs):
     label = "apfs-case-sensitive"
 
     def key(self, name: bytes) -> bytes:
+        """The canonical decomposition (NFD); *name* itself if it is not UTF-8."""
         if name.isascii():
             return name
         text = _text(name)
@@ -167,9 +170,11 @@ class HfsPlus(NameRules):
     folds = True
 
     def stored(self, name: bytes) -> bytes:
+        """*name* decomposed as HFS+ does. Raises OSError with EILSEQ if it is not UTF-8."""
         return name if name.isascii() else _hfs_decomposed(_text_or_refuse(name)).encode()
 
     def key(self, name: bytes) -> bytes:
+        """The decomposed name by TN1150's comparison table; *name* itself if it is not UTF-8."""
         if name.isascii():
             return name.lower()
         text = _text(name)
@@ -179,6 +184,7 @@ class HfsPlus(NameRules):
         return name if text is None else _hfs_decomposed(text).translate(_HFS_COMPARED).encode()
 
     def shown(self, name: bytes) -> bytes:
+        """*name* decomposed as HFS+ stores it; as it is if it is not UTF-8."""
         if name.isascii():
             return name
         text = _text(name)

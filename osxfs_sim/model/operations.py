@@ -10,7 +10,7 @@ import enum
 
 
 class OperationClass(enum.IntEnum):
-    """What a profile gives one base latency to."""
+    """The classes of requests; a profile gives each one base latency."""
 
     METADATA = 0
     READ = 1
@@ -20,6 +20,7 @@ class OperationClass(enum.IntEnum):
 
     @property
     def label(self) -> str:
+        """Its name as profiles and tables have it, such as ``metadata``."""
         return self.name.lower()
 
 
@@ -59,6 +60,7 @@ class Operation(enum.IntEnum):
 
     @property
     def operation_class(self) -> OperationClass:
+        """The class that it is priced by."""
         return CLASS_OF[self]
 
 
@@ -79,7 +81,7 @@ UNAWAITED = frozenset({Operation.FORGET, Operation.RELEASE, Operation.RELEASEDIR
 """Requests for whose answer no process in the guest waits.
 
 FORGET has no answer at all; the kernel sends RELEASE and RELEASEDIR in the
-background after close(2) has returned. They are counted, and never held: to
-hold them would only fill the kernel's background queue, which the guest does
-feel, as it would not on the emulated system.
+background after close(2) has returned. They are counted, and never delayed: that
+would only fill the kernel's background queue, which the guest does feel, as it
+would not on the emulated system.
 """

@@ -1,8 +1,8 @@
 """A cache policy of a user's own: tried before it is relied upon, and watched ever after.
 
-It is somebody's experiment, so it will fail. At mount it is tried on objects that are made up;
-what it does wrong later believes nothing, is counted, and is told of with the line of its file.
-An answer of the wrong kind is a mistake as an exception is: a text that is taken for a number
+It is an experiment, so it will fail. At mount it is tried on objects that are made up; where it
+fails later nothing is cached, and the failure is counted, and reported with the line of its file.
+An answer of the wrong type is a failure as an exception is: a text that is taken for a number
 fails far from where it was written.
 """
 
@@ -29,16 +29,16 @@ class PolicyError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What is asked of a policy: *method* is its name, *arguments* are what it is told."""
+    """One call of a policy."""
 
     method: str
     """The name of the policy's method."""
     arguments: tuple[Any, ...]
-    """What it is told."""
+    """What it is called with."""
 
 
 def checked_timeouts(answer: object) -> CacheTimeouts:
-    """*answer* of ``found``. Raises PolicyError where it is none."""
+    """*answer* of ``found`` as CacheTimeouts. Raises PolicyError where it is no pair of numbers."""
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise PolicyError(
             f"gave {_shown(answer)}: return CacheTimeouts(entry_timeout_ns, attr_timeout_ns)"
@@ -48,11 +48,11 @@ def checked_timeouts(answer: object) -> CacheTimeouts:
 
 def _checked_ns(value: object) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise PolicyError(f"gave {_shown(value)} for a lifetime: return whole nanoseconds")
+        raise PolicyError(f"gave {_shown(value)} for a timeout: return whole nanoseconds")
     cache_timeout_ns = int(value.__index__())
     if not 0 <= cache_timeout_ns <= _LONGEST_NS:
         raise PolicyError(
-            f"gave a lifetime of {_shown(cache_timeout_ns)} ns: return 0 (not at all) to 2**63 - 1"
+            f"gave a timeout of {_shown(cache_timeout_ns)} ns: return 0 (not at all) to 2**63 - 1"
         )
     return cache_timeout_ns
 
@@ -90,7 +90,7 @@ def _in_one_line(text: str) -> str:
 
 
 def described(error: BaseException) -> str:
-    """``ValueError: no such thing``, in one line that is not too long."""
+    """*error* in one line of at most 300 characters, such as ``ValueError: no such thing``."""
     try:
         said = _in_one_line(str(error))
     except Exception:
@@ -100,9 +100,9 @@ def described(error: BaseException) -> str:
 
 
 def place_of(error: BaseException, file: str) -> str:
-    """``adaptive.py, line 7``: the innermost line of *file* that *error* went through, or nothing.
+    """The innermost line of *file* that *error* went through: ``adaptive.py, line 7``, or "".
 
-    Of another file, where it never was in that one.
+    *file* is a path as code objects have it.
     """
     place, trace = "", error.__traceback__
     while trace is not None:
@@ -117,14 +117,14 @@ def _place(trace: TracebackType) -> str:
 
 
 _RENAMED = {"missing_ns": "negative_timeout_ns"}
-"""Methods of earlier versions: one that is never asked would go unnoticed."""
+"""Methods of earlier versions: one that is never called would go unnoticed."""
 
 
 class OwnPolicy(CachePolicy):
-    """Another policy, whose mistakes cost an answer its being believed, and nothing else.
+    """Another policy, whose failures cost an answer its being cached, and nothing else.
 
     *name* is how the user calls it, *file* where it is written, *digest* is of its source. *tell*
-    is told of the first mistakes, in a line each.
+    gets the first failure, as a line and as the exception.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class OwnPolicy(CachePolicy):
             raise PolicyError(self._line(name, error)) from error
 
     def try_out(self) -> None:
-        """Ask it once for each kind of object. Raises PolicyError, in one line."""
+        """Call it once for each kind of object. Raises PolicyError, in one line, where it fails."""
         for old, new in _RENAMED.items():
             if hasattr(self.policy, old):
                 raise PolicyError(f"{self.name}: its method {old} is called {new} now")
@@ -165,6 +165,7 @@ class OwnPolicy(CachePolicy):
                 raise PolicyError(self._line(attempt.method, error)) from error
 
     def found(self, name: bytes, status: os.stat_result, now_ns: int) -> CacheTimeouts:
+        """The policy's timeouts; UNCACHED where it fails, which is counted."""
         try:
             return checked_timeouts(self.policy.found(name, status, now_ns))
         except (Exception, SystemExit) as error:
@@ -172,6 +173,7 @@ class OwnPolicy(CachePolicy):
             return UNCACHED
 
     def negative_timeout_ns(self, name: bytes, now_ns: int) -> int:
+        """The policy's negative timeout; 0 where it fails, which is counted."""
         try:
             return _checked_ns(self.policy.negative_timeout_ns(name, now_ns))
         except (Exception, SystemExit) as error:
@@ -179,6 +181,7 @@ class OwnPolicy(CachePolicy):
             return 0
 
     def keep_pages(self, status: os.stat_result, now_ns: int) -> bool:
+        """The policy's decision; False where it fails, which is counted."""
         try:
             return _checked_truth(self.policy.keep_pages(status, now_ns))
         except (Exception, SystemExit) as error:
@@ -186,6 +189,7 @@ class OwnPolicy(CachePolicy):
             return False
 
     def describe(self) -> str:
+        """The policy's phrase; its name where it fails, which is counted."""
         try:
             return _checked_phrase(self.policy.describe())
         except (Exception, SystemExit) as error:
@@ -193,10 +197,11 @@ class OwnPolicy(CachePolicy):
             return self.name
 
     def reset_counts(self) -> None:
+        """Set *errors* to 0, as ``reset`` of a share does; *errors_ever* and the first one stay."""
         self.errors = 0
 
     def report(self) -> OwnPolicyStatus:
-        """For the status."""
+        """The policy's part of the share's status."""
         return OwnPolicyStatus(
             name=self.name,
             digest=self.digest,
@@ -205,18 +210,18 @@ class OwnPolicy(CachePolicy):
         )
 
     def warnings(self) -> list[str]:
+        """One line if the policy has ever failed, else []."""
         if not self.errors_ever:
             return []
         times = "once" if self.errors_ever == 1 else f"{self.errors_ever} times"
         return [
-            f"the policy failed {times}, and nothing was believed then; at first: "
-            f"{self.first_error}"
+            f"the policy failed {times}, and nothing was cached then; at first: {self.first_error}"
         ]
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         answer = getattr(self.policy, method)(*arguments)
         if hasattr(answer, "close") and hasattr(answer, "cr_frame"):
-            answer.close()  # of an async method: nobody awaits it
+            answer.close()  # of an async method: it is never awaited
         return _CHECKS[method](answer)
 
     def _note(self, method: str, error: BaseException) -> None:

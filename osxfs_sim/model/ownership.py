@@ -1,11 +1,11 @@
-"""Whom an object belongs to, as the guest is told.
+"""Whom an object belongs to, as the guest's processes see it.
 
-Two policies. Under ``osxfs`` an object belongs to whoever asks, until somebody
-changes its owner; the change is kept with the host's object, in an extended
+Two policies. Under ``osxfs`` an object belongs to the process that asks, until its owner
+is changed; the change is kept with the host's object, in an extended
 attribute whose value is ``0:<uid>:<gid>``: a version, then the two ids, either
 of which may be empty. (Vendor's page on osxfs; the attribute's name and format
-are public in its OCaml sources.) Under ``host`` it belongs to whom the host
-says, and the guest's kernel checks permissions, as when a Linux virtiofsd
+are public in its OCaml sources.) Under ``host`` it belongs to its owner on the
+host, and the guest's kernel checks permissions, as when a Linux virtiofsd
 shares a tree.
 
 Knows no file system: reading and writing the attribute is the mount's business.
@@ -39,17 +39,19 @@ class MalformedOwnerError(ValueError):
 
 
 class Owner(NamedTuple):
-    """What was kept of an object's ownership; None: not set, so whoever asks."""
+    """The stored owner of an object; an id that is None was not set: it is the caller's."""
 
     uid: int | None
+    """The user id that was set; None: the caller's."""
     gid: int | None
+    """The group id that was set; None: the caller's."""
 
     def reported_to(self, uid: int, gid: int) -> tuple[int, int]:
-        """The ids that a process of user *uid* and group *gid* is told."""
+        """The user and group id that a process of user *uid* and group *gid* sees."""
         return (uid if self.uid is None else self.uid, gid if self.gid is None else self.gid)
 
     def overlaid(self, uid: int | None, gid: int | None) -> "Owner":
-        """After a chown of what is not None; the other id stays as it was, set or not."""
+        """The owner after a chown of the ids that are not None; the other stays, set or not."""
         return Owner(self.uid if uid is None else uid, self.gid if gid is None else gid)
 
 
@@ -57,13 +59,13 @@ UNSET = Owner(None, None)
 
 
 def format_owner(owner: Owner) -> bytes:
-    """The attribute's value."""
+    """The value of OWNER_ATTRIBUTE that stores *owner*, such as b"0:1000:"."""
     uid, gid = ("" if value is None else value for value in owner)
     return f"0:{uid}:{gid}".encode("ascii")
 
 
 def parse_owner(value: bytes) -> Owner:
-    """The owner that an attribute's *value* means. Raises MalformedOwnerError."""
+    """The owner that *value* of OWNER_ATTRIBUTE stores. Raises MalformedOwnerError."""
     match = _VALUE.fullmatch(value)
     if match is None:
         raise MalformedOwnerError(f"{value[:LONGEST_OWNER_BYTES]!r} is not 0:<uid>:<gid>")

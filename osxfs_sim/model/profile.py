@@ -46,8 +46,8 @@ class ProfileError(UserError, ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where a value comes from: *basis* is documented, fitted or assumed."""
+class ValueSource:
+    """Where a value of a profile comes from."""
 
     basis: str
     """documented, fitted or assumed."""
@@ -57,25 +57,30 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class CachingSpec:
-    """Which policy, its lifetimes in nanoseconds, and whether pages outlive an open.
+    """What a profile caches: a policy and its numbers.
 
-    A lifetime that nobody has set is None, which believes nothing as 0 does: but 0 was meant.
+    A timeout that was not set is None, which caches nothing as 0 does: but 0 was meant.
     """
 
     policy: str = "consistent"
+    """The name of the policy: a key of POLICIES."""
     cache_timeout_ns: int | None = None
+    """The entry and attribute timeout of what exists; None: not set, which caches nothing."""
     negative_timeout_ns: int | None = None
+    """The timeout of negative entries; None: not set, which caches none."""
     keep_pages: bool = True
+    """Whether the page cache outlives an open (FOPEN_KEEP_CACHE)."""
 
     @property
     def caches(self) -> bool:
-        """Whether any answer of the host outlives the question."""
+        """Whether any answer of the host is cached beyond its request."""
         heard = POLICIES[self.policy]
         of_missing = "negative_timeout" in heard and bool(self.negative_timeout_ns)
         return ("cache_timeout" in heard and bool(self.cache_timeout_ns)) or of_missing
 
     def build(self) -> CachePolicy:
-        lifetimes = self.cache_timeout_ns or 0, self.negative_timeout_ns or 0
+        """The policy that it names, with its numbers; a timeout that is None is 0."""
+        timeouts = self.cache_timeout_ns or 0, self.negative_timeout_ns or 0
         match self.policy:
             case "consistent":
                 return Consistent()
@@ -84,16 +89,16 @@ class CachingSpec:
             case "default":
                 return Default()
             case "cached":
-                return Cached(lifetimes[0], keeps_pages=self.keep_pages)
+                return Cached(timeouts[0], keeps_pages=self.keep_pages)
             case "negative":
-                return Negative(*lifetimes, keeps_pages=self.keep_pages)
+                return Negative(*timeouts, keeps_pages=self.keep_pages)
             case "complete":
-                return Complete(*lifetimes, keeps_pages=self.keep_pages)
+                return Complete(*timeouts, keeps_pages=self.keep_pages)
         raise AssertionError(f"unchecked policy {self.policy!r}")
 
 
-# Which values each policy listens to. One that is set where it is not heard is
-# a mistake to report, not to ignore.
+# Which values each policy uses. One that is set where it is not used is a mistake to report, not
+# to ignore.
 POLICIES: Mapping[str, frozenset[str]] = {
     "consistent": frozenset(),
     "direct": frozenset(),
@@ -104,7 +109,7 @@ POLICIES: Mapping[str, frozenset[str]] = {
 }
 
 
-class GuestAttributes(enum.StrEnum):
+class XattrPolicy(enum.StrEnum):
     """What becomes of extended attributes that the guest sets."""
 
     REFUSED = "refused"
@@ -136,13 +141,13 @@ class FileRules:
     """Whose an object is shown to be."""
     names: str = "case-sensitive"
     """Which spellings are one name: a label of model.names.RULES."""
-    extended_attributes: GuestAttributes = GuestAttributes.REFUSED
+    extended_attributes: XattrPolicy = XattrPolicy.REFUSED
     """What becomes of those that the guest sets."""
     replaced: Replaced = Replaced.ANEW
     """What the guest has of an object that the host has replaced."""
 
     def with_value(self, key: str, value: object) -> "FileRules":
-        """With one of them set. Raises ProfileError for a value it cannot have."""
+        """The same rules with *key*, one of FILE_RULES, set. Raises ProfileError for others."""
         known = FILE_RULES[key]
         if not isinstance(value, str) or value not in known:
             raise ProfileError(f"unknown {key} {value!r}{nearest(str(value), known)}")
@@ -153,14 +158,14 @@ class FileRules:
                 return replace(self, names=value)
             case "replaced":
                 return replace(self, replaced=Replaced(value))
-        return replace(self, extended_attributes=GuestAttributes(value))
+        return replace(self, extended_attributes=XattrPolicy(value))
 
 
 FILE_RULES: Mapping[str, tuple[str, ...]] = {
     # As plain texts: an enumeration would be offered by its members' names.
     "ownership": tuple(choice.value for choice in Ownership),
     "names": tuple(RULES),
-    "extended_attributes": tuple(choice.value for choice in GuestAttributes),
+    "extended_attributes": tuple(choice.value for choice in XattrPolicy),
     "replaced": tuple(choice.value for choice in Replaced),
 }
 """The values that each of the rules can have."""
@@ -170,7 +175,7 @@ class Transport(enum.StrEnum):
     """How the host's directory reaches the guest."""
 
     REQUESTS = "requests"
-    """Each question that the guest's caches do not answer crosses to a server on the host."""
+    """Each request that the guest's caches do not answer crosses to a server on the host."""
     HOST = "host"
     """It does not have to: guest and host are one machine, as for containers on Linux."""
     COPY = "copy"
@@ -179,10 +184,10 @@ class Transport(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One emulated system."""
+    """One emulated system, with the source of each of its numbers."""
 
     name: str
-    """As it is asked for."""
+    """What it is chosen by."""
     title: str
     """One line for lists."""
     about: str = ""
@@ -196,8 +201,8 @@ class Profile:
     events: EventSpec = NO_EVENTS
     """What becomes of a change on the host."""
     write_back: WriteBackSpec | None = None
-    """How the guest's changes are held; None: they are on the host when they are acknowledged."""
-    sources: Mapping[str, Source] = field(default_factory=dict)
+    """How the guest's changes are written back; None: they are written through."""
+    sources: Mapping[str, ValueSource] = field(default_factory=dict)
     """For each value by its key, such as ``latency.metadata``: where it comes from."""
     transport: Transport = Transport.REQUESTS
     """How the host's directory reaches the guest."""
@@ -215,7 +220,10 @@ class Profile:
 
 
 def parse_distribution(text: str) -> Distribution:
-    """``constant`` or ``lognormal:SIGMA``; the catalogue reads ``empirical:FILE``."""
+    """The distribution that *text* says: ``constant`` or ``lognormal:SIGMA``.
+
+    The catalogue reads ``empirical:FILE``. Raises UserError for anything else.
+    """
     kind, _, argument = text.partition(":")
     if kind == "constant" and not argument:
         return Constant()
@@ -244,9 +252,9 @@ def _either(words: Sequence[str]) -> str:
 
 
 def with_event_latency(events: EventSpec, latency_ns: int) -> EventSpec:
-    """*events* with the stream's window set.
+    """*events* with the stream's window set to *latency_ns*.
 
-    Raises ProfileError where there is no stream, or for less than nothing.
+    Raises ProfileError where there is no stream, and for a negative one.
     """
     if latency_ns < 0:
         raise ProfileError(f"event latency {latency_ns} ns is negative: 0 means at once")
@@ -259,9 +267,9 @@ def with_event_latency(events: EventSpec, latency_ns: int) -> EventSpec:
 
 
 def with_timeout(caching: CachingSpec, key: str, value_ns: int) -> CachingSpec:
-    """*caching* with its ``lifetime`` or ``negative_timeout`` set.
+    """*caching* with *key*, ``cache_timeout`` or ``negative_timeout``, set to *value_ns*.
 
-    Raises ProfileError where the policy would not listen, or for less than nothing.
+    Raises ProfileError where the policy does not use it, and for a negative one.
     """
     if value_ns < 0:
         raise ProfileError(f"{key} {value_ns} ns is negative: 0 means not at all")
@@ -272,9 +280,9 @@ def with_timeout(caching: CachingSpec, key: str, value_ns: int) -> CachingSpec:
 
 
 def check_caches(caching: CachingSpec, profile: str) -> None:
-    """That the policy has each lifetime that it goes by: else it caches less than its name says.
+    """Raise ProfileError where the policy lacks a timeout that it uses: it would cache nothing.
 
-    Raises ProfileError.
+    *profile* is the name that the message says.
     """
     heard = POLICIES[caching.policy]
     for key, value_ns in (
@@ -284,26 +292,27 @@ def check_caches(caching: CachingSpec, profile: str) -> None:
         if key in heard and value_ns is None:
             what = "missing name" if key == "negative_timeout" else "answer"
             raise ProfileError(
-                f"profile {profile!r}: the policy {caching.policy!r} believes no {what} without a "
+                f"profile {profile!r}: the policy {caching.policy!r} caches no {what} without a "
                 f"{key}: set caching.{key}, such as '10s' ('0s': not at all)"
             )
 
 
 def check_keeps(caching: CachingSpec, profile: str) -> None:
-    """That a profile whose policy caches keeps something. Raises ProfileError.
+    """Raise ProfileError where a profile whose policy caches would cache nothing.
 
-    For a profile alone: who asks for a lifetime of 0 by an option knows why.
+    For a profile alone: a timeout of 0 that is given by an option is meant.
     """
     heard = POLICIES[caching.policy]
     said_to_be_0 = heard and not caching.caches and caching.cache_timeout_ns is not None
     if said_to_be_0 and not caching.keep_pages and caching.policy != "complete":
         raise ProfileError(
-            f"profile {profile!r}: the policy {caching.policy!r} keeps nothing with lifetimes of 0 "
-            "and without pages: set a lifetime, or take the policy 'consistent'"
+            f"profile {profile!r}: the policy {caching.policy!r} keeps nothing with timeouts of 0 "
+            "and without pages: set a cache_timeout, or take the policy 'consistent'"
         )
 
 
 def check_is_heard(caching: CachingSpec, key: str) -> None:
+    """Raise ProfileError where *caching*'s policy does not use *key*, such as cache_timeout."""
     if key not in POLICIES[caching.policy]:
         heard = [policy for policy, keys in POLICIES.items() if key in keys]
         raise ProfileError(

@@ -1,27 +1,25 @@
-"""What a server asks the guest's kernel for when the two agree on a protocol.
+"""What a server negotiates with the guest's kernel (FUSE_INIT).
 
 The kernel decides by it which requests it makes of the same work: whether the listing
 of a directory brings what its entries are like (READDIRPLUS) or their names only
-(READDIR), and whether it asks several things in one directory at a time.
+(READDIR), and whether it makes several requests in one directory at a time.
 """
 
 from dataclasses import dataclass
 
 READDIRPLUS = ("always", "adaptive", "never")
-"""*adaptive*: the kernel asks for more than names when a listing begins, and goes on to
-while somebody looks at what it lists."""
+"""*adaptive*: the kernel uses READDIRPLUS when a listing begins, and goes on to while the
+entries are looked up (FUSE_READDIRPLUS_AUTO)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProtocolSpec:
-    """*readdirplus* is one of READDIRPLUS. *parallel_directories*: lookups and listings in
-    one directory may be under way at the same time, and need not wait for each other.
-    """
+    """The features of the protocol that a system negotiates."""
 
     readdirplus: str = "always"
     """Whether listings bring attributes: one of READDIRPLUS."""
     parallel_directories: bool = False
-    """Whether lookups and listings of one directory go on side by side."""
+    """Whether lookups and listings of one directory run concurrently (FUSE_PARALLEL_DIROPS)."""
 
     def __post_init__(self) -> None:
         assert self.readdirplus in READDIRPLUS, self.readdirplus
@@ -33,4 +31,4 @@ class ProtocolSpec:
 
 
 USUAL = ProtocolSpec()
-"""What pyfuse3 asks for by itself."""
+"""What pyfuse3 negotiates by itself."""

@@ -1,6 +1,6 @@
-"""Decides what becomes of a change that the host has refused when it was carried out.
+"""Decides what becomes of a change that the host has refused when it was applied.
 
-The guest was told long ago that it has happened. So a refusal ends in one of two ways, and always
+It was acknowledged to the guest long ago. So a refusal ends in one of two ways, and always
 does: the host takes the change after all, or the change is set aside by itself, with what
 depends on it and nothing else (the closure is write_back.depending()).
 
@@ -8,7 +8,7 @@ depends on it and nothing else (the closure is write_back.depending()).
               that it has none, the change waits, and all behind it: it would fare no better. But
               where something behind it would make room, it does not wait for ever.
     later     may be different in a moment: tried again for a while, then set aside
-    never     anything else, an errno that nobody has thought of included
+    never     anything else, an errno that is not named here included
 
 Each change is tried twice at once: the first attempt may have got half way, which the second
 then finds, or may have failed for want of what the server can free itself (descriptors).
@@ -33,6 +33,8 @@ PERHAPS_LATER = OF_ROOM | {
 
 
 class Verdict(enum.Enum):
+    """What becomes of a change that the host has refused."""
+
     AGAIN = "again"
     """Try it again at once."""
     WAIT = "wait"
@@ -54,7 +56,7 @@ def judge(
 
     *waited_ns* is since the first time. *has_room* is whether the host says that it has room,
     *makes_room* whether something that waits behind it, and does not depend on it, would make
-    some. *ends* when nobody can wait any more.
+    some. *ends*: the share ends, and waiting is no longer possible.
     """
     is_out_of_patience = ends or waited_ns >= PATIENCE_NS
     if code in OF_ROOM and not has_room:

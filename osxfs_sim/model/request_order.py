@@ -13,14 +13,14 @@ with what was there before, and nothing ends that: the write has been answered, 
 
 So, of one object, in the order in which they came:
 
-    LOOKS       (read, getattr, lookup, open, ...) waits for every change that came before it
+    READS       (read, getattr, lookup, open, ...) waits for every change that came before it
     CHANGES     (write, setattr, open with O_TRUNC, ...) waits for every change that came
-                before it, and for everything that looks: a read that takes long must not
-                show half of what came later
-    SYNCS       (fsync, flush) waits for every change that came before it, and nobody waits
-                for it: what is written later may be on the disk or not
+                before it, and for every read: one that takes long must not return half of
+                what came later
+    SYNCS       (fsync, flush) waits for every change that came before it, and no request
+                waits for it: what is written later may be on the disk or not
 
-Nobody waits for what came later, so nobody waits for ever; and there is no order between
+No request waits for a later one, so none waits for ever; and there is no order between
 different objects.
 """
 
@@ -35,21 +35,21 @@ T = TypeVar("T")
 class Access(enum.Enum):
     """What a request does with the one object that it is about."""
 
-    LOOKS = "looks"
+    READS = "reads"
     CHANGES = "changes"
     SYNCS = "syncs"
 
 
 ACCESS_OF: dict[Operation, Access] = {
-    Operation.LOOKUP: Access.LOOKS,
-    Operation.GETATTR: Access.LOOKS,
-    Operation.READLINK: Access.LOOKS,
-    Operation.ACCESS: Access.LOOKS,
-    Operation.OPEN: Access.LOOKS,
-    Operation.CREATE: Access.LOOKS,
-    Operation.READ: Access.LOOKS,
-    Operation.GETXATTR: Access.LOOKS,
-    Operation.LISTXATTR: Access.LOOKS,
+    Operation.LOOKUP: Access.READS,
+    Operation.GETATTR: Access.READS,
+    Operation.READLINK: Access.READS,
+    Operation.ACCESS: Access.READS,
+    Operation.OPEN: Access.READS,
+    Operation.CREATE: Access.READS,
+    Operation.READ: Access.READS,
+    Operation.GETXATTR: Access.READS,
+    Operation.LISTXATTR: Access.READS,
     Operation.SETATTR: Access.CHANGES,
     Operation.LINK: Access.CHANGES,
     Operation.WRITE: Access.CHANGES,
@@ -58,19 +58,19 @@ ACCESS_OF: dict[Operation, Access] = {
     Operation.FLUSH: Access.SYNCS,
     Operation.FSYNC: Access.SYNCS,
 }
-"""Of what is not named here nobody waits for anybody.
+"""Requests that are not named here neither wait nor are waited for.
 
 Names are the kernel's to keep apart: it holds the lock of a directory that it changes. READDIR
 tells no attributes, and those of READDIRPLUS are not taken over by a kernel that has changed
-the object since it asked (fs/fuse/inode.c, fuse_change_attributes). RELEASE comes when all that
-was asked by the handle is answered.
+the object since its request (fs/fuse/inode.c, fuse_change_attributes). RELEASE comes when all
+requests by the handle are answered.
 """
 
 
 class Turn(Generic[T]):
-    """One request's place among those of the object *of*.
+    """One request's place in the queue of the object *of*.
 
-    *signal* is whatever its driver wakes it by.
+    *signal* is whatever the caller wakes it by.
     """
 
     __slots__ = ("access", "has_begun", "of", "signal")
@@ -83,17 +83,17 @@ class Turn(Generic[T]):
 
 
 class Order(Generic[T]):
-    """The requests that are under way or wait, per object; nothing of an object that is idle.
+    """A reader-writer queue per object: requests that are under way or wait; none of idle objects.
 
     A request that is done at once, while nothing is under way, need not enter at all.
     """
 
     def __init__(self) -> None:
         self.turns: dict[T, dict[Turn[T], None]] = {}
-        """Only objects about which something is under way: to look whether it is empty is cheap."""
+        """Only objects about which something is under way: to test whether it is empty is cheap."""
 
     def enter(self, of: T, access: Access, *, has_begun: bool = False) -> Turn[T]:
-        """A request has come. It may begin at once, or when leave() of another returns it.
+        """Queue a request on *of*; it may begin if ``has_begun``, or once leave() returns it.
 
         With *has_begun* it came when nothing was under way, and turns out to take long.
         """
@@ -103,22 +103,22 @@ class Order(Generic[T]):
         return turn
 
     def leave(self, turn: Turn[T]) -> list[Turn[T]]:
-        """A request is done, or given up. Returns those that may begin now, and have to."""
+        """Take a request that is done, or given up, out; returns those that must begin now."""
         turns = self.turns[turn.of]
         del turns[turn]
         if not turns:
             del self.turns[turn.of]
             return []
         begin: list[Turn[T]] = []
-        somebody_looks = False
+        some_read_before = False
         for each in turns:
             changes = each.access is Access.CHANGES
-            if not each.has_begun and not (changes and somebody_looks):
+            if not each.has_begun and not (changes and some_read_before):
                 each.has_begun = True
                 begin.append(each)
             if changes:
                 break  # everything after it waits for it
-            somebody_looks |= each.access is Access.LOOKS
+            some_read_before |= each.access is Access.READS
         return begin
 
 

@@ -66,7 +66,7 @@ class NamesStatus:
     names_indexed: int | None = field(default=None, metadata=ABSENT_IF_NONE)
     """where names fold: names that are kept in memory by what they fold to"""
     names_can_be_invalidated: bool | None = field(default=None, metadata=ABSENT_IF_NONE)
-    """where names fold: whether the kernel can end all cached names at once (Linux 6.16)"""
+    """where names fold: whether the kernel can invalidate all names at once (Linux 6.16)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,39 +90,39 @@ class CalibrationStatus:
     calibrated: bool
     """whether it was measured when the share was mounted"""
     floor_ns: int
-    """a request when nothing is asked for, in nanoseconds"""
+    """a request at a target of 0, in nanoseconds: no target below it can be met"""
     client_overhead_ns: Mapping[str, int]
-    """per latency asked for: the part that lies outside the server, which is subtracted"""
+    """per target latency: what a client waits outside the server, in nanoseconds; subtracted"""
     wake_ns: Mapping[str, int]
     """per state of the reactor: what waking up takes, in nanoseconds"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptLine:
-    """The answers of one class: latency asked for and achieved."""
+    """The answers of one class: target and observed latency."""
 
     count: int
     """answers since mount or reset"""
     target_p50_ns: int
-    """median asked for, in nanoseconds"""
+    """median of the targets, in nanoseconds"""
     observed_p50_ns: int
-    """median achieved, in nanoseconds"""
+    """median that clients observed, in nanoseconds"""
     observed_p90_ns: int
-    """90th percentile achieved, in nanoseconds"""
+    """90th percentile observed, in nanoseconds"""
     observed_p99_ns: int
-    """99th percentile achieved, in nanoseconds"""
+    """99th percentile observed, in nanoseconds"""
     target_total_ns: int = 0
-    """asked for by all answers together, in nanoseconds"""
+    """targets of all answers together, in nanoseconds"""
     observed_total_ns: int = 0
     """taken by all answers together, in nanoseconds"""
     late: int
-    """answers later than asked for by more than 20 us or 5 %, whichever is more"""
+    """answers later than their target by more than 20 us or 5 %, whichever is more"""
     within_tolerance: bool | None
-    """whether achieved is what was asked for; null where nothing was, or of below 50 answers"""
+    """whether observed is the target; null where there is none, or of below 50 answers"""
     target_histogram: str
-    """all that were asked for, in HdrHistogram's encoding"""
+    """all targets, in HdrHistogram's encoding"""
     observed_histogram: str
-    """all that were achieved, in HdrHistogram's encoding"""
+    """all that were observed, in HdrHistogram's encoding"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ class InternalErrorsStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvalidatedStatus:
-    """Cached answers that host events have ended."""
+    """Cached answers that host events have made the guest's kernel invalidate."""
 
     entries: int
     """names"""
@@ -184,7 +184,7 @@ class HostEventsStatus:
     waiting: int
     """changes and notices on their way; Share.settle() waits for them"""
     invalidated: InvalidatedStatus
-    """cached answers that were ended"""
+    """cached answers that were invalidated"""
     raised: Mapping[str, int]
     """events raised in the guest, per kind: `delete`, `create`, `modify`, `attrib`"""
     not_raised: int = 0
@@ -236,11 +236,11 @@ class WriteBackStatus:
     """Changes: `made` = `crossed` + `cancelled` + `merged` + `refused` + `pending_changes`."""
 
     age_ns: int
-    """limit: how long a change may be held, in nanoseconds"""
+    """limit: how long a change may be pending, in nanoseconds"""
     limit_changes: int
-    """limit: changes held"""
+    """limit: pending changes"""
     limit_bytes: int
-    """limit: data held, in bytes"""
+    """limit: dirty data, in bytes"""
     in_flight: int
     """limit: crossings under way at once"""
     kernel: bool = False
@@ -256,15 +256,15 @@ class WriteBackStatus:
     refused: int = 0
     """changes that the host refused, and that were set aside"""
     pending_changes: int
-    """changes held now"""
+    """changes pending now"""
     pending_bytes: int
-    """data held now, in bytes"""
+    """dirty data now, in bytes"""
     oldest_ns: int
-    """age of the oldest change held now, in nanoseconds; 0 without one"""
+    """age of the oldest pending change, in nanoseconds; 0 without one"""
     bytes_written_back: int
     """data written to the host, in bytes"""
     longest_lag_ns: int
-    """the longest that a change was held, in nanoseconds"""
+    """the longest that a change was pending, in nanoseconds"""
     most_changes_at_risk: int
     """the most changes that the guest alone had at a time"""
     most_bytes_at_risk: int
@@ -292,7 +292,7 @@ class WriteBackStatus:
     receipt: Mapping[str, ReceiptLine]
     """latency of these crossings, per class, as in `receipt`"""
     acknowledged: Mapping[str, ReceiptLine] = field(default_factory=dict)
-    """how long held changes took for the guest, per class, as in `receipt`"""
+    """how long deferred changes took for the guest, per class, as in `receipt`"""
     recovered: int
     """changes of an earlier share that were written to the host when it was mounted"""
     sync_waits: bool = False
@@ -500,7 +500,7 @@ class ShareStatus:
     wakes: Mapping[str, int]
     """requests by what the reactor was doing when they came"""
     receipt: Mapping[str, ReceiptLine]
-    """per class of requests: latency asked for and achieved"""
+    """per class of requests: target and observed latency"""
     in_flight: int
     """requests read and not answered yet"""
     internal_errors: InternalErrorsStatus = field(

@@ -24,20 +24,14 @@ class SyncMode(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SyncSpec:
-    """What a synchronized share does.
-
-    Changes are collected until nothing has changed for *latency_ns*; everything is looked
-    at again every *rescan_ns* whatever was heard. *ignored* are patterns in the syntax of
-    .gitignore; *ignore_vcs* leaves out the directories of version control systems.
-    Nothing larger than *most_file_bytes* travels (None: no limit).
-    """
+    """How a profile's synchronized share works."""
 
     mode: SyncMode = SyncMode.TWO_WAY_SAFE
     """Which side's changes travel, and what becomes of conflicts."""
     latency_ns: int = 10_000_000
     """Changes are collected until nothing has changed for so long."""
     rescan_ns: int = 10_000_000_000
-    """Everything is looked at again after so long, whatever was heard."""
+    """Both sides are scanned wholly after so long, whatever events came."""
     ignored: tuple[str, ...] = ()
     """Patterns of what does not travel, in the syntax of .gitignore."""
     ignore_vcs: bool = False

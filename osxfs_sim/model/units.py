@@ -1,4 +1,4 @@
-"""Durations, sizes and rates as people write them, and as integers inside.
+"""Durations, sizes and rates as people write them, read into integers.
 
 A bare number is refused on purpose: "130" has been microseconds to one author
 and milliseconds to the next, and a lab must not guess.
@@ -50,35 +50,35 @@ class Quantity(int):
 
 
 class Duration(Quantity):
-    """Nanoseconds."""
+    """A duration, in nanoseconds."""
 
     EXAMPLE = "130us"
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """As parse_duration_ns()."""
+        """The duration that *text* says, as parse_duration_ns() reads it. Raises UserError."""
         return cls(parse_duration_ns(text))
 
 
 class Size(Quantity):
-    """Bytes."""
+    """A size, in bytes."""
 
     EXAMPLE = "128MB"
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """As parse_size_bytes()."""
+        """The size that *text* says, as parse_size_bytes() reads it. Raises UserError."""
         return cls(parse_size_bytes(text))
 
 
 class Rate(Quantity):
-    """Bytes per second; 0 where nothing limits them."""
+    """A rate, in bytes per second; 0 where nothing limits it."""
 
     EXAMPLE = "250MB/s"
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """As parse_rate_bytes_per_s()."""
+        """The rate that *text* says, as parse_rate_bytes_per_s() reads it. Raises UserError."""
         return cls(parse_rate_bytes_per_s(text) or 0)
 
 
@@ -138,33 +138,3 @@ def parse_size_bytes(text: str) -> int:
     if size < 1:
         raise UserError(f"{text!r} holds nothing: give at least 1B")
     return size
-
-
-def format_size(size_bytes: int) -> str:
-    """A size for reading: three significant digits, in decimal units."""
-    for unit in ("GB", "MB", "KB"):
-        size = _SIZE_UNITS_BYTES[unit]
-        if size_bytes >= size:
-            return f"{size_bytes / size:.3g}{unit}"
-    return f"{size_bytes}B"
-
-
-def format_duration(value_ns: float) -> str:
-    """A duration for reading: four significant digits at most, never a bare number."""
-    if value_ns < 0:
-        return "-" + format_duration(-value_ns)
-    for unit, size_ns in (("h", 3_600e9), ("s", 1e9), ("ms", 1e6), ("us", 1e3)):
-        if value_ns >= size_ns:
-            return f"{value_ns / size_ns:.4g}{unit}"
-    return f"{value_ns:.0f}ns" if value_ns else "0us"
-
-
-def format_rate(rate_bytes_per_s: int | None) -> str:
-    """A rate for reading, in decimal units; ``none`` where there is no limit."""
-    if rate_bytes_per_s is None:
-        return "none"
-    for unit in ("GB", "MB", "KB"):
-        size = _SIZE_UNITS_BYTES[unit]
-        if rate_bytes_per_s >= size:
-            return f"{rate_bytes_per_s / size:g}{unit}/s"
-    return f"{rate_bytes_per_s}B/s"

@@ -1,8 +1,8 @@
-"""What a user's mistake is told as: one line that names the remedy.
+"""How a user's mistake is reported: one line that names the remedy.
 
 Every exception that carries one is a UserError, so that the command line, the server of a
 share and a program that uses the package each catch one class. One that is derived from it
-exists only where somebody tells it apart.
+exists only where some caller tells it apart.
 """
 
 import difflib
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """What was asked for cannot be; the message is one line for whoever asked, with the remedy."""
+    """What was asked for cannot be; the message is one line for the user, with the remedy."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -1,20 +1,20 @@
-"""Decides what of the guest's changes still has to cross, in which order, and when.
+"""Decides which of the guest's changes are still to be written back, in which order, and when.
 
 Under the contract's ``delegated`` the guest's changes are acknowledged at once and reach the host
-later. This is the list of those that have not: it knows no file, no clock and no FUSE. Objects
+later. This is the list of those that are pending: it knows no file, no clock and no FUSE. Objects
 are whatever the caller tells them apart by.
 
 The rule of order: changes reach the host one after the other in the order in which the guest
 made them. Two things are left out on the way, and nothing else is:
 
-* an object that the guest has made and taken away again never crosses, nor does anything that
-  was done to it; what it had replaced under its name is taken away in its stead;
-* what was written to, or set on, an object that the guest has taken away since does not cross
+* an object that the guest has made and removed again never crosses, nor does anything that
+  was done to it; what it had replaced under its name is removed in its stead;
+* what was written to, or set on, an object that the guest has removed since does not cross
   either, unless it is a directory in which other changes have to cross: the host keeps it as it
   was until it goes.
 
 So at every moment the host's tree is the guest's as it was after one of its changes, as far as
-the objects are concerned that the guest has not taken away since. docs/write-back.md tells what
+the objects are concerned that the guest has not removed since. docs/write-back.md tells what
 follows from that, and how it is tested.
 
 A change that the host will never take (refusals.py) leaves the list by itself, along with those
@@ -34,31 +34,26 @@ LARGEST_WRITE_BYTES = 128 * 1024
 
 @dataclass(frozen=True, slots=True)
 class WriteBackSpec:
-    """How much may be held back, and for how long.
-
-    No change waits longer than *age_ns* for its turn. At most *most_changes* changes and
-    *most_bytes* bytes wait; who would exceed that waits until there is room. *in_flight*
-    crossings are under way at once. With *kernel* the guest's kernel holds small writes too
-    (FUSE_WRITEBACK_CACHE).
-    """
+    """How much may be pending, and for how long."""
 
     age_ns: int = 5_000_000_000
-    """No change waits longer for its turn."""
+    """No change is pending longer before its turn to be written back."""
     most_changes: int = 16_384
-    """How many may wait; who would exceed that waits for room."""
+    """How many may be pending; a request that would exceed that waits for room."""
     most_bytes: int = 128_000_000
-    """How many bytes of content may wait."""
+    """How many bytes of content may be pending."""
     in_flight: int = 8
     """How many crossings are under way at once."""
     kernel: bool = False
     """Whether the guest's kernel holds small writes too (FUSE_WRITEBACK_CACHE)."""
 
     def dilated(self, factor: float) -> "WriteBackSpec":
+        """The same limits, with *age_ns* longer by *factor*."""
         return replace(self, age_ns=round(self.age_ns * factor))
 
 
 class Kind(enum.StrEnum):
-    """What a change does. The values are those of the journal."""
+    """What a change does; the values are those of the journal."""
 
     MAKE = "make"
     WRITE = "write"
@@ -71,13 +66,7 @@ class Kind(enum.StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Change(Generic[T]):
-    """One change of the guest's to *target*.
-
-    *at_ns* is when it was acknowledged, on the monotonic clock. *name* in *parent* is where it
-    puts or takes away a name; a rename comes from *old_name* in *old_parent*, and *replaced* is
-    the object whose name it takes, if that is on the host by then. A write is of *length* bytes
-    at *offset*, kept at *position*. *detail* is the caller's.
-    """
+    """One change of the guest's to the object *target*."""
 
     kind: Kind
     """What is done."""
@@ -86,7 +75,7 @@ class Change(Generic[T]):
     at_ns: int
     """When it was acknowledged, on the monotonic clock."""
     parent: T | None = None
-    """The directory in which it puts or takes away a name."""
+    """The directory in which it makes or removes a name."""
     name: bytes = b""
     """That name."""
     old_parent: T | None = None
@@ -104,7 +93,7 @@ class Change(Generic[T]):
     position: int = 0
     """Of a write: where the journal keeps them."""
     detail: Any = None
-    """The caller's."""
+    """Whatever the caller needs with it; not read here."""
     sequence: int = 0
     """Its number in the order of the guest, from 1 on."""
 
@@ -128,9 +117,8 @@ class Cancelled(Generic[T]):
 class Closure(Generic[T]):
     """A change that the host will never take, and what falls with it.
 
-    *changes* are that one and those that depend on it, oldest first. *compacted* go on, but as
-    something else, since the object that they replaced never gets to the host: as they were, as
-    they are to be. *lost* are the objects that never get to the host.
+    Of objects that so never get to the host none can be replaced there: changes that would
+    replace one go on as others.
     """
 
     changes: list[Change[T]]
@@ -141,9 +129,9 @@ class Closure(Generic[T]):
     """The objects that never get to the host."""
 
     def is_moot(self, is_gone: Callable[[T], bool]) -> bool:
-        """Whether the guest has taken it all away itself: then there is nothing to be kept.
+        """Whether the guest has removed all of it itself: then there is nothing to be kept.
 
-        *is_gone* tells whether the guest has taken away an object's last name.
+        *is_gone* tells whether the guest has removed an object's last name.
         """
         if len(self.changes) == 1 and self.changes[0].kind in (Kind.WRITE, Kind.SET):
             return is_gone(self.changes[0].target)
@@ -165,7 +153,7 @@ def depending(
     is_gone: Callable[[T], bool] = _unknown,
     parent_of: Callable[[T], T | None] = _unknown,
 ) -> Closure[T]:
-    """What cannot be carried out, or not as the guest meant it, without *refused*.
+    """The closure of *refused*: what cannot be applied, or not as the guest meant it, without it.
 
     *later* are the changes after it, in their order. A change falls
 
@@ -178,7 +166,7 @@ def depending(
        that it was to leave, or would move that into the object (*parent_of* tells in which
        directory the host has something).
 
-    What only shares a directory with it, or a file, does not. What the guest has taken away
+    What only shares a directory with it, or a file, does not. What the guest has removed
     (*is_gone*) may go: without what was to be written to it before.
     """
     found: _Fallen[T] = _Fallen(parent_of)
@@ -250,7 +238,7 @@ class _Fallen(Generic[T]):
         return False
 
     def leave_out(self, change: Change[T]) -> None:
-        """*change* is not carried out."""
+        """Record that *change* is not applied."""
         place = _place(change)
         match change.kind:
             case Kind.WRITE | Kind.SET:
@@ -282,7 +270,7 @@ class _Fallen(Generic[T]):
             self._occupied.add(place)
 
     def go_on(self, change: Change[T]) -> None:
-        """*change* is carried out: where it puts a name, that is what the guest has there."""
+        """Record that *change* is applied: where it makes a name, that is the guest's."""
         if change.kind in (Kind.MAKE, Kind.LINK, Kind.RENAME):
             self._missing.discard(_place(change))
             self._moved[change.target] = change.parent
@@ -305,7 +293,7 @@ class PendingChanges(Generic[T]):
     def __init__(self, spec: WriteBackSpec) -> None:
         self.spec = spec
         self.under_way: Change[T] | None = None
-        """The one that is being carried out: no longer to be cancelled."""
+        """The one that is being applied: no longer to be cancelled."""
         self.last_sequence = 0
         self.done_sequence = 0
         """Every change up to this one is on the host, or has been cancelled."""
@@ -333,30 +321,30 @@ class PendingChanges(Generic[T]):
         return len(self._changes) + (self.under_way is not None)
 
     def all(self) -> list[Change[T]]:
-        """All of them, oldest first, the one under way included."""
+        """All pending changes, oldest first, the one under way included."""
         first = [self.under_way] if self.under_way is not None else []
         return [*first, *self._changes.values()]
 
     @property
     def oldest_ns(self) -> int | None:
-        """When the oldest of them was acknowledged."""
+        """When the oldest was acknowledged, on the monotonic clock; None: nothing is pending."""
         oldest = self.under_way or next(iter(self._changes.values()), None)
         return None if oldest is None else oldest.at_ns
 
     @property
     def oldest_sequence(self) -> int:
-        """The number of the oldest of them; beyond the last where there is none."""
+        """The sequence number of the oldest; beyond the last where nothing is pending."""
         oldest = self.under_way or next(iter(self._changes.values()), None)
         return self.last_sequence + 1 if oldest is None else oldest.sequence
 
     @property
     def due_ns(self) -> int | None:
-        """When the oldest of them must cross at the latest."""
+        """When the oldest must be written back at the latest; None: nothing is pending."""
         oldest_ns = self.oldest_ns
         return None if oldest_ns is None else oldest_ns + self.spec.age_ns
 
     def has_room_for(self, size_bytes: int) -> bool:
-        """Whether one more change may wait. A single one always may, however large."""
+        """Whether one more change of *size_bytes* may be pending; a single one always may."""
         if not len(self):
             return True
         return (
@@ -365,15 +353,15 @@ class PendingChanges(Generic[T]):
 
     @property
     def to_make(self) -> int:
-        """How many objects are to be made on the host yet."""
+        """How many objects are local-only: to be made on the host yet."""
         return len(self._local_only)
 
     def is_local_only(self, target: T) -> bool:
-        """Whether *target* is to be made on the host yet."""
+        """Whether *target* is local-only: to be made on the host yet."""
         return target in self._local_only
 
     def cancels(self, target: T) -> bool:
-        """Whether the host never gets *target* at all, if it is taken away now."""
+        """Whether the host never gets *target* at all, if it is removed now."""
         return target in self._local_only and target not in self._inside
 
     def add(self, change: Change[T]) -> Change[T]:
@@ -411,7 +399,7 @@ class PendingChanges(Generic[T]):
         return None
 
     def extend(self, carrier: Change[T], length: int, detail: Any) -> None:
-        """The guest has written *length* bytes more, which cross with *carrier*."""
+        """Merge a write of *length* bytes more into *carrier*, with which they are written back."""
         self.made += 1
         self.merged += 1
         carrier.length += length
@@ -432,7 +420,7 @@ class PendingChanges(Generic[T]):
                     del self._inside[directory]
 
     def gone(self, target: T) -> Cancelled[T]:
-        """The guest has taken away the last name of *target*: cancel what need not cross."""
+        """Record that the guest has removed *target*'s last name; cancels what need not cross."""
         mine = list(self._by_target.get(target, {}).values())
         cancelled: Cancelled[T] = Cancelled([], [])
         if target not in self._local_only:
@@ -480,7 +468,7 @@ class PendingChanges(Generic[T]):
         self._count_inside(change, 1)
 
     def take(self) -> Change[T] | None:
-        """The change to carry out next, or the one that is under way."""
+        """The change to apply next, or the one that is under way; None: nothing is pending."""
         if self.under_way is None and self._changes:
             change = self._changes.pop(next(iter(self._changes)))
             self._forget(change)
@@ -492,9 +480,9 @@ class PendingChanges(Generic[T]):
         is_gone: Callable[[T], bool] = _unknown,
         parent_of: Callable[[T], T | None] = _unknown,
     ) -> Closure[T]:
-        """What falls with the change that is under way, if that is never carried out.
+        """What falls with the change that is under way, if that is never applied: see depending().
 
-        As depending() has it.
+        Raises AssertionError where none is under way.
         """
         assert self.under_way is not None
         return depending(self.under_way, self._changes.values(), is_gone, parent_of)
@@ -512,7 +500,7 @@ class PendingChanges(Generic[T]):
         }
 
     def leave(self, closure: Closure[T], *, is_moot: bool = False) -> None:
-        """None of *closure*, of the change that is under way, is carried out any more.
+        """Drop all of *closure*, that of the change under way: none of it is applied any more.
 
         Where it *is_moot* it counts as cancelled, else as set aside.
         """
@@ -532,7 +520,10 @@ class PendingChanges(Generic[T]):
             self.set_aside += len(closure.changes)
 
     def done(self, now_ns: int) -> None:
-        """The host has the change that was under way."""
+        """Record that the host has the change that was under way; *now_ns* is monotonic.
+
+        Raises AssertionError where none was.
+        """
         change = self.under_way
         assert change is not None
         self.under_way = None

@@ -13,11 +13,10 @@ risk              which answers were stale while the host was edited
 coherence         the scorecard of events, and staleness
 contract          the verdicts of the consistency contract
 contents          what a report says of a comparison, in words and tables
-latencies         asked for and achieved, from the receipts' histograms
+latencies         target and observed, from the receipts' histograms
 traces            which of a comparison's traces are analyzed
 plots             a report's figures
 page              the report as one HTML page
-quantities        numbers with their unit
 analysis          where the time of a trace went, on a terminal
 csv               a report as CSV
 frontier_picture  draws the frontier

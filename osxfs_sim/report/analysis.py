@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.padding import Padding
 
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import format_count, format_duration, format_percent
 from osxfs_sim.report.console import console, escape
 from osxfs_sim.report.tables import table
 from osxfs_sim.trace.analysis import Analysis, Part
@@ -51,7 +51,7 @@ def _of(time_ns: int, analysis: Analysis) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f}%" if whole else "0%"
+    return format_percent(part, 1, of=whole) if whole else "0%"
 
 
 def _first(parts: Sequence[Part], top: int) -> list[Part]:
@@ -60,7 +60,7 @@ def _first(parts: Sequence[Part], top: int) -> list[Part]:
     if others:
         requests = sum(part.requests for part in others)
         time_ns = sum(part.time_ns for part in others)
-        kept.append(Part("others", requests, time_ns, sum(part.asked_ns for part in others)))
+        kept.append(Part("others", requests, time_ns, sum(part.target_ns for part in others)))
     return kept
 
 
@@ -73,7 +73,7 @@ def _causes(analysis: Analysis) -> None:
         rows.add_row(
             cause.label,
             cause.remedy,
-            f"{cause.requests:,}",
+            format_count(cause.requests),
             format_duration(cause.time_ns),
             _percent(cause.time_ns, analysis.wall_ns),
             format_duration(cause.followed_ns),
@@ -82,7 +82,7 @@ def _causes(analysis: Analysis) -> None:
     rows.add_row(
         "necessary",
         "",
-        f"{necessary.requests:,}",
+        format_count(necessary.requests),
         format_duration(necessary.time_ns),
         _percent(necessary.time_ns, analysis.wall_ns),
         format_duration(necessary.followed_ns),
@@ -104,7 +104,7 @@ def _parts(title: str, parts: Sequence[Part], analysis: Analysis) -> None:
     for part in parts:
         rows.add_row(
             part.label,
-            f"{part.requests:,}",
+            format_count(part.requests),
             format_duration(part.time_ns),
             _percent(part.time_ns, analysis.wall_ns),
             format_duration(part.time_ns / part.requests) if part.requests else "",
@@ -126,23 +126,23 @@ def _concurrency(analysis: Analysis) -> None:
 
 
 def _latencies(analysis: Analysis) -> None:
-    """Per class of operation, what was asked for against what it took."""
+    """Per class of operation, target against observed latency."""
     for kind, latency in analysis.latency.items():
-        asked_p50_ns = latency["asked_p50_ns"]
-        rows = table(kind, ">asked", "", ">took", " ")
-        edges, asked, took = latency["edges_ns"], latency["asked"], latency["took"]
-        for low, high, of_asked, of_took in _merged(edges, asked, took):
+        target_p50_ns = latency["target_p50_ns"]
+        rows = table(kind, ">target", "", ">observed", " ")
+        edges, target, took = latency["edges_ns"], latency["target"], latency["observed"]
+        for low, high, of_target, of_took in _merged(edges, target, took):
             label = f"{format_duration(low)} to {format_duration(high)}"
             rows.add_row(
                 label,
-                f"{of_asked:,}",
-                _bar(of_asked, sum(asked)),
-                f"{of_took:,}",
+                format_count(of_target),
+                _bar(of_target, sum(target)),
+                format_count(of_took),
                 _bar(of_took, sum(took)),
             )
-        medians = f"took {format_duration(latency['took_p50_ns'])}"
-        if asked_p50_ns is not None:
-            medians = f"asked {format_duration(asked_p50_ns)}, {medians}"
+        medians = f"observed {format_duration(latency['observed_p50_ns'])}"
+        if target_p50_ns is not None:
+            medians = f"target {format_duration(target_p50_ns)}, {medians}"
         console().print(rows)
         console().print(f"  {kind}, medians: {medians}")
 
@@ -152,10 +152,10 @@ def _bar(count: int, whole: int) -> str:
 
 
 def _merged(
-    edges: Sequence[int], asked: Sequence[int], took: Sequence[int]
+    edges: Sequence[int], target: Sequence[int], took: Sequence[int]
 ) -> list[tuple[int, int, int, int]]:
     """At most so many bins as a terminal shows, neighbours put together; without empty ends."""
-    used = [number for number in range(len(took)) if asked[number] or took[number]]
+    used = [number for number in range(len(took)) if target[number] or took[number]]
     if not used:
         return []
     first, last = used[0], used[-1] + 1
@@ -164,7 +164,7 @@ def _merged(
         (
             edges[at],
             edges[min(at + step, last)],
-            sum(asked[at : min(at + step, last)]),
+            sum(target[at : min(at + step, last)]),
             sum(took[at : min(at + step, last)]),
         )
         for at in range(first, last, step)
@@ -173,9 +173,9 @@ def _merged(
 
 def _reuse(analysis: Analysis) -> list[str]:
     said = [
-        f"{kind} {counts['before']:,} of {counts['asked']:,}"
+        f"{kind} {format_count(counts['before'])} of {format_count(counts['requests'])}"
         for kind, counts in analysis.reuse.items()
-        if counts["asked"]
+        if counts["requests"]
     ]
     return [f"asked again, unchanged: {', '.join(said)}"] if said else []
 
@@ -186,6 +186,7 @@ def _bursts(analysis: Analysis) -> list[str]:
         return []
     gaps = ", ".join(format_duration(bursts[f"gap_p{percent}_ns"]) for percent in (50, 90, 99))
     return [
-        f"between requests (50, 90, 99%): {gaps}; {bursts['runs']:,} bursts without a gap of 1ms, "
-        f"of {bursts['run_p50']:,} requests (median), the longest of {bursts['run_max']:,}"
+        f"between requests (50, 90, 99%): {gaps}; {format_count(bursts['runs'])} bursts without a "
+        f"gap of 1ms, of {format_count(bursts['run_p50'])} requests (median), the longest of "
+        f"{format_count(bursts['run_max'])}"
     ]

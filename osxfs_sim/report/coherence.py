@@ -5,13 +5,12 @@ from collections.abc import Sequence
 
 from osxfs_sim.coherence.scorecard.measure import KindResult
 from osxfs_sim.coherence.scorecard.signals import NameEvent
-from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Crossing, Curve
+from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Curve, ThresholdCrossing
 from osxfs_sim.coherence.staleness.measure import ViewResult
 from osxfs_sim.coherence.staleness.predicted import departure_ns
 from osxfs_sim.coherence.staleness.predictions import Direction, StalenessSample
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import format_duration, format_percent, rounded, three_digits
 from osxfs_sim.report.console import console, escape
-from osxfs_sim.report.quantities import three_digits
 from osxfs_sim.report.tables import Cell, red, table
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -121,7 +120,7 @@ def staleness_report(results: Sequence[ViewResult], title: str, machine: str) ->
         )
     out.print(rows)
     out.print(
-        "  Staleness: from the system call that changed it until the first look that sees the "
+        "  Staleness: from the system call that changed it until the first read that sees the "
         "change begins; within: median width of the interval in which the answer changed. "
         "Changes that were not seen are in no quantile. D: Kolmogorov-Smirnov distance, and what "
         "one honest measurement in a hundred exceeds. Verdict: differs where that number, or the "
@@ -131,11 +130,11 @@ def staleness_report(results: Sequence[ViewResult], title: str, machine: str) ->
 
 
 STALE_SHARES = {"t50": 0.5, "t99": 0.01}
-"""When half of the looks show the new state, and when 99 of 100 do: P(stale) falls below that."""
+"""When half of the reads return the new state, and when 99 of 100 do: P(stale) falls below that."""
 
 
 def curves_report(results: Sequence[ViewResult], machine: str) -> None:
-    """Print a line per view and direction: when looks are stale no more, and how sure that is."""
+    """Print a line per view and direction: when reads are stale no more, and how sure that is."""
     out = console()
     rows = table(
         "view",
@@ -143,7 +142,7 @@ def curves_report(results: Sequence[ViewResult], machine: str) -> None:
         *(f">{each}" for name in STALE_SHARES for each in (name, f"{name} is between")),
         "whole curve",
         ">samples",
-        title="when a look shows the new state: half of them (t50), and 99 of 100 (t99)",
+        title="when a read returns the new state: half of them (t50), and 99 of 100 (t99)",
     )
     for result in results:
         curve = Curve.of(result.samples)
@@ -156,16 +155,17 @@ def curves_report(results: Sequence[ViewResult], machine: str) -> None:
             f"{curve.number}",
         )
     out.print(rows)
+    confidence = format_percent(CONFIDENCE, 0)
     out.print(
-        f"  A look begins so long after the change. Between: with {CONFIDENCE:.0%} confidence; "
+        f"  A read begins so long after the change. Between: with {confidence} confidence; "
         "where it ends with ..., so few samples cannot tell. Whole curve: whether the "
-        f"{CONFIDENCE:.0%} band of all moments at once meets the predicted curve everywhere, or "
+        f"{confidence} band of all moments at once meets the predicted curve everywhere, or "
         "where it has left it; no loss was silent: it does not meet the one of silent losses."
     )
     out.print(f"  {escape(machine)}", style="dim")
 
 
-def _crossing(found: Crossing) -> tuple[str, str]:
+def _crossing(found: ThresholdCrossing) -> tuple[str, str]:
     seen = "" if found.seen_ns is None else _three_digits(found.seen_ns)
     low = _three_digits(found.low_ns) if found.low_ns else "0"
     high = "..." if found.high_ns is None else _three_digits(found.high_ns)
@@ -209,7 +209,7 @@ def _verdict(result: ViewResult) -> str | Cell:
 
 def _short(duration_ns: float) -> str:
     """Two significant digits: more than that no two measurements share."""
-    return format_duration(float(f"{duration_ns:.2g}"))
+    return format_duration(rounded(duration_ns, 2))
 
 
 def _widths_ns(seen: Sequence[StalenessSample]) -> list[int]:

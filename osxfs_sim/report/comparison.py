@@ -1,6 +1,5 @@
 """A comparison on a terminal: a line per arm, and what to know before believing it."""
 
-import math
 from collections.abc import Sequence
 
 from rich.padding import Padding
@@ -17,13 +16,22 @@ from osxfs_sim.lab.summary import (
     ArmSummary,
     kinds_of,
 )
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import (
+    decimals_for,
+    format_bounds,
+    format_count,
+    format_duration,
+    format_fixed,
+    format_p_value,
+    format_percent,
+    format_plain,
+    format_seconds,
+    format_significant,
+    format_time_with_interval,
+)
 from osxfs_sim.report.console import console, escape
 from osxfs_sim.report.risk import risk_report, risks_of
 from osxfs_sim.report.tables import Table, bold, table
-
-_MOST_DECIMALS = 6
-_LEAST_P = 0.0001
 
 LIMITS = (
     "An interval says how far the median would move if the runs were drawn again, on this machine "
@@ -32,9 +40,9 @@ LIMITS = (
 )
 _LEGEND = (
     "[ ]: 95% bootstrap interval; ?: too few runs to tell; p: Mann-Whitney, corrected (Holm); "
-    "server: the emulator's own processor time, taken from the same cores; asked, achieved: median "
-    "of metadata requests, or of the class named, where that was waited for longer, ! where a run "
-    "was out of tolerance."
+    "server: the emulator's own processor time, taken from the same cores; target, observed: "
+    "median of metadata requests, or of the class named, where that was waited for longer, ! "
+    "where a run was out of tolerance."
 )
 
 
@@ -44,7 +52,7 @@ def comparison_report(
     machine: str,
     alarms: Sequence[tuple[str, FalseAlarms]] = (),
 ) -> None:
-    """Print all of it; *alarms* are those of an A/A comparison, per kind of run."""
+    """Print the table, verdicts and warnings; *alarms* are those of an A/A comparison, per kind."""
     out = console()
     for kind in kinds_of(comparison):
         of_kind = [summary for summary in summaries if summary.kind == kind]
@@ -79,8 +87,8 @@ def _table(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
         f">/ {_shortened(comparison.baseline)}",
         ">p",
         ">server",
-        ">asked",
-        ">achieved",
+        ">target",
+        ">observed",
         ">late",
     )
     for summary in summaries:
@@ -91,7 +99,9 @@ def _table(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
 def _title(comparison: Comparison, kind: str) -> str:
     what = "quick: a shortened command" if comparison.quick else "the whole command"
     options = "".join(f", with {name}" for name in comparison.options)
-    dilated = f", time dilated {comparison.dilate:g} times" if comparison.dilate != 1 else ""
+    dilated = (
+        f", time dilated {format_plain(comparison.dilate)} times" if comparison.dilate != 1 else ""
+    )
     mount = {"fresh": "fresh mounts", "again": "again on the same mount"}.get(kind, kind)
     return (
         f"{comparison.title} ({comparison.variant}{options}; {what}; {mount}, "
@@ -107,27 +117,14 @@ def _cells(summary: ArmSummary) -> list[str]:
     achieved = _latency(summary.observed_p50_ns)
     return [
         f"{summary.runs}" + (f" ({summary.failed} failed)" if summary.failed else ""),
-        time_with_interval(summary.median_s, summary.interval_s),
+        format_time_with_interval(summary.median_s, summary.interval_s),
         _ratio(summary),
-        "" if summary.p is None else p_value(summary.p),
-        "" if summary.server_processor_s is None else f"{summary.server_processor_s:.2f} s",
+        "" if summary.p is None else format_p_value(summary.p),
+        "" if summary.server_processor_s is None else format_seconds(summary.server_processor_s, 2),
         named(summary.judged_class, _latency(summary.target_p50_ns)),
         achieved + ("!" if summary.within_tolerance is False else ""),
-        "" if summary.late_share is None else f"{100 * summary.late_share:.1f}%",
+        "" if summary.late_share is None else format_percent(summary.late_share, 1),
     ]
-
-
-def time_with_interval(median_s: float | None, interval_s: tuple[float, float] | None) -> str:
-    """``12.34 s [12.29, 12.41]``: as many digits as the interval's width has to say."""
-    if median_s is None:
-        return "none counts"
-    scale, unit = (1, "s") if median_s >= 1 else (1_000, "ms")
-    median = median_s * scale
-    if interval_s is None:
-        return f"{median:.{decimals_for(median / 10)}f} {unit}"
-    low, high = (bound * scale for bound in interval_s)
-    digits = decimals_for(high - low, value=median)
-    return f"{median:.{digits}f} {unit} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _ratio(summary: ArmSummary) -> str:
@@ -138,28 +135,14 @@ def _ratio(summary: ArmSummary) -> str:
     interval = summary.ratio_interval
     width = summary.ratio / 10 if interval is None else interval[1] - interval[0]
     digits = decimals_for(width, value=summary.ratio)
-    value = NO_DIFFERENCE if summary.verdict == NO_DIFFERENCE else f"{summary.ratio:.{digits}f}"
+    value = format_fixed(summary.ratio, digits)
+    if summary.verdict == NO_DIFFERENCE:
+        value = NO_DIFFERENCE
     if summary.verdict == UNKNOWN:
         value += "?"
     if interval is None:
         return value
-    return f"{value} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
-
-
-def decimals_for(width: float, value: float = 0.0) -> int:
-    """How many decimals show *width* with two digits; of *value* four, where there is no width."""
-    if width <= 0:
-        width = abs(value) / 100
-    if width <= 0:
-        return 0
-    return min(_MOST_DECIMALS, max(0, 1 - math.floor(math.log10(width))))
-
-
-def p_value(p: float) -> str:
-    """A p-value for reading: two digits, and below a ten thousandth no digit is worth one."""
-    if p < _LEAST_P:
-        return f"<{_LEAST_P}"
-    return f"{p:.2f}" if p >= 0.1 else f"{p:.2g}"
+    return f"{value} {format_bounds(*interval, digits)}"
 
 
 def _latency(value_ns: int | None) -> str:
@@ -167,15 +150,17 @@ def _latency(value_ns: int | None) -> str:
 
 
 def alarm_line(found: FalseAlarms) -> str:
-    """What an A/A comparison publishes."""
+    """An A/A comparison's false alarms in a sentence or two."""
     low, high = found.interval
     verdict = "a false alarm" if found.p < SIGNIFICANCE else "no difference detected"
     return (
-        f"{found.rounds} rounds of an arm against itself: {verdict} (p = {p_value(found.p)}). "
-        f"Labelled anew within its rounds {found.relabellings:,} times, it cries wolf in "
-        f"{100 * found.rate:.1f}% (95% interval {100 * low:.1f} to {100 * high:.1f}%; by design "
-        f"at most about {100 * SIGNIFICANCE:.0f}%). Not interleaved, the first half of the rounds "
-        f"against the second: p = {p_value(found.p_in_order)}."
+        f"{found.rounds} rounds of an arm against itself: {verdict} "
+        f"(p = {format_p_value(found.p)}). Labelled anew within its rounds "
+        f"{format_count(found.relabellings)} times, it cries wolf in "
+        f"{format_percent(found.rate, 1)} (95% interval {format_fixed(100 * low, 1)} to "
+        f"{format_percent(high, 1)}; by design at most about {format_percent(SIGNIFICANCE, 0)}). "
+        "Not interleaved, the first half of the rounds against the second: "
+        f"p = {format_p_value(found.p_in_order)}."
     )
 
 
@@ -188,4 +173,4 @@ def verdict_words(summary: ArmSummary) -> str:
     if summary.verdict == UNKNOWN or summary.ratio is None:
         return "too few runs"
     times = 1 / summary.ratio if summary.verdict == FASTER else summary.ratio
-    return f"{times:.3g} times {summary.verdict}"
+    return f"{format_significant(times, 3)} times {summary.verdict}"

@@ -11,11 +11,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from rich import box
 from rich import markup as rich_markup
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
-from rich.table import Table
 
 from osxfs_sim.model.escaping import printable, printable_lines
 
@@ -25,11 +23,12 @@ T = TypeVar("T")
 
 
 class SafeConsole(Console):
-    """Escapes whatever would be more than text on a terminal, but for the styles of its own."""
+    """A console that shows control characters instead of sending them to the terminal."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
+        """As rich's, with control characters of texts made visible."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment
@@ -46,17 +45,17 @@ def console() -> Console:
 
 
 def error_console(**options: Any) -> Console:
-    """The same on standard error."""
+    """A console on standard error, with rich's *options*."""
     return SafeConsole(stderr=True, highlight=False, **options)
 
 
 def escape(text: str) -> str:
-    """Somebody else's *text* for a line or a cell: as it is to be read, on one line."""
+    """Somebody else's *text* for a line or cell: one line, no markup, no control characters."""
     return rich_markup.escape(printable(text))
 
 
 def escape_all(answer: T) -> T:
-    """A share's *answer*, with all its texts escaped: its server is another program."""
+    """*answer* (dataclass, dict, list or text) with each text in it escaped."""
     escaped: T = _escaped(answer)
     return escaped
 
@@ -74,15 +73,3 @@ def _escaped(answer: Any) -> Any:
     if isinstance(answer, list | tuple):
         return [_escaped(value) for value in answer]
     return answer
-
-
-def table(*columns: str, title: str | None = None) -> Table:
-    """An empty table; columns whose name begins with ``>`` are numbers, aligned right."""
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for number, column in enumerate(columns):
-        if column.startswith(">"):
-            made.add_column(column[1:], justify="right", no_wrap=True)
-        else:
-            # What a line is about is never cut; prose further right may wrap.
-            made.add_column(column, no_wrap=number < 2, min_width=len(column))
-    return made

@@ -19,13 +19,24 @@ from osxfs_sim.lab.summary import (
     most_frequent_requests,
     representative,
 )
-from osxfs_sim.model.units import format_duration, format_rate, format_size
+from osxfs_sim.model.formatting import (
+    format_count,
+    format_duration,
+    format_fixed,
+    format_percent,
+    format_plain,
+    format_rate,
+    format_ratio,
+    format_seconds,
+    format_size,
+    format_wall_time,
+    three_digits,
+)
 from osxfs_sim.report.latencies import Latencies, latencies_of
-from osxfs_sim.report.quantities import format_seconds, three_digits
 from osxfs_sim.report.risk import LEGEND as RISK_LEGEND
 from osxfs_sim.report.risk import RISK_COLUMNS, risk_cells, risks_of
 from osxfs_sim.report.tables import Table, table
-from osxfs_sim.report.trade_off import WRITE_BACK_LEGEND
+from osxfs_sim.report.trade_off import WRITE_BACK_COLUMNS, WRITE_BACK_LEGEND, write_back_cells
 from osxfs_sim.trace.analysis import Analysis, Part
 
 
@@ -34,10 +45,15 @@ class TraceContents:
     """What is said of one analyzed trace."""
 
     label: str
+    """The arm, round and kind of the run that it is of."""
     analysis: Analysis
+    """Where the run's time went."""
     reconciliation: str
+    """How its requests compare with the result's own count, a sentence."""
     sentences: tuple[str, ...]
+    """What was found, each a sentence."""
     tables: tuple[Table, ...]
+    """The parts of its time, by cause, operation, directory and program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +61,33 @@ class Contents:
     """All that is said of one comparison."""
 
     title: str
+    """The title of the case."""
     subtitle: str
+    """The case's name, its variant, options and form."""
     facts: tuple[tuple[str, str], ...]
+    """What was measured and on what: pairs of name and text."""
     caveats: tuple[str, ...]
+    """What a reader must know first, each a sentence."""
     arms: Table
+    """A line for each arm and kind of run, with its interval and verdict."""
     claims: tuple[tuple[str, str], ...]
+    """What has been published about the case: pairs of text and source."""
     obtained: tuple[str, ...]
+    """What came out here, a sentence for each arm."""
     tables: tuple[Table, ...]
+    """Further tables that have rows: requests, receipts, write-back, stale answers."""
     profiles: Table
+    """The values that each arm acted by."""
     samples: Table
+    """A line for each run."""
     latencies: Mapping[str, Sequence[Latencies]]
+    """Curves of each arm's latency, by the arm's label."""
     comparison: Comparison
+    """What all of it is derived from."""
     summaries: tuple[ArmSummary, ...]
+    """The statistics of each arm and kind of run."""
     traces: tuple[TraceContents, ...] = ()
+    """What is said of its traces."""
 
 
 NO_TRACE = (
@@ -79,7 +109,7 @@ def contents_of(
     traces: Sequence[TraceContents] = (),
     trace_troubles: Sequence[str] = (),
 ) -> Contents:
-    """Everything that a report says of *comparison*.
+    """What a report says of *comparison*, in words and tables.
 
     Raises ResultError where its receipts cannot be read.
     """
@@ -125,12 +155,15 @@ def _facts(comparison: Comparison) -> Iterator[tuple[str, str]]:
         yield "Versions", ", ".join(versions)
         if "load_average" in machine:
             awake = "kept awake" if machine.get("pm_qos") else "not kept from sleeping"
-            yield "State", f"load {machine['load_average']:.2f} at the start, processors {awake}"
+            yield (
+                "State",
+                f"load {format_fixed(machine['load_average'], 2)} at the start, processors {awake}",
+            )
     yield "Started", comparison.started
     yield "Seed", str(comparison.seed)
     yield "Caches", f"{comparison.caches} at the start of a run, in every arm"
     if comparison.dilate != 1:
-        yield "Dilation", f"time dilated {comparison.dilate:g} times"
+        yield "Dilation", f"time dilated {format_plain(comparison.dilate)} times"
     yield "Baseline", comparison.baseline
     asked = list(_asked_for(comparison.plan))
     if asked:
@@ -144,7 +177,8 @@ def _asked_for(plan: Mapping[str, Any]) -> Iterator[str]:
         yield f"{plan['runs']} runs of each arm"
     if plan.get("until"):
         most = f", {plan['most_runs']} runs at most" if plan.get("most_runs") else ""
-        yield f"until each interval reaches no further than {100 * plan['until']:g}%{most}"
+        until = format_plain(100 * plan["until"])
+        yield f"until each interval reaches no further than {until}%{most}"
     if plan.get("again"):
         yield "each mount measured twice, fresh and again"
     if plan.get("directory"):
@@ -187,10 +221,10 @@ def _events(share: Mapping[str, Any]) -> str:
 
 
 def _held(share: Mapping[str, Any]) -> str:
-    held = share.get("write_back")
-    if held is None:
+    write_back = share.get("write_back")
+    if write_back is None:
         return "none"
-    return f"at most {format_size(held['limit_bytes'])}, {_duration(held['age_ns'])}"
+    return f"at most {format_size(write_back['limit_bytes'])}, {_duration(write_back['age_ns'])}"
 
 
 _PROFILE_VALUES: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
@@ -223,7 +257,8 @@ def _caveats(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Iterato
     if comparison.quick:
         yield "The quick, shortened command was run: that says nothing about the whole one."
     if comparison.dilate != 1:
-        yield f"Time was dilated {comparison.dilate:g} times: the times are not those of a system."
+        dilated = format_plain(comparison.dilate)
+        yield f"Time was dilated {dilated} times: the times are not those of a system."
     # What is true of several arms is said once.
     about: dict[str, list[str]] = {}
     for each in summaries:
@@ -251,8 +286,8 @@ def _finding(summary: ArmSummary, comparison: Comparison) -> str:
     if summary.ratio is None:
         return said
     between = summary.ratio_interval
-    within = f" [{_ratio(between[0])} to {_ratio(between[1])}]" if between else ""
-    return f"{said}, {_ratio(summary.ratio)} times the baseline {comparison.baseline}{within}"
+    within = f" [{format_ratio(between[0])} to {format_ratio(between[1])}]" if between else ""
+    return f"{said}, {format_ratio(summary.ratio)} times the baseline {comparison.baseline}{within}"
 
 
 def _interval(interval_s: tuple[float, float] | None) -> str:
@@ -269,19 +304,22 @@ def _obtained(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Iterat
         if sample.share is not None:
             requests = sum((sample.share.get("requests") or {}).values())
             missing = sample.share.get("missing_lookups", 0)
-            said += f"; {requests:,} requests, {missing:,} of them lookups of missing names"
+            said += (
+                f"; {format_count(requests)} requests, {format_count(missing)} of them lookups of "
+                "missing names"
+            )
             said += _most_of(sample.share.get("receipt") or {})
         yield said
 
 
 def _most_of(receipt: Mapping[str, Any]) -> str:
-    """Of the class whose answers were waited for longest: what was asked for, and achieved."""
+    """Of the class whose answers were waited for longest: target and observed latency."""
     label = dominant(receipt)
     if label is None:
         return ""
     line = receipt[label]
     return (
-        f"; of {line['count']:,} answers of the class {label} the median took "
+        f"; of {format_count(line['count'])} answers of the class {label} the median took "
         f"{_duration(line['observed_p50_ns'])}, {_duration(line['target_p50_ns'])} was asked for"
     )
 
@@ -293,7 +331,7 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
     ratio = f"/ {comparison.baseline}"
     columns = (
         *("arm", "run", "count", "median", "interval", ratio, "its interval", "p"),
-        *("server", "asked", "achieved", "late", "behind"),
+        *("server", "target", "observed", "late", "behind"),
     )
     rows = [
         (
@@ -305,14 +343,14 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
             if each.interval_s
             else "",
             _verdict(each),
-            f"{_ratio(each.ratio_interval[0])} – {_ratio(each.ratio_interval[1])}"
+            f"{format_ratio(each.ratio_interval[0])} – {format_ratio(each.ratio_interval[1])}"
             if each.ratio_interval
             else "",
             _p(each),
             _seconds(each.server_processor_s),
             named(each.judged_class, _duration(each.target_p50_ns)),
             _duration(each.observed_p50_ns) + (" !" if each.within_tolerance is False else ""),
-            "" if each.late_share is None else f"{100 * each.late_share:.1f}%",
+            "" if each.late_share is None else format_percent(each.late_share, 1),
             _seconds(each.drain_s),
         )
         for each in summaries
@@ -321,9 +359,9 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
         "Median and interval (95 %, bootstrap): of the wall time. "
         f"{ratio}: the ratio of medians to the baseline's, above 1 is slower. "
         f"{TILDE} p: Mann-Whitney test, corrected for the number of arms. Server: the emulator's "
-        "own processor time. Asked, achieved: median latency of metadata requests, or of "
+        "own processor time. Target, observed: median latency of metadata requests, or of "
         "the class named, where that was waited for longer; ! is out of tolerance. "
-        "Late: answers that came later than asked by more than 5 % and 20us. Behind: "
+        "Late: answers that came later than the target by more than 5 % and 20us. Behind: "
         "from the command's end until the host had everything."
     )
     made = table(
@@ -335,14 +373,14 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
 def _verdict(summary: ArmSummary) -> str:
     if summary.verdict == NO_DIFFERENCE:
         return "~"
-    return "" if summary.ratio is None else _ratio(summary.ratio)
+    return "" if summary.ratio is None else format_ratio(summary.ratio)
 
 
 def _p(summary: ArmSummary) -> str:
     # Of too few runs it is large whatever they gave, and would be taken for "no difference".
     if summary.p is None or summary.verdict == UNKNOWN:
         return ""
-    return "< 0.001" if summary.p < 0.001 else f"{summary.p:.3f}"
+    return "< 0.001" if summary.p < 0.001 else format_fixed(summary.p, 3)
 
 
 def _representatives(
@@ -363,7 +401,7 @@ def _requests(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
         named = [requests.get(name, 0) for name in shown]
         counts = [sum(requests.values()), share.get("missing_lookups", 0), *named]
         counts.append(sum(requests.values()) - sum(named))
-        each = (f"{count:,}" for count in counts)
+        each = (format_count(count) for count in counts)
         rows.append((summary.label, summary.kind, _seconds(sample.wall_s), *each))
     columns = ("arm", "run", "wall", "all", "missing names", *shown, "others")
     return table(
@@ -385,41 +423,37 @@ def _receipts(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
                     summary.kind,
                     label,
                     "" if within is None else "ok" if within else "out of tolerance",
-                    f"{line['count']:,}",
+                    format_count(line["count"]),
                     _duration(line["target_p50_ns"]),
                     *(_duration(line[f"observed_p{number}_ns"]) for number in (50, 90, 99)),
-                    f"{line['late']:,}",
+                    format_count(line["late"]),
                 )
             )
     columns = ("arm", "run", "class", "receipt")
-    numbers = ("answers", "asked p50", "achieved p50", "p90", "p99", "late")
+    numbers = ("answers", "target p50", "observed p50", "p90", "p99", "late")
     return table(
         *_numbers((*columns, *numbers), numbers),
-        title="Receipts of the median run of each arm: latency asked for and achieved",
+        title="Receipts of the median run of each arm: target and observed latency",
         rows=rows,
-        legend="A class of fewer than 50 answers, or of which nothing was asked, is not judged.",
+        legend="A class of fewer than 50 answers, or without a target, is not judged.",
     )
 
 
 def _write_back(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
     rows = []
     for summary, sample, share in _representatives(comparison, summaries):
-        held = share.get("write_back")
-        if held is not None:
+        write_back = share.get("write_back")
+        if write_back is not None:
             rows.append(
                 (
                     summary.label,
                     summary.kind,
-                    *(f"{held[name]:,}" for name in ("made", "merged", "cancelled", "crossed")),
-                    format_size(held["bytes_written_back"]),
-                    _duration(held["longest_lag_ns"]),
-                    f"{held['most_changes_at_risk']:,}, {format_size(held['most_bytes_at_risk'])}",
+                    *write_back_cells(write_back),
                     "never" if sample.drain_s is None else _seconds(sample.drain_s),
                 )
             )
-    numbers = ("changes", "merged", "undone", "crossed", "written", "lag", "at risk", "behind")
     return table(
-        *_numbers(("arm", "run", *numbers), numbers),
+        *_numbers(("arm", "run", *WRITE_BACK_COLUMNS), WRITE_BACK_COLUMNS),
         title="What was held back in the median run of each arm",
         rows=rows,
         legend=WRITE_BACK_LEGEND[0].upper() + WRITE_BACK_LEGEND[1:],
@@ -440,7 +474,7 @@ def _risks(comparison: Comparison) -> Table:
 def _samples(comparison: Comparison) -> Table:
     columns = (
         *("arm", "round", "run", "wall", "began", "workload", "server", "requests"),
-        *("asked", "achieved", "behind", "load", "said", "trace", "failure"),
+        *("target", "observed", "behind", "load", "said", "trace", "failure"),
     )
     rows = []
     for each in comparison.samples:
@@ -454,15 +488,17 @@ def _samples(comparison: Comparison) -> Table:
                 each.arm,
                 f"{each.round}",
                 each.kind,
-                f"{each.wall_s:.3f} s",
-                f"{each.began_s:.1f} s" if each.began_s else "",
-                f"{each.workload_processor_s:.3f} s",
-                f"{share['server_processor_s']:.3f} s" if "server_processor_s" in share else "",
-                "" if requests is None else f"{sum(requests.values()):,}",
+                format_seconds(each.wall_s, 3),
+                format_seconds(each.began_s, 1) if each.began_s else "",
+                format_seconds(each.workload_processor_s, 3),
+                format_seconds(share["server_processor_s"], 3)
+                if "server_processor_s" in share
+                else "",
+                "" if requests is None else format_count(sum(requests.values())),
                 named(judged, _duration(line.get("target_p50_ns"))),
                 _duration(line.get("observed_p50_ns")),
-                "" if each.drain_s is None else f"{each.drain_s:.3f} s",
-                f"{each.load_average:.2f}" if each.load_average else "",
+                "" if each.drain_s is None else format_seconds(each.drain_s, 3),
+                format_fixed(each.load_average, 2) if each.load_average else "",
                 each.last_line,
                 each.trace or "",
                 each.failure,
@@ -473,7 +509,7 @@ def _samples(comparison: Comparison) -> Table:
         *_numbers(columns, {*columns} - words),
         title="Every run, in the order it was made",
         rows=rows,
-        legend="Workload, server: processor time. Asked, achieved: median of metadata "
+        legend="Workload, server: processor time. Target, observed: median of metadata "
         "requests, or of the class named, where that was waited for longer. "
         "Said: what the command itself said, where that is a result.",
     )
@@ -489,20 +525,20 @@ def _numbers(columns: Sequence[str], numbers: Collection[str]) -> Iterator[str]:
 
 
 def trace_contents(label: str, analysis: Analysis) -> TraceContents:
-    """What is said of one trace."""
+    """What a report says of one analyzed trace, in words and tables."""
     tables = [
         table(
             *("cause", "remedy", ">requests", ">time"),
             title="What its requests could have been spared by",
             rows=(
                 *(
-                    (each.label, each.remedy, f"{each.requests:,}", _part(each.time_ns))
+                    (each.label, each.remedy, format_count(each.requests), _part(each.time_ns))
                     for each in analysis.causes
                 ),
                 (
                     "necessary: nothing could have spared them",
                     "",
-                    f"{analysis.necessary.requests:,}",
+                    format_count(analysis.necessary.requests),
                     _part(analysis.necessary.time_ns),
                 ),
             ),
@@ -516,17 +552,19 @@ def trace_contents(label: str, analysis: Analysis) -> TraceContents:
             *("question", ">asked", ">of them before"),
             title="Asked again",
             rows=(
-                (kind, *(f"{each:,}" for each in counts.values()))[:3]
+                (kind, *(format_count(each) for each in counts.values()))[:3]
                 for kind, counts in analysis.reuse.items()
             ),
         ),
     ]
-    lost = f"; {analysis.lost:,} more found no room in the trace" if analysis.lost else ""
+    lost = (
+        f"; {format_count(analysis.lost)} more found no room in the trace" if analysis.lost else ""
+    )
     return TraceContents(
         label,
         analysis,
         f"{_part(analysis.wall_ns)} of wall time: in {_part(analysis.waiting_ns)} at least "
-        f"one of {analysis.requests:,} requests was on its way, in the other "
+        f"one of {format_count(analysis.requests)} requests was on its way, in the other "
         f"{_part(analysis.rest_ns)} the guest computed or was served by its own caches{lost}.",
         (*analysis.summary, *(each.sentence for each in analysis.causes), *analysis.warnings),
         tuple(each for each in tables if each.rows),
@@ -539,7 +577,8 @@ def _parts(caption: str, column: str, parts: Sequence[Part]) -> Table:
         *(column, ">requests", ">time"),
         title=caption + more,
         rows=(
-            (each.label, f"{each.requests:,}", _part(each.time_ns)) for each in parts[:_KEPT_ROWS]
+            (each.label, format_count(each.requests), _part(each.time_ns))
+            for each in parts[:_KEPT_ROWS]
         ),
     )
 
@@ -556,7 +595,7 @@ def _at(values: Mapping[str, Any] | None, *path: str) -> Any:
 
 
 def _seconds(value_s: float | None) -> str:
-    return "" if value_s is None else "0 s" if value_s == 0 else format_seconds(value_s)
+    return "" if value_s is None else "0 s" if value_s == 0 else format_wall_time(value_s)
 
 
 def _duration(value_ns: float | None) -> str:
@@ -565,7 +604,3 @@ def _duration(value_ns: float | None) -> str:
 
 def _part(value_ns: float) -> str:
     return format_duration(three_digits(value_ns))
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from osxfs_sim.coherence.contract.breaches import script_name
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
-from osxfs_sim.coherence.contract.schedules import Schedule, Use
+from osxfs_sim.coherence.contract.schedules import ContractSchedule, Use
 from osxfs_sim.coherence.contract.verdicts import Breach, Finding, RuleVerdict
 from osxfs_sim.model.escaping import quoted
 from osxfs_sim.report.console import console, escape
@@ -17,7 +17,7 @@ _MOST_UNPLAYED = 4
 
 _STYLES = {
     Finding.BROKEN: "red",
-    Finding.SUSPICIOUS: "yellow",
+    Finding.INCONCLUSIVE: "yellow",
     Finding.UNDECIDED: "yellow",
     Finding.KEPT: "green",
     Finding.NOT_APPLICABLE: "dim",
@@ -42,7 +42,7 @@ def contract_report(
             _told(verdict),
         )
     out.print(rows)
-    told: dict[Schedule, RuleId] = {}
+    told: dict[ContractSchedule, RuleId] = {}
     for verdict in verdicts:
         for breach in (*([verdict.breach] if verdict.breach else []), *verdict.known):
             if breach is verdict.breach:
@@ -62,14 +62,14 @@ def contract_report(
             more = len(verdict.unplayed) - _MOST_UNPLAYED
             out.print(f"  {verdict.rule}, not shown: {more} more (--json has them)", style="dim")
     out.print(
-        "  kept: by every schedule that was played. suspicious: may lag, and was never seen to. "
+        "  kept: by every schedule that was played. inconclusive: may lag, and was never seen to. "
         "undecided: what it needs did not succeed. "
         "--list names the schedules, --script writes those that were found as scripts."
     )
     out.print(f"  {escape(machine)}", style="dim")
 
 
-def rules_report(rules: Mapping[RuleId, tuple[str, Sequence[Schedule]]]) -> None:
+def rules_report(rules: Mapping[RuleId, tuple[str, Sequence[ContractSchedule]]]) -> None:
     """Print each rule with its schedules, or why it does not apply."""
     out = console()
     for rule, (why, schedules) in rules.items():

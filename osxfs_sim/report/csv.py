@@ -28,7 +28,7 @@ COLUMNS = (
 def csv_of(comparisons: Sequence[Comparison]) -> str:
     """All samples of all comparisons, with a header. What does not exist is an empty cell.
 
-    Asked, achieved and within_tolerance are of the judged class, whose answers were waited for
+    Target, observed and within_tolerance are of the judged class, whose answers were waited for
     longest; late counts all answers.
     """
     made = Table("", COLUMNS)

@@ -21,6 +21,15 @@ from osxfs_sim.lab.frontier import (
 )
 from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.statistics import FEWEST_FOR_INTERVAL, RESAMPLES, Estimate
+from osxfs_sim.model.formatting import (
+    decimals_of_three_digits,
+    format_count,
+    format_fixed,
+    format_interval,
+    format_plain,
+    format_ratio,
+    format_significant,
+)
 from osxfs_sim.report.console import console, escape
 from osxfs_sim.report.tables import Table, table
 
@@ -47,9 +56,9 @@ _BEST_LEGEND = (
     "one's; ?: too few runs to tell. stale: of all judged answers of all runs. 'None seen' is not "
     "'none': unseen is the share of answers that may be beyond the limit all the same, at 95 %, "
     "if they are independent of each other. They come in bursts: of all runs, up to "
-    f"{100 * upper_bound_of_none(FEWEST_FOR_INTERVAL):.0f} % may have one where none of "
-    f"{FEWEST_FOR_INTERVAL} had, and up to {100 * upper_bound_of_none(20):.0f} % where none of 20 "
-    "had."
+    f"{format_fixed(100 * upper_bound_of_none(FEWEST_FOR_INTERVAL), 0)} % may have one where none "
+    f"of {FEWEST_FOR_INTERVAL} had, and up to {format_fixed(100 * upper_bound_of_none(20), 0)} % "
+    "where none of 20 had."
 )
 
 
@@ -58,17 +67,22 @@ class Frontier:
     """All that is derived of one comparison, made once for tables, pictures and documents."""
 
     comparison: Comparison
+    """What all of it is derived from."""
     points: tuple[Point, ...]
+    """The arms that have a share, in the comparison's order."""
     natives: tuple[Point, ...]
+    """The arms that have no share."""
     standings: dict[str, Standing]
+    """By label, where a point stands among those of its group."""
     best: tuple[Best, ...]
+    """For each group and limit the fastest arm."""
 
     @property
     def title(self) -> str:
         """Case, variant and form, the stream of edits, and the fewest and most runs."""
         one = self.comparison
         form = ", quick" if one.quick else ""
-        dilated = f", time dilated {one.dilate:g} times" if one.dilate != 1 else ""
+        dilated = f", time dilated {format_plain(one.dilate)} times" if one.dilate != 1 else ""
         runs = sorted({point.runs + point.failed for point in (*self.points, *self.natives)})
         count = "no runs" if not runs else f"{runs[0]}" + (f" to {runs[-1]}" if runs[1:] else "")
         return (
@@ -78,13 +92,13 @@ class Frontier:
 
 
 def edits_words(comparison: Comparison) -> str:
-    """Under which edits of the host it was measured."""
+    """The stream of edits under which it was measured, in words."""
     streams = {one.risk["edits"]["stream"]: None for one in comparison.samples if one.risk}
     return f"host edits {', '.join(streams)}" if streams else "no host edits"
 
 
 def frontier_of(comparison: Comparison, *, resamples: int = RESAMPLES) -> Frontier:
-    """What *comparison* says."""
+    """What is derived of *comparison*: points, standings and the best of each limit."""
     points = points_of(comparison, resamples=resamples)
     return Frontier(
         comparison,
@@ -96,7 +110,7 @@ def frontier_of(comparison: Comparison, *, resamples: int = RESAMPLES) -> Fronti
 
 
 def tables_of(frontiers: Sequence[Frontier]) -> list[Table]:
-    """The best of all cases, and the points of each."""
+    """The table of the best of all cases, and a table of points for each case."""
     return [best_table(frontiers), *(points_table(one) for one in frontiers)]
 
 
@@ -131,8 +145,12 @@ def _best_cells(best: Best, group: Sequence[Point]) -> tuple[str, ...]:
     return (
         point.arm,
         _wall(point),
-        f"{point.stale:,} of {point.judged:,}" if point.is_watched else "not counted",
-        f"≤ {100 * upper_bound_of_none(point.judged):.2g} %" if is_bounded else "",
+        f"{format_count(point.stale)} of {format_count(point.judged)}"
+        if point.is_watched
+        else "not counted",
+        f"≤ {format_significant(100 * upper_bound_of_none(point.judged), 2)} %"
+        if is_bounded
+        else "",
         ", ".join(best.not_slower) if best.is_sure else "?",
     )
 
@@ -143,7 +161,7 @@ def _nearest(best: Best, group: Sequence[Point]) -> tuple[str, str]:
     if not tried:
         return "", ""
     nearest = min(tried, key=best.limit.broken_by)
-    return f"nearest: {nearest.arm}", f"{best.limit.broken_by(nearest):,} beyond"
+    return f"nearest: {nearest.arm}", f"{format_count(best.limit.broken_by(nearest))} beyond"
 
 
 def points_table(one: Frontier) -> Table:
@@ -175,8 +193,8 @@ def _point_cells(point: Point, standing: str) -> tuple[str, ...]:
         point.arm + (f" ({', '.join(notes)})" if notes else ""),
         standing,
         _wall(point),
-        "" if point.edits_per_run is None else f"{point.edits_per_run:.0f}",
-        f"{point.judged / point.watched_runs:,.0f}" if point.watched_runs else "",
+        "" if point.edits_per_run is None else format_fixed(point.edits_per_run, 0),
+        format_count(point.judged / point.watched_runs) if point.watched_runs else "",
         _stale_per_run(point),
         "" if point.p99_age_ns is None else _age(point.p99_age_ns),
         "" if point.oldest_ns is None else _age(Estimate(point.oldest_ns, None)),
@@ -195,18 +213,17 @@ def _stale_per_run(point: Point) -> str:
     if point.stale_per_run is None:
         return ""
     if not point.stale:
-        return f"0 ≤ {most_per_run_of_none(point.watched_runs):.2g}"
+        return f"0 ≤ {format_significant(most_per_run_of_none(point.watched_runs), 2)}"
     return _with_interval(point.stale_per_run, 1)
 
 
 def _with_interval(estimate: Estimate, scale: float) -> str:
     """Three digits of the value, and the same decimals of the interval's ends."""
     value = estimate.value * scale
-    digits = 0 if value >= 100 else 1 if value >= 10 else 2
     if estimate.interval is None:
-        return f"{value:.{digits}f}"
+        return format_ratio(value)
     low, high = (bound * scale for bound in estimate.interval)
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return format_interval(value, low, high, decimals_of_three_digits(value))
 
 
 def _age(age_ns: Estimate) -> str:
@@ -220,7 +237,7 @@ def _age(age_ns: Estimate) -> str:
 
 
 def caveats(one: Frontier) -> list[str]:
-    """What is to be known before it is believed."""
+    """What makes the tables say less than they seem to: a sentence each."""
     lines = []
     few = [point.arm for point in one.points if point.runs < FEWEST_FOR_INTERVAL]
     if few:
@@ -241,8 +258,8 @@ def caveats(one: Frontier) -> list[str]:
         asked = point.recorded
         if asked and point.unknown > asked / 10:
             lines.append(
-                f"{point.arm}: {100 * point.unknown / asked:.0f} % of its answers could not be "
-                "judged"
+                f"{point.arm}: {format_fixed(100 * point.unknown / asked, 0)} % of its answers "
+                "could not be judged"
             )
     failures = {
         f"{sample.arm}: {sample.failure}": None
@@ -253,7 +270,7 @@ def caveats(one: Frontier) -> list[str]:
 
 
 def frontier_report(frontiers: Sequence[Frontier], machine: str) -> None:
-    """Print all of it."""
+    """Print the tables, their caveats and the machine."""
     out = console()
     for each in tables_of(frontiers):
         out.print(each)
@@ -265,7 +282,7 @@ def frontier_report(frontiers: Sequence[Frontier], machine: str) -> None:
 
 
 def frontier_markdown(frontiers: Sequence[Frontier]) -> str:
-    """The same tables, for a document. What the columns mean is said once."""
+    """The tables and caveats as a Markdown document, each legend once."""
     tables = tables_of(frontiers)
     blocks = []
     for number, each in enumerate(tables):

@@ -18,12 +18,12 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from osxfs_sim.lab.frontier import EVERYTHING, Point, Standing, groups_of, most_per_run_of_none
+from osxfs_sim.model.formatting import format_plain, format_tick, format_wall_time
 from osxfs_sim.report.frontier import Frontier
 from osxfs_sim.report.labels import Box, place_labels
 
 # One house, one style: the figure is drawn as the others are.
-from osxfs_sim.report.plots import Style, drawable, drawing, mark_logarithmic, tick_s
-from osxfs_sim.report.quantities import format_seconds
+from osxfs_sim.report.plots import Style, drawable, drawing, mark_logarithmic
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _ROW_INCHES = 0.17
@@ -130,7 +130,7 @@ def _panel(
     panel.set_xlim(*_limits(one))
     panel.set_ylim(scale.bottom, scale.top)
     mark_logarithmic(panel, style)
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_s(value)))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value)))
     panel.set_xlabel("wall time (logarithmic)")
     panel.set_ylabel("stale answers per run")
     _mark_heights(panel, scale)
@@ -138,7 +138,7 @@ def _panel(
         if native.wall_s is not None:
             panel.axvline(native.wall_s.value, color=theme.ink, linewidth=1, linestyle=(0, (4, 3)))
             panel.annotate(
-                f"{drawable(native.arm)} {format_seconds(native.wall_s.value)}",
+                f"{drawable(native.arm)} {format_wall_time(native.wall_s.value)}",
                 (native.wall_s.value, scale.top),
                 xytext=(3, -2),
                 textcoords="offset points",
@@ -233,7 +233,8 @@ def _limits(one: Frontier) -> tuple[float, float]:
 
 def _mark_heights(panel: Axes, scale: _Scale) -> None:
     decades = range(math.ceil(scale.floor), math.floor(scale.top) + 1)
-    places, names = [float(decade) for decade in decades], [f"{10.0**one:g}" for one in decades]
+    places = [float(decade) for decade in decades]
+    names = [format_plain(10.0**decade) for decade in decades]
     if scale.rows:
         places.insert(0, (scale.bottom + scale.floor) / 2)
         names.insert(0, "none\nseen")

@@ -21,17 +21,22 @@ class Box:
     """A rectangle, from its lower left to its upper right corner."""
 
     left: float
+    """The left edge, in the unit of the picture like all of them."""
     bottom: float
+    """The lower edge, not above *top*."""
     right: float
+    """The right edge, not left of *left*."""
     top: float
+    """The upper edge: upwards is more."""
 
     def overlap(self, other: "Box") -> float:
-        """The area that both cover."""
+        """The area that both cover; 0 where they are apart."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.top, other.top) - max(self.bottom, other.bottom)
         return max(0.0, width) * max(0.0, height)
 
     def is_within(self, other: "Box") -> bool:
+        """Whether no part of it is outside *other*."""
         return (
             self.left >= other.left
             and self.right <= other.right

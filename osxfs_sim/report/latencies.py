@@ -1,4 +1,4 @@
-"""How latency was distributed, asked for and achieved, from the receipts' histograms."""
+"""How latency was distributed, target and observed, from the receipts' histograms."""
 
 import struct
 import zlib
@@ -22,12 +22,16 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Shares of answers (0 to 1) that came within so many ns, of one class of operation."""
+    """How the answers of one class of operations were distributed over time."""
 
     label: str
+    """The class of operations."""
     answers: int
-    asked: Curve | None
-    achieved: Curve
+    """How many answers both curves are of."""
+    target: Curve | None
+    """The latency that was modelled; None where there was none."""
+    observed: Curve
+    """The latency that the guest had."""
 
 
 # So many points are enough for a curve; fewer make smaller pages.
@@ -43,24 +47,24 @@ _UNREADABLE = (
 
 
 def latencies_of(comparison: Comparison) -> dict[str, list[Latencies]]:
-    """Per arm and class of operation the distributions, over all its runs that count."""
+    """By arm the curves of each class of operation, over all its runs that count."""
     found: dict[str, list[Latencies]] = {}
     for arm in comparison.arms:
         receipts = [each.share.get("receipt") or {} for each in comparison.of(arm) if each.share]
         for label in dict.fromkeys(label for receipt in receipts for label in receipt):
             lines = [receipt[label] for receipt in receipts if label in receipt]
-            asked = _merged(lines, "target_histogram")
-            achieved = _merged(lines, "observed_histogram")
-            if not achieved.get_total_count():
+            target = _merged(lines, "target_histogram")
+            observed = _merged(lines, "observed_histogram")
+            if not observed.get_total_count():
                 continue
             # The smallest value a histogram can hold is 1, and stands for 0: nothing was asked.
-            wanted = asked if asked.get_max_value() > 1 else None
+            wanted = target if target.get_max_value() > 1 else None
             found.setdefault(arm, []).append(
                 Latencies(
                     label,
-                    achieved.get_total_count(),
+                    observed.get_total_count(),
                     None if wanted is None else _curve(wanted),
-                    _curve(achieved),
+                    _curve(observed),
                 )
             )
     return found
@@ -99,6 +103,6 @@ def _curve(histogram: HdrHistogram) -> Curve:
 
 
 def time_of(curve: Curve, share: float) -> float:
-    """Within which time *share* of the answers came, in ns."""
+    """The time in ns within which *share* (0 to 1) of the answers came."""
     values, shares = curve
     return float(values[min(int(np.searchsorted(shares, share)), len(values) - 1)])

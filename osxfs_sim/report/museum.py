@@ -2,7 +2,12 @@
 
 from collections.abc import Iterable
 
-from osxfs_sim.coherence.museum.exhibits import Demonstration, Play, Showing, StepAnswer
+from osxfs_sim.coherence.museum.exhibits import (
+    Demonstration,
+    DemonstrationPlay,
+    DemonstrationResult,
+    StepAnswer,
+)
 from osxfs_sim.model.bugs import BUGS
 from osxfs_sim.report.console import console, escape
 from osxfs_sim.report.tables import Cell, green, red, table, yellow
@@ -26,7 +31,7 @@ def museum_report(demonstrations: Iterable[Demonstration]) -> None:
     out.print("  osxfs-sim museum V1 shows one of them, osxfs-sim museum all every one.")
 
 
-def shown_report(shown: Showing) -> None:
+def shown_report(shown: DemonstrationResult) -> None:
     """Print what was asked and told, with the bug and with each cure, and the verdicts."""
     out = console()
     spec = BUGS[shown.demonstration.bug]
@@ -37,13 +42,13 @@ def shown_report(shown: Showing) -> None:
     columns = ["with the bug", *("cured" for _ in shown.plays[1:])]
     if len(shown.plays) > 2:
         columns[1:] = [f"cured ({number})" for number in range(1, len(shown.plays))]
-    rows = table("who", "does", *columns)
+    rows = table("actor", "does", *columns)
     first = shown.plays[0]
-    for place, step in enumerate(each.step for each in first.told):
+    for place, step in enumerate(each.step for each in first.answers):
         rows.add_row(
-            step.who,
+            step.actor,
             str(step.operation),
-            *(_told(play.told[place], first.told[place]) for play in shown.plays),
+            *(_told(play.answers[place], first.answers[place]) for play in shown.plays),
         )
     out.print(rows)
     for words, play in zip(columns, shown.plays, strict=True):
@@ -52,7 +57,7 @@ def shown_report(shown: Showing) -> None:
 
 
 def _told(told: StepAnswer, with_bug: StepAnswer) -> str | Cell:
-    words = told.told
+    words = told.answer
     if not told.as_expected:
         return red(f"{words} (documented: {told.expected})")
     if told.step.cured is None:
@@ -60,10 +65,10 @@ def _told(told: StepAnswer, with_bug: StepAnswer) -> str | Cell:
     return yellow(words) if told is with_bug else green(words)
 
 
-def _verdict(play: Play) -> str:
+def _verdict(play: DemonstrationPlay) -> str:
     if not play.as_documented:
-        wrong = sum(not told.as_expected for told in play.told)
-        return f"[red]not as documented, in {wrong} of {len(play.told)} steps[/red]"
+        wrong = sum(not told.as_expected for told in play.answers)
+        return f"[red]not as documented, in {wrong} of {len(play.answers)} steps[/red]"
     if not play.is_cured:
         return "the bug shows"
     return "it does not show" + (", though the share has it" if play.arrangement.has_bug else "")

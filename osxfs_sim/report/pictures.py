@@ -8,22 +8,33 @@ from matplotlib.figure import Figure
 
 from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.summary import NO_DIFFERENCE, ArmSummary
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import (
+    format_count,
+    format_duration,
+    format_percent,
+    format_seconds,
+    format_wall_time,
+    rounded,
+    three_digits,
+)
 from osxfs_sim.report import plots
 from osxfs_sim.report.contents import Contents, TraceContents
 from osxfs_sim.report.latencies import Latencies, time_of
 from osxfs_sim.report.plots import Style, WallTimes
-from osxfs_sim.report.quantities import format_seconds, three_digits
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """One figure: *name* is for a file, *alt* says what a reader would find in it."""
+    """One figure, drawn when it is asked for."""
 
     name: str
+    """Of its file, without the ending."""
     title: str
+    """The heading above it."""
     alt: str
+    """What a reader would find in it, in sentences."""
     draw: Callable[[Style], Figure]
+    """Draws the figure in a style."""
 
 
 def plots_of(contents: Contents) -> list[Plot]:
@@ -63,10 +74,10 @@ def _wall_time_in_words(summary: ArmSummary, count: int) -> str:
     name = f"{summary.label} ({summary.kind})"
     if summary.median_s is None:
         return f"{name} no run counts"
-    said = f"{name} {format_seconds(summary.median_s)} in {count} run{'' if count == 1 else 's'}"
+    said = f"{name} {format_wall_time(summary.median_s)} in {count} run{'' if count == 1 else 's'}"
     if summary.interval_s is not None:
         low_s, high_s = summary.interval_s
-        said += f", interval {format_seconds(low_s)} to {format_seconds(high_s)}"
+        said += f", interval {format_wall_time(low_s)} to {format_wall_time(high_s)}"
     if summary.verdict == NO_DIFFERENCE:
         said += ", no difference to the baseline detected"
     return said
@@ -77,23 +88,25 @@ def _latencies(arms: Mapping[str, Sequence[Latencies]]) -> Plot:
     for arm, lines in arms.items():
         parts = []
         for line in lines:
-            achieved = format_duration(_median_ns(line.achieved))
-            asked = "nothing" if line.asked is None else format_duration(_median_ns(line.asked))
-            parts.append(f"{line.label} {asked} and {achieved} ({line.answers:,} answers)")
+            observed = format_duration(_median_ns(line.observed))
+            target = "nothing" if line.target is None else format_duration(_median_ns(line.target))
+            parts.append(
+                f"{line.label} {target} and {observed} ({format_count(line.answers)} answers)"
+            )
         said.append(f"{arm}: {', '.join(parts)}")
     return Plot(
         "latencies",
-        "Latency asked for (dashed) and achieved, all runs",
-        f"Medians asked for and achieved, per class of operation. {'; '.join(said)}.",
+        "Target latency (dashed) and observed latency, all runs",
+        f"Medians of target and observed latency, per class of operation. {'; '.join(said)}.",
         lambda style: plots.latencies(arms, style),
     )
 
 
 def _median_ns(curve: tuple[np.ndarray, np.ndarray]) -> float:
-    return float(f"{time_of(curve, 0.5):.4g}")
+    return rounded(time_of(curve, 0.5), 4)
 
 
-def parts_of(trace: TraceContents) -> dict[str, int]:
+def partition_by_object(trace: TraceContents) -> dict[str, int]:
     """The parts of a trace's wall time in ns: they add up to it."""
     analysis = trace.analysis
     parts = {each.label: each.time_ns for each in analysis.causes if each.time_ns}
@@ -103,12 +116,13 @@ def parts_of(trace: TraceContents) -> dict[str, int]:
 
 
 def _attribution(traces: Sequence[TraceContents]) -> Plot:
-    bars = {trace.label: parts_of(trace) for trace in traces}
+    bars = {trace.label: partition_by_object(trace) for trace in traces}
     said = []
     for label, parts in bars.items():
         total_ns = sum(parts.values()) or 1
         shares = [
-            f"{part} {format_duration(three_digits(time_ns))} ({100 * time_ns / total_ns:.0f}%)"
+            f"{part} {format_duration(three_digits(time_ns))} "
+            f"({format_percent(time_ns, 0, of=total_ns)})"
             for part, time_ns in parts.items()
         ]
         said.append(f"{label}, {format_duration(three_digits(total_ns))}: {', '.join(shares)}")
@@ -121,7 +135,7 @@ def _attribution(traces: Sequence[TraceContents]) -> Plot:
 
 
 def timeline_of(trace: TraceContents) -> dict[str, Sequence[int]]:
-    """Per operation the requests in each bin of time."""
+    """By operation how many requests came in each bin of time."""
     timeline = trace.analysis.timeline
     nested = timeline.get("operations", timeline)
     return {name: counts for name, counts in nested.items() if isinstance(counts, list | tuple)}
@@ -132,11 +146,12 @@ def _over_time(trace: TraceContents) -> Plot:
     shown = plots.most_frequent(counts)
     sums = np.sum(list(counts.values()), axis=0)
     busiest = int(np.argmax(sums))
-    most = ", ".join(f"{name} {sum(values):,}" for name, values in shown.items())
+    most = ", ".join(f"{name} {format_count(sum(values))}" for name, values in shown.items())
     return Plot(
         "requests-over-time",
         f"Requests over time: {trace.label}",
         f"Requests over time of {trace.label}: {most}. The busiest moment is at "
-        f"{busiest * bin_ns / 1e9:.2f} s with {sums[busiest] / (bin_ns / 1e9):,.0f} a second.",
+        f"{format_seconds(busiest * bin_ns / 1e9, 2)} with "
+        f"{format_count(sums[busiest] / (bin_ns / 1e9))} a second.",
         lambda style: plots.requests_over_time(counts, bin_ns, style),
     )

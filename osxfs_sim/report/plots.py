@@ -22,23 +22,34 @@ from matplotlib.legend import Legend
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from osxfs_sim.lab.reproduction import RatioBar
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import (
+    format_count,
+    format_duration,
+    format_fixed,
+    format_tick,
+    format_wall_time,
+)
 from osxfs_sim.report.latencies import Latencies, time_of
-from osxfs_sim.report.quantities import format_seconds
 
 PlotFormat = Literal["svg", "png"]
 
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """Colours for one scheme. *colours* are told apart from *paper*, and in this order."""
+    """Colours for one scheme, each as ``#rrggbb``."""
 
     name: str
+    """``light`` or ``dark``."""
     paper: str
+    """The background, as ``#rrggbb``, like all of these."""
     ink: str
+    """The colour of texts and lines."""
     faint: str
+    """The colour of grids and frames."""
     rest: str
+    """What belongs to no series."""
     colours: tuple[str, ...]
+    """Of series, in order: told apart from the paper and from each other."""
 
 
 LIGHT = Theme(
@@ -61,32 +72,41 @@ DARK = Theme(
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a figure is drawn: its colours, and how wide it is (it is as tall as it must be)."""
+    """How a figure is drawn: its colours and its size."""
 
     theme: Theme = LIGHT
+    """The colours it is drawn in."""
     width_inches: float = 7.0
+    """How wide the figure is; it is as tall as it must be."""
 
     @property
     def is_narrow(self) -> bool:
+        """Whether it is for a small screen: labels are wrapped earlier."""
         return self.width_inches < 5
 
     def colour(self, number: int) -> str:
+        """Of series *number*, from 0; they come again after the last."""
         return self.theme.colours[number % len(self.theme.colours)]
 
     def hatch(self, number: int) -> str:
-        """Beside colours that come a second time, and for those who see none."""
+        """The pattern of series *number*: another one where colours come again, or are not seen."""
         return ("", "////", "....", "xxxx")[number // len(self.theme.colours) % 4]
 
 
 @dataclass(frozen=True, slots=True)
 class WallTimes:
-    """One arm and kind of run: *median_s* None where no run counts."""
+    """The runs of one arm and kind, as a figure shows them."""
 
     arm: str
+    """The label of the arm."""
     samples_s: Sequence[float]
+    """Of the runs that count, in seconds."""
     median_s: float | None
+    """Of these, in seconds; None where no run counts."""
     interval_s: tuple[float, float] | None
+    """Of the median, in seconds; None where there are too few runs to give one."""
     failed: int = 0
+    """How many runs do not count."""
 
 
 # A logarithmic axis, when the slowest is so many times the fastest: a ratio is a distance then.
@@ -140,6 +160,7 @@ def _settings(style: Style) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def drawing(style: Style) -> Iterator[None]:
+    """Within it figures are made in *style*, whatever the user has set up for matplotlib."""
     settings: Any = _settings(style)  # the stubs want each key as a literal
     with matplotlib.rc_context(), warnings.catch_warnings():
         # A file matplotlibrc that lies where somebody works says nothing about our figures.
@@ -162,7 +183,7 @@ def render(
 
 
 def drawable(text: str) -> str:
-    """Without what XML cannot hold: a label may be anything that a command line can be."""
+    """*text* with what XML and fonts cannot hold replaced: a label may be anybody's."""
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
     )
@@ -175,6 +196,7 @@ def _label(text: str, style: Style) -> str:
 
 
 def empty_figure(style: Style, height_inches: float) -> Figure:
+    """A figure as wide as *style* has it, without panels."""
     return Figure(figsize=(style.width_inches, height_inches), layout="constrained")
 
 
@@ -205,7 +227,7 @@ def wall_times(groups: Mapping[str, Sequence[WallTimes]], baseline: str, style: 
         for panel in panels:
             if is_logarithmic:
                 mark_logarithmic(panel, style)
-            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_s(value)))
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value)))
         last.set_xlabel(f"wall time{' (logarithmic)' if is_logarithmic else ''}")
         return figure
 
@@ -246,7 +268,7 @@ def _wall_times_panel(panel: Axes, arms: Sequence[WallTimes], baseline: str, sty
             panel.plot(arm.interval_s, (row, row), color=colour, linewidth=5, alpha=0.45)
         panel.plot((arm.median_s,) * 2, (row - 0.32, row + 0.32), color=colour, linewidth=2.5)
         panel.annotate(
-            format_seconds(arm.median_s),
+            format_wall_time(arm.median_s),
             (max(*arm.samples_s, arm.median_s), row),
             xytext=(7, 0),
             textcoords="offset points",
@@ -263,11 +285,11 @@ def _wall_times_panel(panel: Axes, arms: Sequence[WallTimes], baseline: str, sty
     panel.grid(visible=False, axis="y")
 
 
-_ASKED: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (4, 2))}
+_TARGET: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (4, 2))}
 
 
 def latencies(arms: Mapping[str, Sequence[Latencies]], style: Style) -> Figure:
-    """How many answers came within which time: asked for (dashed) and achieved, a panel per arm."""
+    """How many answers came within which time: target (dashed) and observed, a panel per arm."""
     with drawing(style):
         figure = empty_figure(style, 1.0 + 1.55 * len(arms))
         panels = figure.subplots(len(arms), sharex=True, squeeze=False)[:, 0]
@@ -276,9 +298,9 @@ def latencies(arms: Mapping[str, Sequence[Latencies]], style: Style) -> Figure:
             panel.set_title(_label(arm, Style(style.theme)).replace("\n", " "))
             for line in lines:
                 colour = style.colour(classes.index(line.label))
-                panel.step(*line.achieved, where="post", color=colour, linewidth=2.4)
-                if line.asked is not None:
-                    panel.step(*line.asked, where="post", color=style.theme.ink, **_ASKED)
+                panel.step(*line.observed, where="post", color=colour, linewidth=2.4)
+                if line.target is not None:
+                    panel.step(*line.target, where="post", color=style.theme.ink, **_TARGET)
             panel.set_ylim(0, 1.03)
             panel.set_yticks((0, 0.5, 1), ("0%", "50%", "100%"))
         panels[-1].set_xscale("log")
@@ -289,7 +311,7 @@ def latencies(arms: Mapping[str, Sequence[Latencies]], style: Style) -> Figure:
         panels[-1].set_xlabel("answered within (logarithmic)")
         for number, label in enumerate(classes):
             panels[0].plot([], [], color=style.colour(number), linewidth=2.4, label=label)
-        panels[0].plot([], [], color=style.theme.ink, label="asked for", **_ASKED)
+        panels[0].plot([], [], color=style.theme.ink, label="target", **_TARGET)
         legend_of(figure, panels[0])
         return figure
 
@@ -300,7 +322,7 @@ def _latency_limits(arms: Mapping[str, Sequence[Latencies]]) -> tuple[float, flo
         curve
         for lines in arms.values()
         for line in lines
-        for curve in (line.asked, line.achieved)
+        for curve in (line.target, line.observed)
         if curve is not None
     ]
     lowest = min(time_of(curve, 0.001) for curve in curves)
@@ -309,6 +331,7 @@ def _latency_limits(arms: Mapping[str, Sequence[Latencies]]) -> tuple[float, flo
 
 
 def legend_of(figure: Figure, panel: Axes, *, reverse: bool = False) -> None:
+    """Put *panel*'s legend below *figure*, in as many columns as there is room for."""
     handles, labels = panel.get_legend_handles_labels()
     if reverse:
         handles, labels = handles[::-1], labels[::-1]
@@ -356,7 +379,7 @@ def attribution(bars: Mapping[str, Mapping[str, int]], style: Style) -> Figure:
                 starts_ns[label] += bar.get(part, 0)
         for row, total_ns in enumerate(starts_ns.values()):
             panel.annotate(
-                format_seconds(total_ns / 1e9),
+                format_wall_time(total_ns / 1e9),
                 (total_ns, row),
                 xytext=(5, 0),
                 textcoords="offset points",
@@ -367,7 +390,7 @@ def attribution(bars: Mapping[str, Mapping[str, int]], style: Style) -> Figure:
         panel.set_yticks(range(len(bars)), [_label(label, style) for label in bars])
         panel.set_ylim(len(bars) - 0.5, -0.5)
         panel.grid(visible=False, axis="y")
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_s(value / 1e9)))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value / 1e9)))
         panel.set_xlabel("wall time")
         legend_of(figure, panel)
         return figure
@@ -399,7 +422,7 @@ def ratios(bars: Sequence[RatioBar], style: Style) -> Figure:
             if bar.ours_range is not None:
                 panel.plot(bar.ours_range, (row + 0.2, row + 0.2), color=style.theme.ink)
             panel.annotate(
-                f" {bar.ours:.2f} ({bar.published:.2f})",
+                f" {format_fixed(bar.ours, 2)} ({format_fixed(bar.published, 2)})",
                 (max(bar.ours, bar.published, *(bar.ours_range or ())), row),
                 va="center",
             )
@@ -437,8 +460,8 @@ def requests_over_time(counts: Mapping[str, Sequence[int]], bin_ns: int, style: 
         panel.set_xlim(0, edges_s[-1] if bins else 1)
         panel.set_ylim(0, 1.05 * below.max(initial=0.0) or 1)
         panel.set_ylabel("requests per second")
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_s(value)))
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value)))
         panel.set_xlabel("since the beginning")
         legend_of(figure, panel)
         return figure
@@ -454,14 +477,10 @@ OTHERS = "others"
 
 
 def most_frequent(counts: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
-    """The operations that are worth an area of their own, and the sum of the others."""
+    """The counts of the operations worth an area of their own, and the sum of the others."""
     ordered = sorted(counts, key=lambda operation: (-sum(counts[operation]), operation))
     kept: dict[str, Sequence[int]] = {name: counts[name] for name in ordered[:_SHOWN_OPERATIONS]}
     others = [counts[name] for name in ordered[_SHOWN_OPERATIONS:]]
     if others:
         kept[OTHERS] = np.sum(others, axis=0).tolist()
     return kept
-
-
-def tick_s(value_s: float) -> str:
-    return "0" if value_s == 0 else f"{value_s * 1e3:g} ms" if value_s < 1 else f"{value_s:g} s"

@@ -1,7 +1,7 @@
 """A prediction as a table: what each system would take, and what leaves it so many requests."""
 
+from osxfs_sim.model.formatting import format_wall_time
 from osxfs_sim.report.console import console
-from osxfs_sim.report.quantities import format_seconds
 from osxfs_sim.report.tables import Table
 from osxfs_sim.simulate.prediction import Prediction
 
@@ -75,4 +75,4 @@ def _most(requests: dict[str, int]) -> str:
 
 
 def _s(value_ns: int) -> str:
-    return format_seconds(value_ns / 1e9)
+    return format_wall_time(value_ns / 1e9)

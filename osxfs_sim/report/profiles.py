@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from osxfs_sim.model.events import EventSpec
+from osxfs_sim.model.formatting import format_duration, format_rate, format_size
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import FILE_RULES, POLICIES, Profile
-from osxfs_sim.model.units import format_duration, format_rate, format_size
 from osxfs_sim.model.write_back import WriteBackSpec
 from osxfs_sim.report.console import console, escape
 from osxfs_sim.report.tables import bold, table

@@ -7,12 +7,22 @@ from collections.abc import Mapping
 
 from rich.padding import Padding
 
-from osxfs_sim.lab.reproduction import GOAL, Added, Cell, Checked, Reproduction
+from osxfs_sim.lab.reproduction import GOAL, Added, Checked, Reproduction, TopologyCell
 from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.study import Study, Topology
 from osxfs_sim.lab.summary import summarize
-from osxfs_sim.model.units import format_duration
-from osxfs_sim.report.comparison import time_with_interval
+from osxfs_sim.model.formatting import (
+    format_count,
+    format_duration,
+    format_extremes,
+    format_fixed,
+    format_interval,
+    format_plain,
+    format_seconds,
+    format_signed_percent,
+    format_significant,
+    format_time_with_interval,
+)
 from osxfs_sim.report.console import console, escape
 from osxfs_sim.report.tables import Table, table
 
@@ -25,7 +35,8 @@ _NAMES = {
 _LEGEND = (
     "Ratios are of medians, to native; in brackets a 95% bootstrap interval, or with "
     "too few runs for one the least and the most of all rounds, as least..most. The goal is "
-    f"{100 * GOAL:.0f} % of the published ratio for a bind mount, and of native for the others."
+    f"{format_fixed(100 * GOAL, 0)} % of the published ratio for a bind mount, and of native for "
+    "the others."
 )
 _LEGEND_ADDED = (
     "measured: what a bind mount takes more than no volumes, undilated; it holds what the emulator "
@@ -39,7 +50,7 @@ _LEGEND_ADDED = (
 
 
 def tables_of(study: Study, derived: Reproduction) -> list[Table]:
-    """All that is told, in the order in which it is told."""
+    """The tables of ratios, of what is added, and of checks, in this order."""
     tables = [_ratios(study, derived), _added(derived)]
     if derived.checked:
         tables.append(_checks(derived))
@@ -49,7 +60,7 @@ def tables_of(study: Study, derived: Reproduction) -> list[Table]:
 def reproduction_report(
     study: Study, derived: Reproduction, comparisons: Mapping[str, Comparison], machine: str
 ) -> None:
-    """Print all of it, with what is to be known before it is believed."""
+    """Print the tables, caveats and the machine."""
     out = console()
     out.print(escape(study.title), style="bold")
     out.print(escape(f"published: {study.source}; {study.machine}"), style="dim")
@@ -61,12 +72,12 @@ def reproduction_report(
 
 
 def reproduction_markdown(study: Study, derived: Reproduction) -> str:
-    """The same tables, for a document."""
+    """The tables as a Markdown document."""
     return "\n\n".join(block for one in tables_of(study, derived) for block in one.markdown())
 
 
 def caveats(comparisons: Mapping[str, Comparison]) -> list[str]:
-    """Each warning once, with the arms that it is about, by comparison."""
+    """The warnings of all comparisons, each once, with the arms that it is about."""
     lines: dict[tuple[str, str], list[str]] = {}
     for name, comparison in comparisons.items():
         for summary in summarize(comparison, resamples=1):
@@ -83,14 +94,15 @@ def _ratios(study: Study, derived: Reproduction) -> Table:
     dilations = {one.name: derived.dilations[one.profile] for one in study.platforms}
     return table(
         *("platform", "topology", ">K", ">published", ">ours", ">/ native", ">publ.", ">error", ""),
-        title=f"Ratios to native, with time dilated so that this machine ({derived.native_s:.2f} s "
-        "natively) stands to its waiting as the published one to its own",
+        title="Ratios to native, with time dilated so that this machine "
+        f"({format_seconds(derived.native_s, 2)} natively) stands to its waiting as the "
+        "published one to its own",
         rows=(_ratio_row(cell, dilations[cell.platform]) for cell in derived.cells),
         legend=_LEGEND,
     )
 
 
-def _ratio_row(cell: Cell, dilation: float) -> tuple[str, ...]:
+def _ratio_row(cell: TopologyCell, dilation: float) -> tuple[str, ...]:
     ours = "" if cell.ours_s is None else _time_with_range(cell)
     ratio = "" if cell.ratio is None else _ratio_with_range(cell)
     verdict = {True: "reached", False: "missed", None: "not measured"}[cell.reached]
@@ -98,40 +110,34 @@ def _ratio_row(cell: Cell, dilation: float) -> tuple[str, ...]:
     return (
         cell.platform if is_native else "",
         _NAMES[cell.topology],
-        f"{dilation:g}" if cell.topology in (Topology.HYBRID, Topology.BIND) else "",
-        f"{cell.published_s:.2f} s",
+        format_plain(dilation) if cell.topology in (Topology.HYBRID, Topology.BIND) else "",
+        format_seconds(cell.published_s, 2),
         ours,
         "1" if is_native else ratio,
-        f"{cell.published:.2f}",
-        "" if is_native or cell.error is None else percent(cell.error),
+        format_fixed(cell.published, 2),
+        "" if is_native or cell.error is None else format_signed_percent(cell.error),
         "" if is_native else verdict,
     )
 
 
-def _time_with_range(cell: Cell) -> str:
+def _time_with_range(cell: TopologyCell) -> str:
     assert cell.ours_s is not None
     assert cell.range_s is not None
     if cell.ours_s.interval is not None:
-        return time_with_interval(cell.ours_s.value, cell.ours_s.interval)
+        return format_time_with_interval(cell.ours_s.value, cell.ours_s.interval)
     least, most = cell.range_s
-    return f"{cell.ours_s.value:.1f} s [{least:.1f}..{most:.1f}]"
+    return f"{format_seconds(cell.ours_s.value, 1)} {format_extremes(least, most, 1)}"
 
 
-def _ratio_with_range(cell: Cell) -> str:
+def _ratio_with_range(cell: TopologyCell) -> str:
     assert cell.ratio is not None
     if cell.ratio.interval is not None:
         low, high = cell.ratio.interval
-        return f"{cell.ratio.value:.2f} [{low:.2f}, {high:.2f}]"
+        return format_interval(cell.ratio.value, low, high, 2)
     if cell.ratio_range is None:
-        return f"{cell.ratio.value:.2f}"
+        return format_fixed(cell.ratio.value, 2)
     least, most = cell.ratio_range
-    return f"{cell.ratio.value:.2f} [{least:.2f}..{most:.2f}]"
-
-
-def percent(share: float) -> str:
-    """``+14 %``; tenths below ten."""
-    share = round(share, 4) + 0.0  # there is no minus zero to read
-    return f"{100 * share:+.0f} %" if abs(share) >= 0.1 else f"{100 * share:+.1f} %"
+    return f"{format_fixed(cell.ratio.value, 2)} {format_extremes(least, most, 2)}"
 
 
 def _added(derived: Reproduction) -> Table:
@@ -147,28 +153,30 @@ def _added(derived: Reproduction) -> Table:
 
 
 def _added_row(added: Added) -> tuple[str, ...]:
-    measured = "" if added.measured_s is None else f"{added.measured_s:.1f} s"
+    measured = "" if added.measured_s is None else format_seconds(added.measured_s, 1)
     if added.in_reach_at_1 is False:
         measured += " <floor"
     waiting = error = bend = ""
     if added.line is not None:
         error_s = added.line.waiting_error_s
-        waiting = f"{added.line.waiting_s:.2f} s" + ("" if error_s is None else f" ± {error_s:.2f}")
-        error = percent(added.line.waiting_s / added.published_s - 1)
+        waiting = format_seconds(added.line.waiting_s, 2) + (
+            "" if error_s is None else f" ± {format_fixed(error_s, 2)}"
+        )
+        error = format_signed_percent(added.line.waiting_s / added.published_s - 1)
         if len(added.line.dilations) > 2:
-            bend = f"{100 * added.line.worst_share:.1f} %"
+            bend = f"{format_fixed(100 * added.line.worst_share, 1)} %"
     ratio = added.ratio_of_waiting
     return (
         added.platform,
-        f"{added.published_s:.2f} s",
+        format_seconds(added.published_s, 2),
         measured,
         waiting,
         error,
         bend,
-        "" if ratio is None else f"{ratio:.2f}",
-        f"{added.published_ratio:.2f}",
-        "" if ratio is None else percent(ratio / added.published_ratio - 1),
-        "" if added.requests is None else f"{added.requests:,}",
+        "" if ratio is None else format_fixed(ratio, 2),
+        format_fixed(added.published_ratio, 2),
+        "" if ratio is None else format_signed_percent(ratio / added.published_ratio - 1),
+        "" if added.requests is None else format_count(added.requests),
         "" if added.latency_ns is None else format_duration(added.latency_ns),
         "" if added.fitted_ns is None else format_duration(added.fitted_ns),
     )
@@ -189,7 +197,7 @@ def _check_row(checked: Checked) -> tuple[str, ...]:
         check.text,
         _quantity(check.published, check.unit),
         ours or ("not run" if check.not_run else "not measured"),
-        "" if checked.error is None else percent(checked.error),
+        "" if checked.error is None else format_signed_percent(checked.error),
         check.source + (f"; not run: {check.not_run}" if check.not_run else ""),
     )
 
@@ -199,7 +207,7 @@ def _quantity(value: float | None, unit: str) -> str:
         return ""
     match unit:
         case "times":
-            return f"{value:.3g} times"
+            return f"{format_significant(value, 3)} times"
         case "less":
-            return f"{100 * value:.0f} % less"
-    return f"{value:.3g} s"
+            return f"{format_fixed(100 * value, 0)} % less"
+    return f"{format_significant(value, 3)} s"

@@ -11,7 +11,7 @@ from osxfs_sim.coherence.answers.risk import KINDS, SAME
 from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.stale_answers import StaleAnswers
 from osxfs_sim.lab.summary import kinds_of
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import format_duration, format_significant
 from osxfs_sim.report.tables import bold, table
 
 RISK_COLUMNS = (
@@ -66,7 +66,7 @@ def risk_report(out: Console, rows: Iterable[tuple[str, str, Sequence[Mapping[st
 def risks_of(
     comparison: Comparison,
 ) -> Iterator[tuple[str, str, list[Mapping[str, Any]]]]:
-    """Per kind of run and arm the risks of its runs; none where the host was not edited.
+    """For each arm and kind the judged answers of its runs; no rows where the host was not edited.
 
     Of failed runs too: an edit may be what they failed of.
     """
@@ -78,7 +78,7 @@ def risks_of(
 
 
 def risk_cells(risks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The cells of a line, from the number of edits on: RISK_COLUMNS."""
+    """The cells below RISK_COLUMNS, of the judged answers of an arm's runs."""
     total = StaleAnswers.of(risks)
     stale = {kind: found.stale for kind in KINDS if (found := total.kinds.get(kind))}
     ages_ns = total.ages_ns
@@ -86,7 +86,9 @@ def risk_cells(risks: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{total.edits_made}",
         f"{total.things_judged}",
         f"{total.unknown}",
-        f"{len(ages_ns)} ({100 * len(ages_ns) / total.things_judged:.2g}%)" if ages_ns else "0",
+        f"{len(ages_ns)} ({format_significant(100 * len(ages_ns) / total.things_judged, 2)}%)"
+        if ages_ns
+        else "0",
         ", ".join(f"{kind} {count}" for kind, count in stale.items() if count),
         format_duration(round(median(ages_ns))) if ages_ns else "",
         format_duration(max(ages_ns)) if ages_ns else "",

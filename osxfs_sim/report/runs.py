@@ -16,7 +16,13 @@ from osxfs_sim.lab.summary import (
     representative,
     representatives,
 )
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import (
+    format_duration,
+    format_fixed,
+    format_percent,
+    format_plain,
+    format_seconds,
+)
 from osxfs_sim.report.console import console, escape
 from osxfs_sim.report.risk import risk_report, risks_of
 from osxfs_sim.report.tables import Cell, bold, red, table
@@ -32,7 +38,9 @@ def runs_report(comparison: Comparison, machine: str) -> None:
     out = console()
     what = "quick: a shortened command" if comparison.quick else "the whole command"
     options = "".join(f", with {name}" for name in comparison.options)
-    dilated = f", time dilated {comparison.dilate:g} times" if comparison.dilate != 1 else ""
+    dilated = (
+        f", time dilated {format_plain(comparison.dilate)} times" if comparison.dilate != 1 else ""
+    )
     title = f"{comparison.title} ({comparison.variant}{options}; {what}{dilated})"
     times = table(
         "arm",
@@ -40,8 +48,8 @@ def runs_report(comparison: Comparison, machine: str) -> None:
         ">wall",
         *(f">/ {name}" for name in _BASELINES),
         ">server",
-        ">asked",
-        ">achieved",
+        ">target",
+        ">observed",
         ">late",
         title=title,
     )
@@ -70,14 +78,14 @@ def runs_report(comparison: Comparison, machine: str) -> None:
 
 def _times_row(comparison: Comparison, sample: Sample) -> list[str | Cell]:
     row: list[str | Cell] = [bold(sample.arm), sample.kind]
-    row.append(red("failed") if sample.failure else f"{sample.wall_s:.2f} s")
+    row.append(red("failed") if sample.failure else format_seconds(sample.wall_s, 2))
     for baseline in _BASELINES:
         same = None if sample.failure else representative(comparison, baseline, sample.kind)
-        row.append("" if same is None else f"{sample.wall_s / same.wall_s:.2f}")
+        row.append("" if same is None else format_fixed(sample.wall_s / same.wall_s, 2))
     if sample.share is None:
         return [*row, "", "", "", ""]
     receipt = sample.share["receipt"]
-    row.append(f"{sample.share['server_processor_s']:.2f} s")
+    row.append(format_seconds(sample.share["server_processor_s"], 2))
     judged = dominant(receipt)
     if judged is None:
         return [*row, "", "", ""]
@@ -87,7 +95,7 @@ def _times_row(comparison: Comparison, sample: Sample) -> list[str | Cell]:
         *row,
         named(judged, format_duration(line["target_p50_ns"])),
         format_duration(line["observed_p50_ns"]) + mark,
-        f"{100 * (late_share([receipt]) or 0.0):.1f}%",
+        format_percent(late_share([receipt]) or 0.0, 1),
     ]
 
 
@@ -100,7 +108,7 @@ def _counts_row(sample: Sample, share: Mapping[str, Any], names: Sequence[str]) 
         sample.kind,
         f"{all_requests}",
         f"{missing}",
-        f"{all_requests / missing:.1f}" if missing else "",
+        format_fixed(all_requests / missing, 1) if missing else "",
         *(f"{count}" for count in shown),
         f"{all_requests - sum(shown)}",
     ]
@@ -126,7 +134,7 @@ def _caveats(comparison: Comparison) -> list[str]:
             ]
     lines.append(
         "  server: the emulator's own processor time, taken from the same cores. missing: lookups "
-        "of names that do not exist; each: requests per missing name. asked, achieved: median of "
+        "of names that do not exist; each: requests per missing name. target, observed: median of "
         "metadata requests, or of the class named, where that was waited for longer, ! where one "
         "was out of tolerance. Times scatter by some percent on a shared machine; counts repeat."
     )

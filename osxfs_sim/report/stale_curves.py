@@ -1,4 +1,4 @@
-"""The picture of staleness: how likely a look shows the old state, against the time since.
+"""The picture of staleness: how likely a read returns the old state, against the time since.
 
 A panel per view and direction. What was measured is a band (curves.py); what was predicted is
 drawn over it, as the two dashed lines that it must lie between.
@@ -15,9 +15,9 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Band, Curve, Numbers
 from osxfs_sim.coherence.staleness.measure import ViewResult
-from osxfs_sim.coherence.staleness.predicted import band_of_looks, predicted_band
+from osxfs_sim.coherence.staleness.predicted import band_of_reads, predicted_band
 from osxfs_sim.coherence.staleness.predictions import Direction
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import format_duration, format_percent
 from osxfs_sim.report.plots import (
     Style,
     drawable,
@@ -32,7 +32,7 @@ SCALES = (LOGARITHMIC, LINEAR)
 
 SEEN_BY = {Direction.TO_GUEST: "seen by the guest", Direction.TO_HOST: "seen by the host"}
 
-_FIRST_NS = 1_000.0  # no look is faster
+_FIRST_NS = 1_000.0  # no read is faster
 _POINTS = 800
 
 
@@ -95,7 +95,7 @@ def _panel(panel: Axes, result: ViewResult, times_ns: Numbers, style: Style) -> 
         color=style.colour(0),
         alpha=0.25,
         linewidth=0,
-        label=f"{CONFIDENCE:.0%} band, all moments at once",
+        label=f"{format_percent(CONFIDENCE, 0)} band, all moments at once",
         gid=f"band-{name}",
     )
     _fill(
@@ -110,7 +110,7 @@ def _panel(panel: Axes, result: ViewResult, times_ns: Numbers, style: Style) -> 
     )
     outlook = result.outlook
     if outlook.prediction is not None:
-        predicted = band_of_looks(outlook.prediction, outlook.phase_ns, result.samples, times_ns)
+        predicted = band_of_reads(outlook.prediction, outlook.phase_ns, result.samples, times_ns)
         for edge, values in (("low", predicted.low), ("high", predicted.high)):
             panel.plot(
                 *_corners(times_ns, values),

@@ -3,9 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+from osxfs_sim.model.formatting import (
+    format_duration,
+    format_plain,
+    format_rate,
+    format_seconds,
+    format_size,
+)
 from osxfs_sim.model.status import HostEventsStatus, ShareStatus, WriteBackStatus
-from osxfs_sim.model.units import format_duration, format_rate, format_size
-from osxfs_sim.report.console import console, escape_all, table
+from osxfs_sim.report.console import console, escape, escape_all
+from osxfs_sim.report.tables import Table, table
 
 
 def _events_report(events: HostEventsStatus | None) -> None:
@@ -14,49 +21,52 @@ def _events_report(events: HostEventsStatus | None) -> None:
         out.print("  events    none: the guest does not hear of the host's changes")
         return
     raised = ", ".join(f"{count} {kind}" for kind, count in events.raised.items() if count)
-    ended_of_each = {
+    of_each_kind = {
         "entries": events.invalidated.entries,
         "attributes": events.invalidated.attributes,
         "pages": events.invalidated.pages,
     }
-    ended = ", ".join(f"{count} {kind}" for kind, count in ended_of_each.items() if count)
+    invalidated = ", ".join(f"{count} {kind}" for kind, count in of_each_kind.items() if count)
     lost = f"; {events.dropped} lost, {events.rescans} scans" if events.rescans else ""
     out.print(
         f"  events    {events.watcher}, window {format_duration(events.latency_ns)}: "
         f"{events.seen} host changes, {events.waiting} on their way{lost}"
     )
-    if ended or raised:
-        out.print(f"            ended: {ended or 'nothing'}; raised: {raised or 'nothing'}")
+    if invalidated or raised:
+        out.print(
+            f"            invalidated: {invalidated or 'nothing'}; raised: {raised or 'nothing'}"
+        )
     names = events.complete_directories
     if names.directories:
         out.print(
-            f"            names of {names.directories} directories known: "
+            f"            {names.directories} directories cached completely: "
             f"{names.answers} lookups answered without a crossing"
         )
 
 
-def _write_back_report(held: WriteBackStatus | None) -> None:
-    if held is None:
+def _write_back_report(write_back: WriteBackStatus | None) -> None:
+    if write_back is None:
         return
     out = console()
-    kernel = "; small writes in the guest's kernel too" if held.kernel else ""
+    kernel = "; small writes in the guest's kernel too" if write_back.kernel else ""
     out.print(
-        f"  held      {held.pending_changes} changes ({format_size(held.pending_bytes)}), "
-        f"the oldest for {format_duration(held.oldest_ns)}; "
-        f"at most {held.limit_changes} changes, {format_size(held.limit_bytes)}, "
-        f"{format_duration(held.age_ns)}{kernel}"
+        f"  pending   {write_back.pending_changes} changes "
+        f"({format_size(write_back.pending_bytes)}), "
+        f"the oldest for {format_duration(write_back.oldest_ns)}; "
+        f"at most {write_back.limit_changes} changes, {format_size(write_back.limit_bytes)}, "
+        f"{format_duration(write_back.age_ns)}{kernel}"
     )
     out.print(
-        f"            of {held.made} made {held.crossed} crossed, "
-        f"{held.merged} along with others, {held.cancelled} cancelled out; "
-        f"{format_size(held.bytes_written_back)} written back"
+        f"            of {write_back.made} made {write_back.crossed} crossed, "
+        f"{write_back.merged} along with others, {write_back.cancelled} cancelled out; "
+        f"{format_size(write_back.bytes_written_back)} written back"
     )
     out.print(
-        f"            at the worst {held.most_changes_at_risk} changes "
-        f"({format_size(held.most_bytes_at_risk)}) were the guest's alone; "
-        f"the host lagged up to {format_duration(held.longest_lag_ns)}"
+        f"            at the worst {write_back.most_changes_at_risk} changes "
+        f"({format_size(write_back.most_bytes_at_risk)}) were the guest's alone; "
+        f"the host lagged up to {format_duration(write_back.longest_lag_ns)}"
     )
-    aside = held.set_aside
+    aside = write_back.set_aside
     if aside is not None and aside.count:
         latest = aside.latest[-1]
         out.print(
@@ -64,27 +74,26 @@ def _write_back_report(held: WriteBackStatus | None) -> None:
             f"which the host does not take; the latest: {latest.change} "
             f"{latest.path}: {latest.reason}"
         )
-    if not held.sync_waits:
+    if not write_back.sync_waits:
         out.print("            sync(2) does not wait for the host here; fsync(2) and flush do")
-    if held.throttled:
+    if write_back.throttled:
         out.print(
-            f"            who made changes waited {held.throttled} times, "
-            f"{format_duration(held.throttled_ns)} in all"
+            f"            who made changes waited {write_back.throttled} times, "
+            f"{format_duration(write_back.throttled_ns)} in all"
         )
 
 
 def unwritten_report(journals: Sequence[dict[str, Any]]) -> None:
-    """Print what ended shares have left, a journal each: source, journal, bytes and changes."""
+    """Print the unfinished *journals* of ended shares: source, path, size and changes of each."""
     out = console()
-    journals = escape_all(journals)
     for journal in journals:
         rows = table("change", "path", "refused")
         for change in journal["changes"]:
             rows.add_row(change["change"], change["path"], change["refused"] or "")
         out.print(
-            f"[bold]{journal['source']}[/bold]: {len(journal['changes'])} changes "
+            f"[bold]{escape(journal['source'])}[/bold]: {len(journal['changes'])} changes "
             f"({format_size(journal['bytes'])}) are not on the host; "
-            f"kept in {journal['journal']}",
+            f"kept in {escape(journal['journal'])}",
             soft_wrap=True,
         )
         out.print(rows)
@@ -112,7 +121,7 @@ def _volumes_report(status: ShareStatus) -> None:
 
 
 def _local_report(status: ShareStatus) -> None:
-    """What is left to tell of a share whose work makes no requests."""
+    """Print what there is to say of a share whose work makes no requests."""
     out = console()
     if status.copy is None:
         out.print("  work      in the host's directory itself: nothing crosses")
@@ -125,13 +134,37 @@ def _local_report(status: ShareStatus) -> None:
         out.print(f"[yellow]warning:[/yellow] {warning}")
 
 
+def _receipt_table(status: ShareStatus) -> Table:
+    made = table("receipt", ">answers", ">target p50", ">observed p50", ">p90", ">p99", ">late", "")
+    for label, line in status.receipt.items():
+        within = line.within_tolerance
+        made.add_row(
+            label,
+            f"{line.count}",
+            format_duration(line.target_p50_ns),
+            format_duration(line.observed_p50_ns),
+            format_duration(line.observed_p90_ns),
+            format_duration(line.observed_p99_ns),
+            f"{line.late}",
+            "" if within is None else "ok" if within else "out of tolerance",
+        )
+    return made
+
+
+def _requests_table(status: ShareStatus) -> Table:
+    made = table("request", ">count")
+    for name, count in sorted(status.requests.items(), key=lambda item: -item[1]):
+        made.add_row(name, f"{count}")
+    return made
+
+
 def status_report(status: ShareStatus) -> None:
-    """Print the *status* that a share's server gave."""
-    status = escape_all(status)
+    """Print a share's status in lines and tables."""
+    as_given, status = status, escape_all(status)
     out = console()
     latency = status.latency
     out.print(f"[bold]{status.mountpoint}[/bold] shares {status.source}")
-    dilated = f", dilated {status.dilate:g} times" if status.dilate != 1 else ""
+    dilated = f", dilated {format_plain(status.dilate)} times" if status.dilate != 1 else ""
     changed = f", changed: {', '.join(status.changed)}" if status.changed else ""
     out.print(f"  profile   {status.profile}: {status.title}{changed}{dilated}")
     if status.transport != "requests":
@@ -160,7 +193,8 @@ def status_report(status: ShareStatus) -> None:
         )
     out.print(
         f"  server    process {status.pid} of {status.user}, "
-        f"{status.server_processor_s:.2f} s of processor time in {status.counting_s:.1f} s"
+        f"{format_seconds(status.server_processor_s, 2)} of processor time in "
+        f"{format_seconds(status.counting_s, 1)}"
     )
     out.print(
         f"  state     {status.inodes} inodes, {status.open_handles} open, "
@@ -170,28 +204,10 @@ def status_report(status: ShareStatus) -> None:
     _write_back_report(status.write_back)
     _volumes_report(status)
     _services_report(status)
-    if status.receipt:
-        receipt = table(
-            "receipt", ">answers", ">asked p50", ">achieved p50", ">p90", ">p99", ">late", ""
-        )
-        for label, line in status.receipt.items():
-            within = line.within_tolerance
-            receipt.add_row(
-                label,
-                f"{line.count}",
-                format_duration(line.target_p50_ns),
-                format_duration(line.observed_p50_ns),
-                format_duration(line.observed_p90_ns),
-                format_duration(line.observed_p99_ns),
-                f"{line.late}",
-                "" if within is None else "ok" if within else "out of tolerance",
-            )
-        out.print(receipt)
-    if status.requests:
-        requests = table("request", ">count")
-        for name, count in sorted(status.requests.items(), key=lambda item: -item[1]):
-            requests.add_row(name, f"{count}")
-        out.print(requests)
+    if as_given.receipt:
+        out.print(_receipt_table(as_given))
+    if as_given.requests:
+        out.print(_requests_table(as_given))
         out.print(f"  lookups of names that do not exist: {status.missing_lookups}")
     for warning in status.warnings:
         out.print(f"[yellow]warning:[/yellow] {warning}")

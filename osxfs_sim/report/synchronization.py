@@ -1,19 +1,19 @@
 """How a synchronized share stands, on a terminal."""
 
-from typing import Any
-
 from osxfs_sim.model.escaping import quoted
+from osxfs_sim.model.formatting import format_duration, format_size
 from osxfs_sim.model.status import SynchronizationStatus
-from osxfs_sim.model.units import format_duration, format_size
-from osxfs_sim.report.console import console, escape, escape_all, table
+from osxfs_sim.report.console import console, escape, escape_all
+from osxfs_sim.report.tables import Table, table
 
 _BOTH_WAYS = "delete the one that is not to be kept, or make both the same: the other travels"
 _ONE_WAY = "delete the guest's, or make it the same as the host's"
 
 
 def synchronization_report(mountpoint: str, status: SynchronizationStatus) -> None:
-    """What `osxfs-sim sync status` shows."""
+    """Print both sides of a synchronized share, its conflicts and what cannot travel."""
     resuming = escape(f"osxfs-sim sync resume {quoted(mountpoint)}")
+    as_given = status
     mountpoint, status = escape(mountpoint), escape_all(status)
     out = console()
     out.print(f"{mountpoint}: synchronized, {status.mode}, {status.phase}")
@@ -33,27 +33,27 @@ def synchronization_report(mountpoint: str, status: SynchronizationStatus) -> No
         f"everything every {format_duration(status.rescan_ns)}: {watched}",
         soft_wrap=True,
     )
-    out.print(_sides(status))
+    out.print(_sides(as_given))
     if status.conflicts_total:
-        _conflicts(status)
+        _conflicts(as_given)
     if status.problems_total:
-        _problems(status)
+        _problems(as_given)
 
 
-def _sides(status: SynchronizationStatus) -> Any:
+def _sides(status: SynchronizationStatus) -> Table:
     made = table(
         "side", "directory", ">files", ">directories", ">symlinks", ">size", ">ignored", ">left out"
     )
-    for side, held in (("host", status.host), ("guest", status.guest)):
+    for side, totals in (("host", status.host), ("guest", status.guest)):
         made.add_row(
             side,
-            held.path,
-            str(held.files),
-            str(held.directories),
-            str(held.symlinks),
-            format_size(held.bytes),
-            str(held.ignored),
-            str(held.not_synchronized),
+            totals.path,
+            str(totals.files),
+            str(totals.directories),
+            str(totals.symlinks),
+            format_size(totals.bytes),
+            str(totals.ignored),
+            str(totals.not_synchronized),
         )
     return made
 

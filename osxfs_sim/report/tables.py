@@ -27,32 +27,28 @@ _GAP = 3
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell that a terminal shows in a *style* (rich's words, such as ``red``).
-
-    text   what it says, unescaped
-    style  how it looks, where there are styles
-    """
+    """A cell that a terminal shows in a *style* (rich's words, such as ``red``)."""
 
     text: str
+    """What it says, unescaped."""
     style: str = ""
+    """How it looks, where there are styles."""
 
 
 @dataclass(slots=True)
 class Table:
-    """Rows of texts under named columns.
-
-    title    what it is about
-    columns  their names; two may have the same
-    rows     as many cells each as there are columns
-    numbers  the places of columns that are aligned right
-    legend   what the columns mean
-    """
+    """Rows of texts under named columns."""
 
     title: str
+    """What the table is about; empty: no title."""
     columns: tuple[str, ...]
+    """The names of the columns; two may have the same."""
     rows: list[tuple[str | Cell, ...]] = field(default_factory=list)
+    """As many cells each as there are columns."""
     numbers: frozenset[int] = frozenset()
+    """The indices of the columns that are aligned right."""
     legend: str = ""
+    """What the columns mean, in sentences."""
 
     def add_row(self, *cells: str | Cell) -> None:
         """Put a row below the others. Raises ValueError for another number of cells."""
@@ -140,7 +136,7 @@ class Table:
         return place not in self.numbers and place >= _NEVER_WRAPPED
 
     def markdown(self) -> Iterator[str]:
-        """Its blocks, which an empty line parts: title, table, and what its columns mean."""
+        """Its blocks in Markdown, which an empty line parts: title, table and legend."""
         yield f"**{markdown_text(self.title)}**"
         rules = ["---:" if n in self.numbers else "---" for n in range(len(self.columns))]
         lines = [[markdown_text(name) for name in self.columns], rules]
@@ -188,12 +184,12 @@ _SPECIAL = str.maketrans(
 
 
 def markdown_text(text: str) -> str:
-    """As text, on one line: a label or a failure may hold anything."""
+    """*text* on one line, with all that Markdown or HTML would take for markup escaped."""
     return printable_lines(text).translate(_SPECIAL)
 
 
 def styled(style: str) -> Callable[[str], Cell]:
-    """Makes cells of that *style*."""
+    """A function that makes cells of that *style*."""
     return lambda text: Cell(text, style)
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from osxfs_sim.coherence.actors.processes import OperationInterval
-from osxfs_sim.coherence.histories.timeline import said
+from osxfs_sim.coherence.histories.timeline import describe_interval
 from osxfs_sim.coherence.histories.verdicts import PartitionVerdict
 from osxfs_sim.report.plots import Style, drawable, drawing
 
@@ -21,22 +21,24 @@ _LINE_INCHES = 0.24
 _HIGH = 0.34
 
 
-def timeline(part: PartitionVerdict, style: Style) -> Figure:
-    """The operations on one object; numbered, and told in words below."""
+def timeline(partition: PartitionVerdict, style: Style) -> Figure:
+    """The operations on one object as bars over time, numbered, and told in words below."""
     with drawing(style):
-        operations = part.operations
+        operations = partition.operations
         actors = sorted({each.actor for each in operations})
         spans = ranks(operations)
-        words = [f"{number}  {said(each)}" for number, each in enumerate(operations, 1)]
+        words = [
+            f"{number}  {describe_interval(each)}" for number, each in enumerate(operations, 1)
+        ]
         below_inches = _LINE_INCHES * (len(words) + 2)
         height_inches = 0.9 + _ROW_INCHES * len(actors) + below_inches
         figure = Figure(figsize=(style.width_inches, height_inches))
         bottom = (below_inches + 0.3) / height_inches
         panel = figure.add_axes((0.13, bottom, 0.84, 1 - bottom - 0.35 / height_inches))
-        panel.set_title(drawable(", ".join(part.names)))
+        panel.set_title(drawable(", ".join(partition.names)))
         for number, (each, (begin, end)) in enumerate(zip(operations, spans, strict=True), 1):
             row = actors.index(each.actor)
-            wrong = each in part.stuck
+            wrong = each in partition.counterexample
             colour = style.colour(3 if wrong else 0)
             panel.add_patch(
                 FancyBboxPatch(
@@ -45,7 +47,7 @@ def timeline(part: PartitionVerdict, style: Style) -> Figure:
                     facecolor=colour if wrong else style.theme.paper,
                     edgecolor=colour,
                     linewidth=1.6,
-                    linestyle="-" if each in part.explained or wrong else (0, (3, 2)),
+                    linestyle="-" if each in partition.linearized or wrong else (0, (3, 2)),
                 )
             )
             panel.text(
@@ -63,7 +65,7 @@ def timeline(part: PartitionVerdict, style: Style) -> Figure:
         panel.set_xlabel("order of calls and returns (not to scale)")
         panel.grid(visible=False)
         for number, (each, line) in enumerate(zip(operations, words, strict=True), 1):
-            wrong = each in part.stuck
+            wrong = each in partition.counterexample
             text = f"{drawable(line)}{'   not explained' if wrong else ''}"
             figure.text(
                 *(0.02, (below_inches - _LINE_INCHES * number) / height_inches, text),
@@ -74,7 +76,7 @@ def timeline(part: PartitionVerdict, style: Style) -> Figure:
 
 
 def ranks(operations: Sequence[OperationInterval]) -> list[tuple[int, int]]:
-    """Call and return of each as places in the order of all moments; a call before a return."""
+    """Each operation's call and return as places in the order of all moments, calls first."""
     moments = sorted(
         {(each.call_ns, 0) for each in operations} | {(each.return_ns, 1) for each in operations}
     )

@@ -1,15 +1,22 @@
 """What an arm gained, and what that put at risk: the two sides of a cache.
 
-Wall time is what the workload waited for. A share that holds changes back owes
-the rest: until it is written back, the host has less than the guest was told.
+Wall time is what the workload waited for. A share that defers changes has the rest still to do:
+until they are written back, the host has less than the guest was acknowledged.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from osxfs_sim.lab.arms import NATIVE
 from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.lab.summary import representative, representatives
-from osxfs_sim.model.units import format_duration, format_size
+from osxfs_sim.model.formatting import (
+    format_count,
+    format_duration,
+    format_fixed,
+    format_seconds,
+    format_size,
+)
 from osxfs_sim.report.tables import Table, table
 
 BASELINE = "osxfs"
@@ -21,6 +28,9 @@ _SCATTER = 0.05
 _AS_FAST = "as fast"
 
 
+WRITE_BACK_COLUMNS = (
+    *("changes", "merged", "undone", "crossed", "written", "lag", "at risk", "behind"),
+)
 WRITE_BACK_LEGEND = (
     "changes: what the guest made; merged: became a part of one that was waiting; undone: "
     "cancelled out before they had crossed; written: bytes written back; lag: the longest that a "
@@ -30,44 +40,34 @@ WRITE_BACK_LEGEND = (
 
 
 def write_back_table(comparison: Comparison) -> Table:
-    """A line per arm and run of the shares that hold changes back; no lines if none does."""
+    """A line per arm and run of the shares with write-back; no lines if there is none."""
     rows = table(
-        "write-back",
-        "run",
-        ">changes",
-        ">merged",
-        ">undone",
-        ">crossed",
-        ">written",
-        ">lag",
-        ">at risk",
-        ">behind",
+        *("write-back", "run", *(f">{name}" for name in WRITE_BACK_COLUMNS)),
         legend=WRITE_BACK_LEGEND,
     )
     for arm in comparison.arms:
         for sample in representatives(comparison, arm):
-            held = _write_back(sample)
-            if held is not None:
-                rows.add_row(arm, sample.kind, *_write_back_row(held, sample))
+            write_back = _write_back(sample)
+            if write_back is not None:
+                late_s = sample.drain_s
+                late = "never" if late_s is None else format_seconds(late_s, 2)
+                rows.add_row(arm, sample.kind, *write_back_cells(write_back), late)
     return rows
 
 
-def _write_back_row(held: dict[str, Any], sample: Sample) -> list[str]:
-    late_s = sample.drain_s
-    return [
-        f"{held['made']:,}",
-        f"{held['merged']:,}",
-        f"{held['cancelled']:,}",
-        f"{held['crossed']:,}",
-        format_size(held["bytes_written_back"]),
-        format_duration(held["longest_lag_ns"]),
-        f"{held['most_changes_at_risk']:,}, {format_size(held['most_bytes_at_risk'])}",
-        "never" if late_s is None else f"{late_s:.2f} s",
-    ]
+def write_back_cells(write_back: Mapping[str, Any]) -> Iterator[str]:
+    """The cells below WRITE_BACK_COLUMNS but the last, of a result's ``write_back``."""
+    yield from (
+        format_count(write_back[name]) for name in ("made", "merged", "cancelled", "crossed")
+    )
+    yield format_size(write_back["bytes_written_back"])
+    yield format_duration(write_back["longest_lag_ns"])
+    changes, size = write_back["most_changes_at_risk"], write_back["most_bytes_at_risk"]
+    yield f"{format_count(changes)}, {format_size(size)}"
 
 
 def trade_offs(comparison: Comparison) -> list[str]:
-    """One line per arm, native and consistent ones included, in words."""
+    """What each arm gained and what it put at risk, a line each, native arms included."""
     return [_trade_off(comparison, arm) for arm in comparison.arms if comparison.all_of(arm)]
 
 
@@ -98,31 +98,33 @@ def _compared(wall_s: float, base_s: float) -> str:
     ratio = base_s / wall_s
     if abs(ratio - 1) < _SCATTER:
         return _AS_FAST
-    return f"{ratio:.1f} times faster" if ratio > 1 else f"{1 / ratio:.1f} times slower"
+    if ratio > 1:
+        return f"{format_fixed(ratio, 1)} times faster"
+    return f"{format_fixed(1 / ratio, 1)} times slower"
 
 
 def _risk(comparison: Comparison, arm: str, samples: list[Sample]) -> str:
     """How far the host was behind in the worst of all runs, failed ones too."""
     if arm == NATIVE:
         return "no share: guest and host are one, and nothing is at risk"
-    held = [found for sample in samples if (found := _write_back(sample)) is not None]
-    if not held:
+    statuses = [found for sample in samples if (found := _write_back(sample)) is not None]
+    if not statuses:
         return _NOTHING_AT_RISK if any(sample.share for sample in samples) else ""
-    changes = max(each["most_changes_at_risk"] for each in held)
-    size = max(each["most_bytes_at_risk"] for each in held)
-    lag_ns = max(each["longest_lag_ns"] for each in held)
-    lost = sum(each["lost_host_changes"] for each in held)
+    changes = max(each["most_changes_at_risk"] for each in statuses)
+    size = max(each["most_bytes_at_risk"] for each in statuses)
+    lag_ns = max(each["longest_lag_ns"] for each in statuses)
+    lost = sum(each["lost_host_changes"] for each in statuses)
     late_s = max(sample.drain_s or 0.0 for sample in samples)
     if not changes:
         return "nothing was held back"
     said = [
         f"the host lagged up to {format_duration(lag_ns)} behind, and at the worst moment "
-        f"{changes:,} changes ({format_size(size)}) were only in the guest"
+        f"{format_count(changes)} changes ({format_size(size)}) were only in the guest"
     ]
-    if any(each["kernel"] for each in held):
+    if any(each["kernel"] for each in statuses):
         said.append("what its kernel held besides is not counted")
     if lost:
-        said.append(f"{lost:,} changes that the host made meanwhile are lost")
+        said.append(f"{format_count(lost)} changes that the host made meanwhile are lost")
     is_cut_short = arm in comparison.mounted and samples[-1].drain_s is None
     said.append(
         "the host did not get everything"
@@ -137,12 +139,15 @@ def _staleness(samples: list[Sample]) -> str:
     if share is None or share["policy"].startswith("consistent"):
         return ""
     if share["events"] is None:
-        return "answers could be stale until their lifetime ended: no event of the host's ends it"
+        return (
+            "answers could be stale until their cache timeout: no event of the host's invalidates "
+            "them"
+        )
     window = format_duration(share["events"]["latency_ns"])
     return f"answers could be stale until the host's event arrived (window {window})"
 
 
 def _write_back(sample: Sample) -> dict[str, Any] | None:
-    """The status of what the share held back over the run; None where it holds nothing back."""
-    held: dict[str, Any] | None = (sample.share or {}).get("write_back")
-    return held
+    """The status of the share's write-back over the run; None where it has none."""
+    write_back: dict[str, Any] | None = (sample.share or {}).get("write_back")
+    return write_back

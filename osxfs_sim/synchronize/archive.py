@@ -43,13 +43,13 @@ from osxfs_sim.synchronize.snapshot import (
     EMPTY,
     UNKNOWN,
     Child,
-    Directory,
     Entry,
     File,
     Known,
     Link,
     Path,
     Put,
+    Subtree,
     directory,
     with_changes,
 )
@@ -59,7 +59,7 @@ Step = Callable[[str], None]
 
 
 def no_step(name: str) -> None:
-    """Go on."""
+    """The step that does nothing."""
 
 
 _NAME = b"osxfs-sim agreed "
@@ -81,7 +81,7 @@ class Intent:
     name: str
     """The name in the side's staging where what lay there comes to."""
     side: Literal["host", "guest"]
-    """Whose object."""
+    """On which side the object is."""
     path: Path
     """Where it lies, relative to the root."""
     old: bytes
@@ -101,9 +101,9 @@ EVERYTHING: frozenset[Path] = frozenset({()})
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What is known at the start."""
+    """What a state directory says at the start: the agreed state, and what a crash left undone."""
 
-    agreed: Directory
+    agreed: Subtree
     """The last agreed state."""
     intents: list[Intent]
     """What may have been moved away."""
@@ -118,7 +118,7 @@ class Loaded:
 
 
 class Archive:
-    """The state's directory. Not thread-safe."""
+    """The directory of a synchronized share's agreed state and journal. Not thread-safe."""
 
     def __init__(self, state: bytes, host: bytes, copy: bytes, step: Step = no_step) -> None:
         """Locks *state*, for this pair of directories; raises SyncError."""
@@ -146,7 +146,7 @@ class Archive:
             ) from None
 
     def claim(self, host: bytes, copy: bytes) -> None:
-        """Have both directories for as long as the state; raises SyncError, OSError."""
+        """Claim both directories for as long as the state is held. Raises SyncError, OSError."""
         self._claim = Claim(host, copy)
 
     @property
@@ -185,13 +185,13 @@ class Archive:
                 unfinished[intents[-1].path] = intents[-1]
         if is_same_boot:
             entry = with_changes(agreed, puts)
-            assert isinstance(entry, Directory)
+            assert isinstance(entry, Subtree)
             agreed = entry
         begun = list(unfinished.values()) if is_same_boot else []
         recorded = set(intents) - set(begun)
         return Loaded(agreed, intents, begun, doubts, frozenset(recorded if is_same_boot else ()))
 
-    def _load_agreed(self) -> Directory:
+    def _load_agreed(self) -> Subtree:
         try:
             with open(self._agreed_path, "rb") as file:
                 content = file.read()
@@ -222,7 +222,7 @@ class Archive:
                 f"the last agreed state is that of {shown(pair[0])} and {shown(pair[1])}: {remedy}"
             )
         self.generation = generation
-        assert isinstance(entry, Directory)
+        assert isinstance(entry, Subtree)
         return entry
 
     def _upgraded(self, plain: list[Any] | None) -> list[Any] | None:
@@ -246,18 +246,18 @@ class Archive:
 
     @property
     def journal_bytes(self) -> int:
-        """How long the journal has become; 0: nothing was recorded in it."""
+        """The journal's records in bytes; 0: nothing was recorded in it."""
         return self._journal_bytes - self._header_bytes
 
     def put(self, path: Path, entry: Entry | None) -> None:
-        """*entry* now lies at *path* on both sides."""
+        """Record that *entry* (None: nothing) now lies at *path* on both sides. Raises OSError."""
         self._step("record")
         # One that is missing is found equal on both sides: no reason to fail.
         with contextlib.suppress(OSError):
             self._append(["put", list(path), _plain(entry)])
 
     def intend(self, intent: Intent) -> None:
-        """Say what is about to be moved away, before it is; raises OSError."""
+        """Record what is about to be moved away, before it is. Raises OSError."""
         self._step("intend")
         self._before_intent = self._journal_bytes
         self._append(
@@ -274,7 +274,7 @@ class Archive:
         )
 
     def withdraw(self) -> None:
-        """What was intended last, and just now, was not done; raises OSError."""
+        """Take back the intent recorded last: it was not carried out. Raises OSError."""
         os.ftruncate(self._journal, self._before_intent)
         self._journal_bytes = self._before_intent
 
@@ -290,10 +290,10 @@ class Archive:
             raise
         self._journal_bytes += len(framed)
 
-    def checkpoint(self, agreed: Directory, doubts: frozenset[Path] = frozenset()) -> None:
+    def checkpoint(self, agreed: Subtree, doubts: frozenset[Path] = frozenset()) -> None:
         """Save *agreed* whole, both sides being on their disks, and begin a new journal.
 
-        *doubts* are still to be looked at.
+        *doubts* are still to be checked.
         """
         generation = self.generation + 1
         payload = msgpack.packb([generation, self._pair, _plain_tree(agreed)])
@@ -328,16 +328,16 @@ class Archive:
             os.close(fd)
 
     def end(self) -> None:
-        """Nothing was done since the last save: that is sure also for who starts after a reboot."""
+        """Record that nothing was done since the last save, which holds after a reboot too."""
         if self._journal >= 0 and not self.journal_bytes:
             with contextlib.suppress(OSError):  # else it is not sure
                 self._append(["clean"])
                 os.fsync(self._journal)
 
     def close(self) -> None:
-        """Let another have the state, and the directories."""
+        """Unlock the state and the two directories."""
         if self._claim is not None:
-            self._claim.let_go()
+            self._claim.release()
         if self._journal >= 0:
             os.close(self._journal)
             self._journal = -1
@@ -362,7 +362,7 @@ def _refuse_others(state: bytes) -> None:
 
 
 def boot_id() -> str:
-    """Which start of the machine this is."""
+    """The kernel's random id of this boot of the machine (/proc/sys/kernel/random/boot_id)."""
     try:
         with open(_BOOT_ID) as file:
             return file.read().strip()
@@ -382,7 +382,7 @@ def _plain(entry: Entry | None) -> list[Any] | None:
             return ["f", _plain_known(entry), digest, executable, size]
         case Link(target=target):
             return ["l", _plain_known(entry), target]
-        case Directory():
+        case Subtree():
             return ["d", _plain_known(entry), []]
 
 
@@ -398,7 +398,7 @@ def _plain_object(known: Known | None) -> list[Any] | None:
 
 
 def _plain_tree(entry: Child) -> list[Any] | None:
-    if isinstance(entry, Directory):
+    if isinstance(entry, Subtree):
         children = [[name, _plain_tree(child)] for name, child in entry.children.items()]
         return ["d", _plain_known(entry), children]
     assert isinstance(entry, (File, Link))

@@ -3,7 +3,7 @@
 Two that write into one copy would each take what the other puts there for their guest's
 work, and carry it home; so would one whose copy is another's source, or lies in it. Each
 share holds a lock on a file that says what it has (flock(2): it ends with its process,
-however that ends), and looks at those of the others first.
+however that ends), and reads those of the others first.
 
 Directories are told apart by device and inode, theirs and those of all above them:
 names can lead there by mounts and links that a comparison of paths does not see.
@@ -26,7 +26,7 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def claims_directory(uid: int) -> Path:
-    """Where the claims of the shares of user *uid* are."""
+    """The directory of the claims of user *uid*'s shares."""
     if uid == 0:
         return Path("/run/osxfs-sim/claims")
     for_user = Path(f"/run/user/{uid}")
@@ -56,7 +56,7 @@ class _Claimed:
 
 
 class Claim:
-    """What one share has, until it is let go or the process ends."""
+    """One share's claim of its two directories, until it is released or the process ends."""
 
     def __init__(
         self,
@@ -83,12 +83,12 @@ class Claim:
                 fcntl.flock(self._fd, fcntl.LOCK_EX)
                 os.write(self._fd, _written(wanted))
             except BaseException:
-                self.let_go()
+                self.release()
                 raise
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Held only while others are looked at: whoever waits for it does not wait long."""
+        """Held only while others are read: whoever waits for it does not wait long."""
         fd = os.open(self._directory / "lock", _CREATE, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -106,8 +106,8 @@ class Claim:
                 else:
                     path.unlink()  # its process has ended
 
-    def let_go(self) -> None:
-        """Others may have it."""
+    def release(self) -> None:
+        """End the claim: other shares may have the directories."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             with contextlib.suppress(OSError):

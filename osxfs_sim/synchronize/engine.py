@@ -18,7 +18,7 @@ from osxfs_sim.synchronize.agreement import Adjustment, Agreement
 from osxfs_sim.synchronize.archive import Archive, Step, no_step
 from osxfs_sim.synchronize.errors import SyncError
 from osxfs_sim.synchronize.ignore import Ignore
-from osxfs_sim.synchronize.reconcile import Change, Conflict, Plan, Side, reconcile
+from osxfs_sim.synchronize.reconcile import Conflict, Plan, Side, SyncChange, reconcile
 from osxfs_sim.synchronize.roots import (
     LastDirectory,
     Root,
@@ -30,11 +30,11 @@ from osxfs_sim.synchronize.scan import Scanner, ScanRules
 from osxfs_sim.synchronize.snapshot import (
     EMPTY,
     Child,
-    Directory,
     Entry,
     File,
     Path,
     Put,
+    Subtree,
     blocked_in,
     with_changes,
 )
@@ -63,7 +63,7 @@ Phase = Callable[[str], None]
 
 
 class HaltedError(UserError):
-    """Nothing more is done until the user says so: the message says why."""
+    """The synchronization has halted until the user confirms: the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,35 +73,35 @@ class Problem:
     path: Path
     """Where, relative to the root."""
     side: Side
-    """On which side."""
+    """On which side it is."""
     why: str
     """In words, with the remedy where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class CycleResult:
-    """What a cycle has found and done."""
+    """What a cycle has found and changed."""
 
     to_host: int = 0
-    """Changes made on the host."""
+    """How many changes were made on the host."""
     to_guest: int = 0
-    """Changes made in the guest."""
+    """How many changes were made in the guest."""
     raced: int = 0
-    """Changes not made, because their side had changed meanwhile."""
+    """How many were not made, because their side had changed meanwhile."""
     conflicts: tuple[Conflict, ...] = ()
     """What both sides have changed, each its own way."""
     problems: tuple[Problem, ...] = ()
     """What could not be synchronized."""
-    host: Directory = EMPTY
+    host: Subtree = EMPTY
     """What the host's side held when it was scanned."""
-    guest: Directory = EMPTY
+    guest: Subtree = EMPTY
     """What the guest's side held when it was scanned."""
-    look_again: bool = False
+    scan_again: bool = False
     """Whether something passing was in the way."""
 
     @property
     def made(self) -> int:
-        """Changes made on both sides."""
+        """How many changes were made on both sides."""
         return self.to_host + self.to_guest
 
 
@@ -110,15 +110,15 @@ class _SideState:
     root: Root
     scanner: Scanner
     staging: Staging
-    seen: Directory | None = None
+    seen: Subtree | None = None
     touched: set[Path] = field(default_factory=set)
-    """Directories that it has changed itself since they were looked at: a watch that is
+    """Directories that it has changed itself since they were scanned: a watch that is
     missing must not make it take its own change for one that was undone."""
     kept: list[Problem] = field(default_factory=list)
 
 
 class Engine:
-    """A pair of directories and what is known of them. Not thread-safe."""
+    """Synchronizes a pair of directories, cycle by cycle. Not thread-safe."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Engine:
         on_phase: Phase = no_step,
         step: Step = no_step,
     ) -> None:
-        """Locks the state and looks after a crash; raises SyncError."""
+        """Locks the state and recovers from a crash; raises SyncError."""
         self._spec = spec
         self._step = step
         self._on_phase = on_phase
@@ -189,14 +189,14 @@ class Engine:
         self._sides[side].kept.append(Problem(path, side, f"{what} is kept in {where}"))
 
     def confirm(self) -> None:
-        """The user has seen why it has halted: the next cycle takes that as it is.
+        """Take what has made it halt as wanted by the user: the next cycle goes on.
 
         Only that: who has put a lost root back has not said that it may be empty.
         """
         self._confirmed = self._halted_for
 
     def cycle(self, changed: dict[Side, set[Path]] | None = None) -> CycleResult:
-        """Make both sides agree; only *changed* directories are looked at (None: all).
+        """Make both sides agree once; only *changed* directories are read (None: all).
 
         Raises HaltedError where a root is not what it should be; nothing is changed then.
         """
@@ -254,12 +254,10 @@ class Engine:
             self._settle_doubts(outcomes.values(), (host, guest))
         return self._result(plan, outcomes, host, guest)
 
-    def _settle_doubts(
-        self, outcomes: Iterable[Outcome], seen: tuple[Directory, Directory]
-    ) -> None:
+    def _settle_doubts(self, outcomes: Iterable[Outcome], seen: tuple[Subtree, Subtree]) -> None:
         """What has been decided, and done, is in doubt no more.
 
-        What could not be looked at was not decided, and what has failed, on a full disk, say,
+        What could not be read was not decided, and what has failed, on a full disk, say,
         is decided once more.
         """
         outcomes = list(outcomes)
@@ -280,14 +278,14 @@ class Engine:
         if puts:
             self.ancestor = _directory(with_changes(self.ancestor, puts))
 
-    def _bring_up_to_date(self, host: Directory, guest: Directory) -> list[Adjustment]:
+    def _bring_up_to_date(self, host: Subtree, guest: Subtree) -> list[Adjustment]:
         """Know the objects that both sides have as it is agreed; what is to be granted by them."""
         agreement = Agreement(self._spec.mode in (SyncMode.TWO_WAY_SAFE, SyncMode.TWO_WAY_RESOLVED))
         self.ancestor = _directory(agreement.brought_up_to_date(self.ancestor, host, guest))
         self._is_to_save = self._is_to_save or agreement.is_news
         return agreement.adjustments
 
-    def _seen(self, side: Side) -> Directory:
+    def _seen(self, side: Side) -> Subtree:
         seen = self._sides[side].seen
         assert seen is not None
         return seen
@@ -300,7 +298,7 @@ class Engine:
         self._sides[side].touched.add(path[:-1])
         self._put(path, entry)
 
-    def _refuse_emptied(self, host: Directory, guest: Directory) -> None:
+    def _refuse_emptied(self, host: Subtree, guest: Subtree) -> None:
         had = self.ancestor.totals.entries
         if self._confirmed == _EMPTIED or had < EMPTIED_FROM_ENTRIES:
             return
@@ -322,7 +320,7 @@ class Engine:
         self, plan: Plan, adjustments: list[Adjustment], fds: dict[Side, int]
     ) -> dict[Side, Outcome]:
         outcomes = {}
-        planned: list[tuple[Side, Side, list[Change]]] = [
+        planned: list[tuple[Side, Side, list[SyncChange]]] = [
             ("guest", "host", plan.guest),
             ("host", "guest", plan.host),
         ]
@@ -354,7 +352,7 @@ class Engine:
         return outcomes
 
     def _stage(
-        self, side: Side, source_fd: int, changes: list[Change], outcome: Outcome
+        self, side: Side, source_fd: int, changes: list[SyncChange], outcome: Outcome
     ) -> dict[Path, str]:
         staging = self._sides[side].staging
         wanted = [pair for change in changes for pair in _new_content(change)]
@@ -375,15 +373,19 @@ class Engine:
         return staged
 
     def _result(
-        self, plan: Plan, outcomes: dict[Side, Outcome], host: Directory, guest: Directory
+        self,
+        plan: Plan,
+        outcomes: dict[Side, Outcome],
+        host: Subtree,
+        guest: Subtree,
     ) -> CycleResult:
         problems = []
-        look_again = False
+        scan_again = False
         for side, seen in zip(_SIDES, (host, guest), strict=True):
             problems += self._sides[side].kept
             for path, blocked in blocked_in(seen):
                 problems.append(Problem(path, side, blocked.reason))
-                look_again = look_again or blocked.passing
+                scan_again = scan_again or blocked.passing
             problems += [Problem(path, side, why) for path, why in outcomes[side].problems]
         problems += [
             Problem(path, side, "it is ignored here, and in the way of what the other side has")
@@ -397,16 +399,16 @@ class Engine:
             tuple(problems),
             host,
             guest,
-            look_again,
+            scan_again,
         )
 
     def save(self) -> None:
-        """As checkpoint, where there is something that is not saved yet."""
+        """As checkpoint(), unless all is saved already. Raises OSError."""
         if self.archive.journal_bytes or self._is_to_save:
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Save what is agreed upon, both sides being on their disks; raises OSError."""
+        """Sync both file systems, and save what is agreed upon. Raises OSError."""
         for side in _SIDES:
             self._step("sync side")
             sync_file_system(self._sides[side].staging.new)
@@ -416,7 +418,7 @@ class Engine:
             state.staging.begin(self.archive.generation)
 
     def close(self) -> None:
-        """Let another have the state."""
+        """Unlock the state."""
         sides, self._sides = self._sides, {}
         for state in sides.values():
             state.staging.close()
@@ -439,12 +441,12 @@ def _overlap(one: Path, other: Path) -> bool:
     return all(a == b for a, b in zip(one, other, strict=False))
 
 
-def _directory(entry: Entry | None) -> Directory:
-    assert isinstance(entry, Directory)  # the root is never put
+def _directory(entry: Entry | None) -> Subtree:
+    assert isinstance(entry, Subtree)  # the root is never put
     return entry
 
 
-def _new_content(change: Change) -> Iterator[tuple[Path, File]]:
+def _new_content(change: SyncChange) -> Iterator[tuple[Path, File]]:
     if (
         isinstance(change.old, File)
         and isinstance(change.new, File)
@@ -457,7 +459,7 @@ def _new_content(change: Change) -> Iterator[tuple[Path, File]]:
 def _files(entry: Child | None, path: Path) -> Iterator[tuple[Path, File]]:
     if isinstance(entry, File):
         yield path, entry
-    elif isinstance(entry, Directory):
+    elif isinstance(entry, Subtree):
         for name, child in sorted(entry.children.items()):
             yield from _files(child, (*path, name))
 

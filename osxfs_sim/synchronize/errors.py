@@ -4,4 +4,4 @@ from osxfs_sim.model.user_error import UserError
 
 
 class SyncError(UserError):
-    """The synchronization cannot start, or has halted: the message says what to do."""
+    """The synchronization cannot start, or has halted: the message names the remedy."""

@@ -15,7 +15,7 @@ STAGING_PREFIX = b".osxfs-sim-staging-"
 
 
 class Ignore:
-    """Whether a path is left out. Of a directory that is, nothing is looked at."""
+    """Whether a path is left out. Of a directory that is, nothing is read."""
 
     def __init__(self, patterns: Iterable[str], *, vcs: bool = False) -> None:
         """Raises SyncError for a pattern that means nothing."""
@@ -30,7 +30,7 @@ class Ignore:
         self._spec = pathspec.GitIgnoreSpec.from_lines(lines) if lines else None
 
     def leaves_out(self, path: Path, *, is_directory: bool) -> bool:
-        """Whether what lies at *path*, in a directory that takes part, does not."""
+        """Whether *path*, in a directory that takes part, is ignored by the user's patterns."""
         if self._spec is None:
             return False
         # Names that are not UTF-8 are matched too: surrogates stand for their bytes.

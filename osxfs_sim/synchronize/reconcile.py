@@ -31,11 +31,11 @@ from osxfs_sim.synchronize.snapshot import (
     IGNORED,
     Blocked,
     Child,
-    Directory,
     Entry,
     Ignored,
     Path,
     Put,
+    Subtree,
     identity_of,
     is_alike,
     shallow,
@@ -46,7 +46,7 @@ _INDEX: dict[Side, int] = {"host": 0, "guest": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SyncChange:
     """At *path*, *old* becomes *new*; both with all that they hold."""
 
     path: Path
@@ -75,11 +75,11 @@ class Conflict:
 
 @dataclass(slots=True)
 class Plan:
-    """What is to be done."""
+    """The changes that make both sides agree, and what stands against it."""
 
-    host: list[Change] = field(default_factory=list)
+    host: list[SyncChange] = field(default_factory=list)
     """What is to be changed on the host's side."""
-    guest: list[Change] = field(default_factory=list)
+    guest: list[SyncChange] = field(default_factory=list)
     """What is to be changed on the guest's side."""
     conflicts: list[Conflict] = field(default_factory=list)
     """What is left as it is, because both have changed it."""
@@ -96,7 +96,7 @@ def reconcile(
     mode: SyncMode,
     doubts: Container[Path] = (),
 ) -> Plan:
-    """What is to be done so that *host* and *guest* agree, as far as *mode* lets them.
+    """The changes that make *host* and *guest* agree, as far as *mode* lets them.
 
     *doubts*: where, and below which, more may have travelled than is known, the process or
     the machine having crashed; with the root, everywhere. A side that has the agreed content
@@ -115,8 +115,8 @@ def is_untouched(now: Entry, then: Entry | None, side: Side, *, strictly: bool =
     """
     if then is None or now != then or not _is_the_same(now, then, side, strictly=strictly):
         return False
-    if isinstance(now, Directory):
-        assert isinstance(then, Directory)
+    if isinstance(now, Subtree):
+        assert isinstance(then, Subtree)
         for name, child in now.children.items():
             was = then.children.get(name)
             if isinstance(child, (Blocked, Ignored)):
@@ -134,7 +134,7 @@ def _is_the_same(now: Entry, then: Entry, side: Side, *, strictly: bool) -> bool
     known = then.known[_INDEX[side]]
     if known is None or known.identity != identity:
         return False
-    return not strictly or not isinstance(now, Directory) or known.change_ns == now.change_ns
+    return not strictly or not isinstance(now, Subtree) or known.change_ns == now.change_ns
 
 
 class _Reconciliation:
@@ -161,9 +161,9 @@ class _Reconciliation:
         Of a directory whose place something else takes, all of it is deleted: what was made
         again in it was made.
         """
-        if not isinstance(now, Directory):
+        if not isinstance(now, Subtree):
             return now == then
-        if not isinstance(then, Directory) or not self._is_the_same(now, then, side):
+        if not isinstance(then, Subtree) or not self._is_the_same(now, then, side):
             return False
         for name, child in now.children.items():
             if isinstance(child, (Blocked, Ignored)):
@@ -172,7 +172,7 @@ class _Reconciliation:
             assert not isinstance(was, (Blocked, Ignored))
             if was is None:
                 return False
-            if isinstance(child, Directory):
+            if isinstance(child, Subtree):
                 if not self._only_lacks(child, was, side):
                     return False
             elif not self._is_untouched(child, was, side):
@@ -199,7 +199,7 @@ class _Reconciliation:
     def _decide(
         self, path: Path, then: Entry | None, host: Entry | None, guest: Entry | None
     ) -> bool:
-        if isinstance(host, Directory) and isinstance(guest, Directory):
+        if isinstance(host, Subtree) and isinstance(guest, Subtree):
             self._agree(path, then, host)
             self._below(path, then, host, guest)
             return True
@@ -226,22 +226,22 @@ class _Reconciliation:
     def _agree(self, path: Path, then: Entry | None, now: Entry | None) -> None:
         if not is_alike(then, now):
             # What was there goes first, with all that it held.
-            if isinstance(then, Directory) or isinstance(now, Directory):
+            if isinstance(then, Subtree) or isinstance(now, Subtree):
                 self._plan.agreed.append((path, None))
             if now is not None:
                 self._plan.agreed.append((path, shallow(now)))
-            elif not isinstance(then, Directory):
+            elif not isinstance(then, Subtree):
                 self._plan.agreed.append((path, None))
 
     def _below(
         self,
         path: Path,
         then: Entry | None,
-        host: Directory | None,
-        guest: Directory | None,
+        host: Subtree | None,
+        guest: Subtree | None,
     ) -> bool:
         """Decide all that lies in the directory *path*; whether something will be left."""
-        past = then.children if isinstance(then, Directory) else {}
+        past = then.children if isinstance(then, Subtree) else {}
         hosts = host.children if host else {}
         guests = guest.children if guest else {}
         is_left = False
@@ -256,9 +256,9 @@ class _Reconciliation:
         return is_left
 
     def _moved_at(
-        self, path: Path, then: Entry | None, sides: "dict[Side, Directory | None]"
+        self, path: Path, then: Entry | None, sides: "dict[Side, Subtree | None]"
     ) -> set[Side]:
-        if not path or not self._is_in_doubt or not isinstance(then, Directory):
+        if not path or not self._is_in_doubt or not isinstance(then, Subtree):
             return set()  # a root that is moved halts everything
         return {
             side
@@ -267,11 +267,11 @@ class _Reconciliation:
         }
 
     def _to_guest(self, path: Path, host: Entry | None, guest: Entry | None) -> bool:
-        self._plan.guest.append(Change(path, guest, host))
+        self._plan.guest.append(SyncChange(path, guest, host))
         return host is not None
 
     def _to_host(self, path: Path, host: Entry | None, guest: Entry | None) -> bool:
-        self._plan.host.append(Change(path, host, guest))
+        self._plan.host.append(SyncChange(path, host, guest))
         return guest is not None
 
     def _surely(self, path: Path, then: Entry | None, sides: "dict[Side, Entry]") -> Entry | None:
@@ -296,7 +296,7 @@ class _Reconciliation:
         if self._only_lacks(host, then, "host"):
             return self._to_host(path, host, guest)
         if self._mode is SyncMode.TWO_WAY_RESOLVED:
-            self._plan.guest.append(Change(path, guest, host, keeps_old=self._is_in_doubt))
+            self._plan.guest.append(SyncChange(path, guest, host, keeps_old=self._is_in_doubt))
             return True
         self._plan.conflicts.append(Conflict(path, then, host, guest))
         return True
@@ -305,7 +305,7 @@ class _Reconciliation:
         self, path: Path, then: Entry | None, host: Entry | None, guest: Entry | None
     ) -> bool:
         """One side has nothing here: the other has made what it has, or it goes there too."""
-        if isinstance(then, Directory) and isinstance(host or guest, Directory):
+        if isinstance(then, Subtree) and isinstance(host or guest, Subtree):
             return self._half_deleted(path, then, host, guest)
         if host is None:
             assert guest is not None
@@ -325,11 +325,11 @@ class _Reconciliation:
             self._plan.agreed.append((path, None))
 
     def _half_deleted(
-        self, path: Path, then: Directory, host: Entry | None, guest: Entry | None
+        self, path: Path, then: Subtree, host: Entry | None, guest: Entry | None
     ) -> bool:
         """One side has deleted the directory, the other has changed something in it."""
-        assert isinstance(host, (Directory, type(None)))
-        assert isinstance(guest, (Directory, type(None)))
+        assert isinstance(host, (Subtree, type(None)))
+        assert isinstance(guest, (Subtree, type(None)))
         kept = Plan()
         below = _Reconciliation(self._mode, kept, self._doubts)
         below._moved, below._is_in_doubt = self._moved, self._is_in_doubt
@@ -342,7 +342,7 @@ class _Reconciliation:
             if not is_the_same:
                 self._counts_as_made(path, then)
             # The directory comes back, for what the other side has put in it, or as itself.
-            deleted.append(Change(path, None, shallow(has_it)))
+            deleted.append(SyncChange(path, None, shallow(has_it)))
             self._plan.host += kept.host
             self._plan.guest += kept.guest
             self._plan.conflicts += kept.conflicts
@@ -359,12 +359,12 @@ class _Reconciliation:
         if guest is None:
             return self._to_guest(path, host, guest)
         if host is None:
-            is_directory = isinstance(guest, Directory)
+            is_directory = isinstance(guest, Subtree)
             if self._only_lacks(guest, then, "guest") and (
                 is_directory or self._is_untouched(guest, then, "guest")
             ):
                 return self._to_guest(path, host, guest)
-            if isinstance(guest, Directory) and isinstance(then, Directory):
+            if isinstance(guest, Subtree) and isinstance(then, Subtree):
                 self._below(path, then, None, guest)
                 return True
             self._agree(path, then, None)  # the guest's own: nothing of it was agreed upon

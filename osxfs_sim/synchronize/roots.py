@@ -15,6 +15,13 @@ import struct
 import threading
 from collections.abc import Iterator
 
+from osxfs_sim.fs.at import (
+    RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+    open_beneath,
+)
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.synchronize.errors import SyncError
 from osxfs_sim.synchronize.snapshot import Path, Stamp
@@ -23,9 +30,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
-_NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 1, 2, 4, 8
-_RESOLVE = _NO_XDEV | _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH
-_OPENAT2 = 437  # on every architecture but alpha
+_RESOLVE = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
 _LONGEST_PATH_BYTES = 4_000  # the kernel's limit is 4096, its end included
 _HANDLE_FID, _EMPTY_PATH, _AT_SYMLINK_NOFOLLOW = 0x200, 0x1000, 0x100
 _MOST_HANDLE_BYTES = 128
@@ -62,26 +67,12 @@ _libc.renameat2.argtypes = (
 )
 
 
-class _OpenHow(ctypes.Structure):
-    _fields_ = (
-        ("flags", ctypes.c_uint64),
-        ("mode", ctypes.c_uint64),
-        ("resolve", ctypes.c_uint64),
-    )
-
-
-_HOW = {flags: ctypes.byref(_OpenHow(flags, 0, _RESOLVE)) for flags in (_DIRECTORY, _FILE)}
-_NUMBER = ctypes.c_long(_OPENAT2)
-_HOW_BYTES = ctypes.c_size_t(ctypes.sizeof(_OpenHow))
-
-
 def _open(dir_fd: int, path: bytes, flags: int) -> int:
-    fd = _libc.syscall(_NUMBER, dir_fd, path, _HOW[flags], _HOW_BYTES)
-    if fd >= 0:
-        return int(fd)
-    code = ctypes.get_errno()
-    if code not in (errno.ENOSYS, errno.EPERM) or b"/" in path:
-        raise OSError(code, os.strerror(code))
+    try:
+        return open_beneath(dir_fd, path, flags, _RESOLVE)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM) or b"/" in path:
+            raise
     # Older kernels and some sandboxes lack openat2: a mount shows by its device then.
     opened = os.open(path, flags | os.O_NOFOLLOW, dir_fd=dir_fd)
     if os.fstat(opened).st_dev != os.fstat(dir_fd).st_dev:
@@ -91,18 +82,18 @@ def _open(dir_fd: int, path: bytes, flags: int) -> int:
 
 
 def open_directory(dir_fd: int, name: bytes) -> int:
-    """The directory *name* of another; EXDEV for a mount point."""
+    """A descriptor of the directory *name* in another. Raises OSError; EXDEV for a mount point."""
     return _open(dir_fd, name, _DIRECTORY)
 
 
 def open_file(dir_fd: int, name: bytes) -> int:
-    """The file *name* of a directory, to read; never waits for a FIFO's other end."""
+    """A descriptor to read the file *name* of a directory, without waiting. Raises OSError."""
     return _open(dir_fd, name, _FILE)
 
 
 @contextlib.contextmanager
 def directory_at(root_fd: int, path: Path) -> Iterator[int]:
-    """The directory *path* below a root, open."""
+    """Within it a descriptor of the directory *path* below a root. Raises OSError."""
     whole = b"/".join(path) or b"."
     if len(whole) <= _LONGEST_PATH_BYTES:
         try:
@@ -120,7 +111,7 @@ def directory_at(root_fd: int, path: Path) -> Iterator[int]:
 
 
 class LastDirectory:
-    """Directories below a root, the last one open for as long as it is asked for again.
+    """Opens directories below a root, and keeps the last one open for the next call.
 
     For what is read and compared with what was seen there: it may have been moved meanwhile.
     """
@@ -141,7 +132,7 @@ class LastDirectory:
         return self._fd
 
     def close(self) -> None:
-        """None is open any more."""
+        """Close the one that is open."""
         self._path = None
         self._held.close()
 
@@ -158,7 +149,7 @@ def _walk(root_fd: int, path: Path) -> int:
 
 
 def rename(old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> None:
-    """renameat2(2)."""
+    """renameat2(2), with its *flags*. Raises OSError."""
     if _libc.renameat2(old_fd, old, new_fd, new, flags):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -172,7 +163,7 @@ def sync_file_system(fd: int) -> None:
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """By which an object that has not changed is recognized."""
+    """Device, inode, size and times, by which an unchanged object is recognized."""
     return (
         status.st_dev,
         status.st_ino,
@@ -219,7 +210,7 @@ class RootLostError(UserError):
 
 
 class Root:
-    """One side's directory."""
+    """The top directory of one side, recognized by its inode."""
 
     def __init__(self, path: bytes, title: str) -> None:
         """*title*: what messages call it."""
@@ -230,11 +221,11 @@ class Root:
 
     @property
     def shown(self) -> str:
-        """The path for reading."""
+        """Its path as text, undecodable bytes escaped."""
         return shown(self.path)
 
     def open(self) -> int:
-        """Its descriptor; raises RootLostError where it is not there, or another one."""
+        """A descriptor of it. Raises RootLostError where it is not there, or another one."""
         try:
             fd = os.open(self.path, _DIRECTORY)
         except OSError as error:
@@ -260,7 +251,7 @@ class Root:
 
 
 def refuse_unfit(host: Root, copy: Root, state: bytes) -> None:
-    """Raises SyncError unless the three are real directories, none within another."""
+    """Raise SyncError unless the three are real directories, none within another."""
     for root in (host, copy):
         if os.path.islink(root.path):
             raise SyncError(f"{root.shown} is a symlink: name the directory that it leads to")

@@ -27,11 +27,11 @@ from osxfs_sim.synchronize.snapshot import (
     IGNORED,
     Blocked,
     Child,
-    Directory,
     File,
     Link,
     Path,
     Stamp,
+    Subtree,
     directory,
 )
 
@@ -45,7 +45,7 @@ _DEEPEST = 150
 
 
 def new_digest() -> "hashlib.blake2b":
-    """Of content: equal means equal."""
+    """A BLAKE2b hash object for content: equal digests are taken for equal content."""
     return hashlib.blake2b(digest_size=DIGEST_BYTES)
 
 
@@ -64,7 +64,7 @@ class _ChangingError(Exception):
 
 
 class Scanner:
-    """Reads one side, again and again."""
+    """Takes snapshots of one side, and reads again only what may have changed."""
 
     def __init__(
         self,
@@ -76,14 +76,14 @@ class Scanner:
         self._on_directory = on_directory
         self.read_bytes = 0
 
-    def scan(self, root_fd: int, before: Directory | None, changed: set[Path] | None) -> Directory:
-        """The root as it is now; only *changed* directories are looked at (None: all)."""
+    def scan(self, root_fd: int, before: Subtree | None, changed: set[Path] | None) -> Subtree:
+        """A snapshot of the root; only *changed* directories are read again (None: all)."""
         below = None if changed is None else _with_parents(changed)
         return self._directory(root_fd, (), before, below)
 
     def _directory(
-        self, fd: int, path: Path, before: Directory | None, below: set[Path] | None
-    ) -> Directory:
+        self, fd: int, path: Path, before: Subtree | None, below: set[Path] | None
+    ) -> Subtree:
         status = os.fstat(fd)
         identity = status.st_dev, status.st_ino
         birth = birth_of(fd)
@@ -132,7 +132,7 @@ class Scanner:
             # Whoever took part before still does: patterns do not change.
             if not (
                 (isinstance(was, (File, Link)) and not is_directory)
-                or (isinstance(was, Directory) and is_directory)
+                or (isinstance(was, Subtree) and is_directory)
             ) and self._rules.ignore.leaves_out(path, is_directory=is_directory):
                 return IGNORED
             if is_directory:
@@ -161,7 +161,7 @@ class Scanner:
         below: set[Path] | None,
         status: os.stat_result,
     ) -> Child:
-        before = was if isinstance(was, Directory) else None
+        before = was if isinstance(was, Subtree) else None
         if (
             before is not None
             and below is not None
@@ -232,7 +232,7 @@ class Scanner:
         stamp = stamp_of(status)
         if isinstance(was, Link) and was.stamp == stamp and was.settled:
             return was
-        looked_ns = time.time_ns()
+        read_ns = time.time_ns()
         birth = birth_of(dir_fd, path[-1])
         target = os.readlink(path[-1], dir_fd=dir_fd)
         assert isinstance(target, bytes)
@@ -241,7 +241,7 @@ class Scanner:
         reason = unportable(path, target)
         if reason:
             return Blocked(reason)
-        link = Link(target, stamp, is_settled(stamp, looked_ns), birth)
+        link = Link(target, stamp, is_settled(stamp, read_ns), birth)
         if (
             isinstance(was, Link)
             and was == link
@@ -251,13 +251,13 @@ class Scanner:
         return link
 
 
-def is_settled(stamp: Stamp, looked_ns: int) -> bool:
-    """Whether a change after the look at *looked_ns* would show in the stamp."""
-    return max(stamp[3], stamp[4]) < looked_ns - _TICK_NS
+def is_settled(stamp: Stamp, read_ns: int) -> bool:
+    """Whether a change after it was read at *read_ns* would show in the stamp."""
+    return max(stamp[3], stamp[4]) < read_ns - _TICK_NS
 
 
 def unportable(path: Path, target: bytes) -> str:
-    """Why a symlink at *path* does not mean the same on both sides; nothing if it does.
+    """Why the symlink *target* at *path* does not mean the same on both sides; "" if it does.
 
     `..` may only stand at the beginning: there it leads from one real directory to the one
     that holds it. Behind a name it leads from wherever that name does, which may be a symlink,
@@ -286,7 +286,7 @@ _ACL = "system.posix_acl_access"
 
 
 def grants_of(fd: int, status: os.stat_result) -> int:
-    """What the mode of *fd* lets its group and others do.
+    """The permission bits for group and others that *fd* gives, its ACL considered.
 
     With an access list, what the mode has for the group is the most that anybody named
     there may do: the group itself may do less.

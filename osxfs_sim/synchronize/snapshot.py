@@ -32,7 +32,9 @@ class Known(NamedTuple):
     """
 
     identity: bytes
+    """What the object is told from another by, that may have its name later."""
     grants: int
+    """Its permission bits for group and others."""
     is_image: bool = False
     """Whether it was made after the other side's: then that one's permissions are its own."""
     change_ns: int = 0
@@ -46,14 +48,14 @@ UNKNOWN: Knowns = (None, None)
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A regular file. Equal where content and executability for the owner are."""
+    """A regular file; equal to one of the same content and executability for the owner."""
 
     digest: bytes
-    """Of its content."""
+    """BLAKE2b digest of its content."""
     executable: bool = False
     """Whether its owner may execute it."""
     size: int = field(default=0, compare=False)
-    """In bytes."""
+    """Of its content, in bytes."""
     stamp: Stamp | None = field(default=None, compare=False, repr=False)
     """What it had when it was read."""
     settled: bool = field(default=True, compare=False, repr=False)
@@ -67,7 +69,7 @@ class File:
 
     @property
     def fingerprint(self) -> bytes:
-        """Equal for equal entries."""
+        """Bytes that are equal for equal entries."""
         return (b"X" if self.executable else b"F") + self.digest
 
 
@@ -91,7 +93,7 @@ class Link:
 
     @property
     def fingerprint(self) -> bytes:
-        """Equal for equal entries."""
+        """Bytes that are equal for equal entries."""
         return b"L" + self.target
 
 
@@ -100,9 +102,9 @@ class Blocked:
     """Something that cannot travel, and why: it stays as it is, and so does its counterpart."""
 
     reason: str
-    """In words."""
+    """Why it cannot travel, in words."""
     passing: bool = False
-    """Whether to look again soon: it was being changed."""
+    """Whether to scan it again soon: it was being changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ IGNORED = Ignored()
 
 
 def of_fingerprint(fingerprint: bytes) -> File | Link:
-    """The file or symlink that has it; of a file's size, nothing is known."""
+    """The file or symlink that has *fingerprint*; its size is not known."""
     kind, rest = fingerprint[:1], fingerprint[1:]
     return Link(rest) if kind == b"L" else File(rest, kind == b"X")
 
@@ -124,34 +126,34 @@ class Totals:
     """How much there is in a directory, at any depth."""
 
     files: int = 0
-    """Regular files."""
+    """How many regular files."""
     directories: int = 0
-    """Directories, itself left out."""
+    """How many directories, itself left out."""
     links: int = 0
-    """Symlinks."""
+    """How many symlinks."""
     size_bytes: int = 0
-    """Of the files' content."""
+    """Of the files' content, in bytes."""
     ignored: int = 0
-    """What the user leaves out."""
+    """How many things the user leaves out."""
     blocked: int = 0
-    """What cannot travel."""
+    """How many things cannot travel."""
 
     @property
     def entries(self) -> int:
-        """All that take part."""
+        """How many files, directories and symlinks take part."""
         return self.files + self.directories + self.links
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Directory:
-    """Compared by what takes part in it: equal to one that holds other ignored things."""
+class Subtree:
+    """A directory with all that it holds; equal to one that holds other ignored things."""
 
     children: Mapping[bytes, "Child"]
-    """What it holds, by name."""
+    """What it holds, by name (bytes)."""
     fingerprint: bytes
     """A digest of all that takes part in it, at any depth."""
     totals: Totals
-    """How much that is."""
+    """How much it holds, at any depth."""
     inode: tuple[int, int] | None = field(default=None, repr=False)
     """Device and inode, by which the scan recognizes it."""
     birth: bytes = field(default=b"", repr=False)
@@ -159,23 +161,23 @@ class Directory:
     grants: int = field(default=USUAL_GRANTS, repr=False)
     """What its mode lets its group and others do."""
     owner: tuple[int, int] | None = field(default=None, repr=False)
-    """User and group id."""
+    """User and group id; None where they are not known."""
     change_ns: int = field(default=0, repr=False)
     """Its time of change (ctime), since the epoch."""
     known: Knowns = field(default=UNKNOWN, repr=False)
     """Of one that was agreed upon."""
-    looked: "tuple[Directory, Directory] | None" = field(default=None, repr=False)
+    compared_with: "tuple[Subtree, Subtree] | None" = field(default=None, repr=False)
     """Of one that was agreed upon: what both sides held when all that is known of it,
     and of what it holds, was last brought up to date."""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Directory) and self.fingerprint == other.fingerprint
+        return isinstance(other, Subtree) and self.fingerprint == other.fingerprint
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
 
 
-Entry = File | Link | Directory
+Entry = File | Link | Subtree
 """What takes part."""
 Child = Entry | Blocked | Ignored
 """What may lie in a directory."""
@@ -192,8 +194,8 @@ def directory(
     owner: tuple[int, int] | None = None,
     change_ns: int = 0,
     known: Knowns = UNKNOWN,
-) -> Directory:
-    """The directory that holds *children*."""
+) -> Subtree:
+    """The Subtree that holds *children*, with its totals and fingerprint."""
     digest = hashlib.blake2b(b"D", digest_size=_FINGERPRINT_BYTES)
     files = directories = links = size_bytes = ignored = blocked = 0
     for name in sorted(children):
@@ -203,7 +205,7 @@ def directory(
                 size_bytes += size
             case Link() as child:
                 links += 1
-            case Directory(totals=totals) as child:
+            case Subtree(totals=totals) as child:
                 files += totals.files
                 directories += 1 + totals.directories
                 links += totals.links
@@ -219,7 +221,7 @@ def directory(
         print_ = child.fingerprint
         # Lengths first, so that no two lists of children are written the same.
         digest.update(b"%d,%d,%s%s" % (len(name), len(print_), name, print_))
-    return Directory(
+    return Subtree(
         children,
         b"D" + digest.digest(),
         Totals(files, directories, links, size_bytes, ignored, blocked),
@@ -236,18 +238,18 @@ EMPTY = directory({})
 
 
 def identity_of(entry: Entry) -> bytes:
-    """Of the object that *entry* was read from, as long as nobody has changed it.
+    """Bytes that tell the object of *entry* from any other, as long as nobody has changed it.
 
     Of a directory, whatever is done in it. Not the device: that may have another number
     after the machine has started anew. Empty for what was read from no disk.
     """
-    if isinstance(entry, Directory):
+    if isinstance(entry, Subtree):
         return b"" if entry.inode is None else _identity(entry.birth, entry.inode[1:])
     return b"" if entry.stamp is None else _identity(entry.birth, entry.stamp[1:5])
 
 
 def identity_apart_from_its_name(birth: bytes, stamp: Stamp) -> bytes:
-    """As identity_of a file or symlink, but that a rename, which dates it, leaves it as it is."""
+    """As identity_of() of a file or symlink, but the same after a rename, which sets ctime."""
     return _identity(birth, stamp[1:4])
 
 
@@ -257,25 +259,25 @@ def _identity(birth: bytes, numbers: tuple[int, ...]) -> bytes:
 
 
 def known_of(entry: Entry, *, is_image: bool) -> Known:
-    """What there is to know of the object that *entry* was read from."""
-    change_ns = entry.change_ns if isinstance(entry, Directory) else 0
+    """What is recorded of the object that *entry* was read from, when both sides agree."""
+    change_ns = entry.change_ns if isinstance(entry, Subtree) else 0
     return Known(identity_of(entry), entry.grants, is_image, change_ns)
 
 
 def agreed(entry: Entry, known: Knowns) -> Entry:
-    """*entry* as it is agreed upon: without what only a scan has use for."""
+    """*entry* as the agreed state keeps it: with *known*, without what only a scan needs."""
     match entry:
         case File(digest=digest, executable=executable, size=size):
             return File(digest, executable, size, known=known)
         case Link(target=target):
             return Link(target, known=known)
-        case Directory():
+        case Subtree():
             return replace(entry, known=known)
 
 
 def owner_of(entry: Child | None) -> tuple[int, int] | None:
-    """User and group of the object it was read from."""
-    if isinstance(entry, Directory):
+    """Its user and group id; None where there is nothing, or they are not known."""
+    if isinstance(entry, Subtree):
         return entry.owner
     if isinstance(entry, (File, Link)) and entry.stamp is not None:
         return entry.stamp[6], entry.stamp[7]
@@ -283,19 +285,19 @@ def owner_of(entry: Child | None) -> tuple[int, int] | None:
 
 
 def is_tracked(child: Child | None) -> bool:
-    """Whether *child* takes part."""
-    return isinstance(child, (File, Link, Directory))
+    """Whether *child* takes part: it is neither ignored nor unable to travel."""
+    return isinstance(child, (File, Link, Subtree))
 
 
 def is_alike(one: Child | None, other: Child | None) -> bool:
     """Whether both are the same apart from what directories hold."""
-    if isinstance(one, Directory):
-        return isinstance(other, Directory)
+    if isinstance(one, Subtree):
+        return isinstance(other, Subtree)
     return one == other
 
 
 def kind_of(child: Child | None) -> str:
-    """How a table names it."""
+    """Its kind in words, for a table."""
     match child:
         case None:
             return "nothing"
@@ -303,7 +305,7 @@ def kind_of(child: Child | None) -> str:
             return "executable file" if executable else "file"
         case Link():
             return "symlink"
-        case Directory():
+        case Subtree():
             return "directory"
         case Ignored():
             return "ignored"
@@ -312,27 +314,27 @@ def kind_of(child: Child | None) -> str:
 
 
 def at(root: Child | None, path: Path) -> Child | None:
-    """What lies at *path*."""
+    """The child at *path* below *root*; None where there is nothing."""
     found = root
     for name in path:
-        if not isinstance(found, Directory):
+        if not isinstance(found, Subtree):
             return None
         found = found.children.get(name)
     return found
 
 
 def blocked_in(root: Child | None, path: Path = ()) -> Iterator[tuple[Path, Blocked]]:
-    """What cannot travel in *root*, in order."""
+    """Path and reason of what cannot travel in *root*, sorted."""
     if isinstance(root, Blocked):
         yield path, root
-    elif isinstance(root, Directory) and root.totals.blocked:
+    elif isinstance(root, Subtree) and root.totals.blocked:
         for name in sorted(root.children):
             yield from blocked_in(root.children[name], (*path, name))
 
 
 def shallow(entry: Entry | None) -> Entry | None:
     """*entry* without what it holds."""
-    return EMPTY if isinstance(entry, Directory) else entry
+    return EMPTY if isinstance(entry, Subtree) else entry
 
 
 Put = tuple[Path, Entry | None]
@@ -357,13 +359,13 @@ def with_changes(root: Entry | None, puts: Iterable[Put]) -> Entry | None:
         if not path:
             opened = _over(opened, entry)
             continue
-        if entry is None and not isinstance(opened, (Directory, _Open)):
+        if entry is None and not isinstance(opened, (Subtree, _Open)):
             continue
         here = opened = _opened(opened)
         missing = False
         for name in path[:-1]:
             below = here.children.get(name)
-            if entry is None and not isinstance(below, (Directory, _Open)):
+            if entry is None and not isinstance(below, (Subtree, _Open)):
                 missing = True  # nothing there to take away
                 break
             below = here.children[name] = _opened(below)
@@ -381,9 +383,9 @@ def with_changes(root: Entry | None, puts: Iterable[Put]) -> Entry | None:
 
 
 def _over(old: "Child | _Open | None", entry: Entry | None) -> "Child | _Open | None":
-    if isinstance(entry, Directory):
-        if isinstance(old, Directory):
-            return replace(old, known=entry.known, looked=None)
+    if isinstance(entry, Subtree):
+        if isinstance(old, Subtree):
+            return replace(old, known=entry.known, compared_with=None)
         if isinstance(old, _Open):
             old.known = entry.known
             return old
@@ -393,7 +395,7 @@ def _over(old: "Child | _Open | None", entry: Entry | None) -> "Child | _Open | 
 def _opened(entry: "Child | _Open | None") -> _Open:
     if isinstance(entry, _Open):
         return entry
-    if isinstance(entry, Directory):
+    if isinstance(entry, Subtree):
         return _Open(dict(entry.children), entry.known)
     return _Open({}, UNKNOWN)
 

@@ -1,4 +1,4 @@
-"""Where new content waits until it is whole, and what was moved away until it is looked at.
+"""Where new content waits until it is whole, and what was moved away until it is checked.
 
 On the file system of its side, so that it comes into place by a rename: in the
 state's directory where that is possible, else in a hidden directory of the root,
@@ -6,7 +6,7 @@ which no scan sees. Three directories:
 
 new    copies that are not in place yet: worth nothing after a crash
 old    what has been exchanged or moved away, until it is verified that it is what
-       the scan saw: a crash leaves it here, and the next start looks at it
+       the scan saw: a crash leaves it here, and the next start checks it
 kept   what turned out to be somebody's version that could not be put back
 """
 
@@ -26,11 +26,11 @@ from osxfs_sim.synchronize.roots import (
 )
 from osxfs_sim.synchronize.scan import new_digest
 from osxfs_sim.synchronize.snapshot import (
-    Directory,
     Entry,
     File,
     Link,
     Path,
+    Subtree,
     identity_apart_from_its_name,
 )
 
@@ -47,7 +47,7 @@ class NotAsSeenError(Exception):
 
 
 class Staging:
-    """One side's. Not thread-safe.
+    """The staging directory of one side: new content comes from it, what gives way goes to it.
 
     All of it lies in a directory that only this user can enter, reached by its descriptor:
     nobody else can put anything in between. In a root, whose owner can rename it, it has a
@@ -77,14 +77,14 @@ class Staging:
                 self._held(_private(self._fd, name)) for name in (b"new", b"old", b"kept")
             )
         except BaseException:
-            self._let_go()
+            self._release()
             raise
 
     def _held(self, fd: int) -> int:
         self._fds.append(fd)
         return fd
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         fds, self._fds = self._fds, []
         for fd in fds:
             os.close(fd)
@@ -127,22 +127,22 @@ class Staging:
         os.replace(beside, self._record)
 
     def begin(self, generation: int) -> None:
-        """Names of this run differ from any that an earlier one has written down."""
+        """Start run *generation*: its names differ from those that earlier runs have recorded."""
         self._prefix = f"{generation}-"
 
     def clear_new(self) -> None:
-        """Nothing of an earlier run is worth keeping there."""
+        """Remove new content that an earlier run has left: it is worth nothing."""
         for name in os.listdir(self.new):
             with contextlib.suppress(OSError):
                 self.drop(self.new, name)
 
     def next_name(self) -> str:
-        """A name that nothing here has."""
+        """A name that nothing in the staging has."""
         self._counter += 1
         return f"{self._prefix}{self._counter}"
 
     def stage_file(self, source: LastDirectory, path: Path, file: File, *, sync: bool) -> str:
-        """Copy *file* from the source; NotAsSeenError where it is another by now."""
+        """Copy *file* from the source; returns its name here. Raises NotAsSeenError."""
         name = self.next_name()
         target = os.open(
             name,
@@ -191,44 +191,44 @@ class Staging:
         return name
 
     def fingerprint(self, name: str) -> bytes:
-        """Of what lies in *old*; of a directory, just that it is one."""
+        """The fingerprint of *name* among what gave way; of a directory, just that it is one."""
         return fingerprint(self.old, os.fsencode(name))
 
     def identity(self, name: str) -> bytes:
-        """Of the very object that lies in *old*, whatever name it had."""
+        """The identity of *name* among what gave way, whatever name it had."""
         whole = os.fsencode(name)
         status = os.stat(whole, dir_fd=self.old, follow_symlinks=False)
         return identity_apart_from_its_name(birth_of(self.old, whole), stamp_of(status))
 
     def drop(self, dir_fd: int, name: str) -> None:
-        """Remove what is known to be of no worth: an empty directory, a file, a symlink."""
+        """Remove an empty directory, file or symlink that is of no worth. Raises OSError."""
         try:
             os.unlink(name, dir_fd=dir_fd)
         except IsADirectoryError:
             os.rmdir(name, dir_fd=dir_fd)
 
     def keep(self, name: str, called: bytes) -> str:
-        """Move what lies in *old* where it stays for its owner; its path for reading."""
+        """Move what gave way where it stays for its owner; returns its path as text."""
         kept = f"{name}-".encode() + called[-200:]
         os.rename(name, kept, src_dir_fd=self.old, dst_dir_fd=self.kept)
         return os.fsdecode(os.path.join(self.path, b"kept", kept))
 
     def kept_paths(self) -> list[str]:
-        """What is kept."""
+        """The paths, as text, of what is kept for its owner."""
         return [
             os.path.join(os.fsdecode(self.path), "kept", name)
             for name in sorted(os.listdir(self.kept))
         ]
 
     def close(self) -> None:
-        """Leave no directory behind in the root that is empty."""
+        """Remove the staging's directories that are empty."""
         if self.is_inside and self._fds:
             with contextlib.suppress(OSError):
                 for name in (b"new", b"old", b"kept"):
                     os.rmdir(name, dir_fd=self._fd)
                 os.rmdir(self._inside, dir_fd=self._root)
                 os.unlink(self._record)
-        self._let_go()
+        self._release()
 
 
 class _NotOursError(OSError):
@@ -283,7 +283,7 @@ def _can_rename(beside_fd: int, root_fd: int) -> bool:
 
 
 def fingerprint(dir_fd: int, name: bytes) -> bytes:
-    """Of the object *name*, read now; b"" for what has none."""
+    """The fingerprint of the file or symlink *name*, read now; b"" for others. Raises OSError."""
     status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     if modes.S_ISLNK(status.st_mode):
         return Link(os.readlink(name, dir_fd=dir_fd)).fingerprint
@@ -304,7 +304,7 @@ def fingerprint(dir_fd: int, name: bytes) -> bytes:
 
 
 def is_as_seen(dir_fd: int, name: bytes, seen: Entry, *, moved: bool = False) -> bool:
-    """Whether *name* has what the scan saw: its kind and content."""
+    """Whether *name* has the kind and content that the scan saw. Raises OSError."""
     status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     if isinstance(seen, File):
         if seen.settled and _has_stamp(status, seen, moved=moved):
@@ -326,7 +326,7 @@ def is_the_same(dir_fd: int, name: bytes, seen: Entry, *, moved: bool = False) -
 
     One that was made again with the same content is another: nobody has deleted it.
     """
-    if isinstance(seen, Directory):
+    if isinstance(seen, Subtree):
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         return (status.st_dev, status.st_ino) == seen.inode and birth_of(dir_fd, name) == seen.birth
     if birth_of(dir_fd, name) != seen.birth:

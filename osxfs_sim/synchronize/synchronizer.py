@@ -26,7 +26,7 @@ from osxfs_sim.synchronize.engine import CycleResult, Engine, HaltedError
 from osxfs_sim.synchronize.errors import SyncError
 from osxfs_sim.synchronize.reconcile import Side
 from osxfs_sim.synchronize.roots import shown
-from osxfs_sim.synchronize.watch import Heard, Watcher
+from osxfs_sim.synchronize.watch import Heard, SideWatcher
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ LISTED = 100
 _MOST_LATENCIES = 50
 _TRIES_AFTER_RACES = 4
 _POLLING_NS = 1_000_000_000
-"""Between looks at everything where not everything can be watched."""
+"""Between whole scans, in ns, where not everything can be watched."""
 _RESTING_NS = 3_600_000_000_000
 _RESTED_FOR = 10
 """Looking at everything takes at most one part in so many of the time."""
@@ -44,7 +44,7 @@ SIDES: tuple[Side, Side] = ("host", "guest")
 
 
 class Synchronizer:
-    """Keeps *host* and *copy* the same, by the rules of *spec*."""
+    """Keeps *host* and *copy* the same in a thread of its own, by the rules of *spec*."""
 
     def __init__(
         self, host: Path, copy: Path, state: Path, spec: SyncSpec, *, step: Step = no_step
@@ -56,7 +56,7 @@ class Synchronizer:
         self._spec = spec
         self._step = step
         self._engine: Engine | None = None
-        self._watchers: dict[Side, Watcher] = {}
+        self._watchers: dict[Side, SideWatcher] = {}
         self._heard: dict[Side, Heard] = {side: Heard() for side in SIDES}
         self._thread: threading.Thread | None = None
         self._wake = -1
@@ -78,7 +78,7 @@ class Synchronizer:
     # For the share
 
     def start(self) -> None:
-        """Lock the state, synchronize once, and go on in a thread; raises SyncError.
+        """Lock the state, synchronize once, and go on in a thread. Raises SyncError.
 
         A halt is no error here: the share comes up, and its user can look and resume.
         """
@@ -94,10 +94,10 @@ class Synchronizer:
                 on_phase=self._enter,
                 step=self._step,
             )
-            # Where there is no inotify to be had, everything is looked at again and again.
+            # Where there is no inotify to be had, everything is scanned again and again.
             with contextlib.suppress(OSError):
                 for side in SIDES:
-                    self._watchers[side] = Watcher()
+                    self._watchers[side] = SideWatcher()
             self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         except OSError as error:
             self._close()
@@ -113,7 +113,7 @@ class Synchronizer:
         self._thread.start()
 
     def flush(self) -> SynchronizationStatus:
-        """One whole cycle that sees everything changed before; raises SyncError when halted."""
+        """Run one cycle that sees all changes made before; returns the status. Raises SyncError."""
         with self._condition:
             if self._thread is None:
                 raise SyncError("nothing is synchronized: start it first")
@@ -129,7 +129,7 @@ class Synchronizer:
         return self.status()
 
     def resume(self) -> None:
-        """Go on after a halt, the user having confirmed."""
+        """Go on after a halt, which the user has confirmed. Raises SyncError without a halt."""
         with self._condition:
             if self._halted is None:
                 raise SyncError("it has not halted: there is nothing to resume")
@@ -146,7 +146,7 @@ class Synchronizer:
             thread.join()
 
     def status(self) -> SynchronizationStatus:
-        """What there is to know."""
+        """A snapshot of its progress, conflicts and problems; callable from any thread."""
         with self._condition:
             result = self._result
             problems = [
@@ -187,7 +187,7 @@ class Synchronizer:
                 state=os.fsdecode(self._state),
             )
 
-    def _side(self, side: Side, seen: snapshot.Directory) -> SideStatus:
+    def _side(self, side: Side, seen: snapshot.Subtree) -> SideStatus:
         totals = seen.totals
         return SideStatus(
             path=shown(self._host if side == "host" else self._copy),
@@ -300,7 +300,7 @@ class Synchronizer:
     def _guarded_cycle(self, *, full: bool) -> CycleResult | None:
         """One cycle; None where it has halted."""
         assert self._engine is not None
-        self._hear()  # what is to be heard of is in what is looked at
+        self._hear()  # what is to be heard of is in what is scanned
         heard = {side: self._heard[side].paths for side in SIDES}
         for side in SIDES:
             self._heard[side] = Heard()

@@ -1,14 +1,14 @@
 """Makes one side's changes, never over anything that the scan did not see.
 
 Something new comes by a rename that refuses a name that is taken. Something else in
-an old place comes by an exchange: what comes out is looked at, and goes back unless
-it is what the scan saw. A deletion is a move away, a look, and only then the end.
+an old place comes by an exchange: what comes out is checked, and goes back unless
+it is what the scan saw. A deletion is a move away, a check, and only then the end.
 Directories go from the bottom up, and only empty ones: the kernel checks that.
 What is refused stays as it is, and the next cycle sees what it has become.
 
 The window that remains, since the kernel has no "rename if unchanged": who holds
-the old file open, or opens it between our look and the exchange, and writes after
-the second look, writes into a file without a name, as with any program that
+the old file open, or opens it between our check and the exchange, and writes after
+the second check, writes into a file without a name, as with any program that
 replaces files by a rename. And for the moment between an exchange and its taking
 back, a reader finds the other side's version.
 
@@ -32,7 +32,7 @@ from dataclasses import dataclass, field, replace
 from osxfs_sim.fs.at import set_owner
 from osxfs_sim.synchronize.archive import Intent, Step
 from osxfs_sim.synchronize.permissions import created, replacing
-from osxfs_sim.synchronize.reconcile import Change, Side
+from osxfs_sim.synchronize.reconcile import Side, SyncChange
 from osxfs_sim.synchronize.roots import (
     RENAME_EXCHANGE,
     RENAME_NOREPLACE,
@@ -47,7 +47,6 @@ from osxfs_sim.synchronize.scan import grants_of
 from osxfs_sim.synchronize.snapshot import (
     EMPTY,
     Child,
-    Directory,
     Entry,
     File,
     Known,
@@ -55,6 +54,7 @@ from osxfs_sim.synchronize.snapshot import (
     Link,
     Path,
     Put,
+    Subtree,
     agreed,
     at,
     identity_apart_from_its_name,
@@ -74,7 +74,7 @@ _RACED = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPT
 _PRIVATE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WAITING: dict[type[Entry], int] = {
     File: os.O_RDONLY | _PRIVATE,
-    Directory: os.O_RDONLY | os.O_DIRECTORY | _PRIVATE,
+    Subtree: os.O_RDONLY | os.O_DIRECTORY | _PRIVATE,
     Link: os.O_PATH | _PRIVATE,
 }
 
@@ -85,12 +85,12 @@ class _RefusedError(Exception):
 
 @dataclass(slots=True)
 class Outcome:
-    """Of one side's changes."""
+    """What became of one side's changes; mutable while they are made."""
 
     made: int = 0
-    """Changes that were made."""
+    """How many changes were made."""
     raced: int = 0
-    """Not made, because the side itself has changed what they were about."""
+    """How many were not made, because the side itself has changed what they were about."""
     problems: list[tuple[Path, str]] = field(default_factory=list)
     """Where something failed, and why."""
     kept: list[tuple[Path, str]] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Outcome:
 
 
 class Transition:
-    """Makes changes below one root."""
+    """Applies planned changes below one root, each only where the object is as it was scanned."""
 
     def __init__(
         self,
@@ -110,8 +110,8 @@ class Transition:
         put: Callable[[Path, Entry | None], None],
         step: Step,
         *,
-        then: Directory,
-        source: Directory,
+        then: Subtree,
+        source: Subtree,
     ) -> None:
         """*put* is told of every object that has come into place or gone.
 
@@ -130,8 +130,8 @@ class Transition:
         self._keeps_old = False
         self.outcome = Outcome()
 
-    def apply(self, change: Change, staged: dict[Path, str]) -> None:
-        """Make *change*; the content of its new files lies in *staged*."""
+    def apply(self, change: SyncChange, staged: dict[Path, str]) -> None:
+        """Apply *change*; *staged* has, by path, the staging's names of its new files."""
         self._keeps_old = change.keeps_old
         self._attempt(change.path, lambda: self._change(change, staged))
 
@@ -149,12 +149,12 @@ class Transition:
             return True
         return False
 
-    def _change(self, change: Change, staged: dict[Path, str]) -> None:
+    def _change(self, change: SyncChange, staged: dict[Path, str]) -> None:
         path, old, new = change.path, change.old, change.new
-        if isinstance(old, Directory):
+        if isinstance(old, Subtree):
             self._remove_directory(path, old)
             old = None
-        if old is not None and new is not None and not isinstance(new, Directory):
+        if old is not None and new is not None and not isinstance(new, Subtree):
             if isinstance(old, File) and isinstance(new, File) and old.digest == new.digest:
                 self._set_executable(path, old, new)
             else:
@@ -162,17 +162,17 @@ class Transition:
             return
         if old is not None:
             self._remove(path, old)
-        if isinstance(new, Directory):
+        if isinstance(new, Subtree):
             self._make_directory(path, new, staged)
         elif new is not None:
             self._place(path, new, staged)
 
     # Away
 
-    def _remove_directory(self, path: Path, old: Directory) -> None:
+    def _remove_directory(self, path: Path, old: Subtree) -> None:
         for name, child in sorted(old.children.items()):
             below = (*path, name)
-            if isinstance(child, Directory):
+            if isinstance(child, Subtree):
                 self._attempt(below, functools.partial(self._remove_directory, below, child))
             elif isinstance(child, (File, Link)):
                 self._attempt(below, functools.partial(self._remove, below, child))
@@ -243,7 +243,7 @@ class Transition:
 
     # Into place
 
-    def _make_directory(self, path: Path, new: Directory, staged: dict[Path, str]) -> None:
+    def _make_directory(self, path: Path, new: Subtree, staged: dict[Path, str]) -> None:
         made = None
         with directory_at(self._root, path[:-1]) as parent:
             waiting = os.fsencode(self._staging.next_name())
@@ -271,7 +271,7 @@ class Transition:
                 self._attempt(below, functools.partial(self._make, below, child, staged))
 
     def _make(self, path: Path, new: Child, staged: dict[Path, str]) -> None:
-        if isinstance(new, Directory):
+        if isinstance(new, Subtree):
             self._make_directory(path, new, staged)
         elif isinstance(new, (File, Link)):
             self._place(path, new, staged)
@@ -317,7 +317,7 @@ class Transition:
             away = os.fsdecode(ready)
             fd = holding.enter_context(self._own(ready, parent, path, new, old))
             self._intend(Intent(away, self._side, path, self._was(old), new.fingerprint))
-            # From here on a crash leaves in *old* what is to be looked at.
+            # From here on a crash leaves in *old* what is to be checked.
             os.rename(ready, ready, src_dir_fd=self._staging.new, dst_dir_fd=self._staging.old)
             self._step("exchange")
             try:
@@ -394,7 +394,7 @@ class Transition:
             status = os.fstat(fd)
             if self._is_root and (status.st_uid, status.st_gid) != (uid, gid):
                 set_owner(fd, uid, gid)
-            if isinstance(new, Directory):
+            if isinstance(new, Subtree):
                 os.fchmod(fd, created(grants, runs=True))
             elif isinstance(new, File):
                 if before is not None and isinstance(old, File):
@@ -415,8 +415,8 @@ class Transition:
         uid, gid = into.st_uid, into.st_gid
         source = at(self._source, path)
         owner, above = owner_of(source), owner_of(at(self._source, path[:-1]))
-        grants = source.grants if isinstance(source, (File, Directory)) else new.grants
-        needed = 0o005 if isinstance(new, Directory) else 0o004
+        grants = source.grants if isinstance(source, (File, Subtree)) else new.grants
+        needed = 0o005 if isinstance(new, Subtree) else 0o004
         if owner is None or above is None or isinstance(new, Link) or grants & needed == needed:
             return uid, gid, grants
         if owner[0] != above[0]:
@@ -427,11 +427,11 @@ class Transition:
                 grants &= 0o007 | (grants & 0o007) << 3  # the group would be another
         return uid, gid, grants
 
-    def adjust(self, path: Path, seen: File | Directory, grants: int) -> None:
-        """Let the group and others of *path* do what they are to be able to, by now."""
+    def adjust(self, path: Path, seen: File | Subtree, grants: int) -> None:
+        """Give *path* the permission bits *grants* of group and others, if it is as *seen*."""
         self._attempt(path, functools.partial(self._adjust, path, seen, grants))
 
-    def _adjust(self, path: Path, seen: File | Directory, grants: int) -> None:
+    def _adjust(self, path: Path, seen: File | Subtree, grants: int) -> None:
         fd = self._open_to_adjust(path, seen)
         try:
             status = os.fstat(fd)
@@ -450,20 +450,20 @@ class Transition:
         finally:
             os.close(fd)
         then = at(self._then, path)
-        if isinstance(then, (File, Directory)):
+        if isinstance(then, (File, Subtree)):
             self._done(path, then, made)
 
-    def _open_to_adjust(self, path: Path, seen: File | Directory) -> int:
+    def _open_to_adjust(self, path: Path, seen: File | Subtree) -> int:
         if not path:
             return os.dup(self._root)
         with directory_at(self._root, path[:-1]) as parent:
-            if isinstance(seen, Directory):
+            if isinstance(seen, Subtree):
                 return open_directory(parent, path[-1])
             return open_file(parent, path[-1])
 
     def _was_image(self, path: Path) -> bool:
         then = at(self._then, path)
-        if not isinstance(then, (File, Link, Directory)):
+        if not isinstance(then, (File, Link, Subtree)):
             return False
         known = then.known[0 if self._side == "host" else 1]
         return known is not None and known.is_image
@@ -492,7 +492,7 @@ class Transition:
     def _knowns(self, path: Path, entry: Entry, here: Known | None) -> Knowns:
         source = at(self._source, path)
         there = None
-        if isinstance(source, (File, Link, Directory)) and is_alike(source, entry):
+        if isinstance(source, (File, Link, Subtree)) and is_alike(source, entry):
             known = known_of(source, is_image=False)
             there = known if known.identity else None
         return (here, there) if self._side == "host" else (there, here)
@@ -518,7 +518,7 @@ def _known(fd: int, *, is_image: bool, is_new: bool = False) -> Known | None:
     return None
 
 
-def _holds_others(directory: Directory) -> bool:
+def _holds_others(directory: Subtree) -> bool:
     return bool(directory.totals.ignored or directory.totals.blocked)
 
 
@@ -529,12 +529,12 @@ def recover(
     staging: Staging,
     recorded: Container[Intent] = (),
 ) -> list[tuple[Path, str]]:
-    """Look at what a crash left moved away: what nobody has seen goes back, or is kept.
+    """Put back what a crash left moved away; returns the paths of what is kept instead.
 
-    Returns what could not go back, and where it is. What has taken the place of one that is
-    *recorded* is agreed upon: back there, the old one would be taken for an edit of that,
+    With each path below the root, where it is kept, as text. What has taken the place of one
+    that is *recorded* is agreed upon: back there, the old one would be taken for an edit of that,
     and travel over it. Every name of the staging's *old*
-    is looked at; of one that no intent speaks of, nothing is known, and it is kept.
+    is checked; of one that no intent speaks of, nothing is known, and it is kept.
     """
     by_name = {intent.name: intent for intent in intents if intent.side == side}
     kept: list[tuple[Path, str]] = []
@@ -562,7 +562,7 @@ def recover(
 
 
 def exchanged(unfinished: list[Intent], side: Side, staging: Staging) -> set[str]:
-    """Which of these are done, by their names: what was to be replaced has come to the staging,
+    """The names of those intents that were carried out: what was replaced lies in the staging.
     and what was to be made waits there no more.
     """
     there = {os.fsdecode(name) for name in os.listdir(staging.old)}
@@ -583,7 +583,7 @@ def exchanged(unfinished: list[Intent], side: Side, staging: Staging) -> set[str
 
 
 def not_begun(unfinished: list[Intent], side: Side, staging: Staging) -> set[Path]:
-    """Where nothing has changed yet: what was to come into place still lies in the staging."""
+    """The paths where nothing has changed yet: the new content still lies in the staging."""
     places = {
         os.fsdecode(name): folder
         for folder in (staging.new, staging.old)
@@ -602,7 +602,7 @@ def not_begun(unfinished: list[Intent], side: Side, staging: Staging) -> set[Pat
 def finished(
     unfinished: list[Intent], root_fd: int, side: Side, done: Container[str] = ()
 ) -> Iterator[Put]:
-    """What a crash has kept from being recorded: it is in place, and the other side had it.
+    """The records that a crash has prevented: what is in place, and the other side had.
 
     Without that, an edit that the other side makes after the crash would look like one
     of two that contradict each other, and what was deleted, and is made again there, like

@@ -2,7 +2,7 @@
 
 A directory is watched before it is listed, so whatever changes after the list is
 heard. A watch stays with its directory wherever that is moved, and may then speak
-of a path that is another's: that one is looked at for nothing, and the moved one
+of a path that is another's: that one is scanned for nothing, and the moved one
 as a whole, since its parent tells of a name that is new there.
 
 `watchfiles` would watch whole trees by itself; here the scan goes through all
@@ -36,20 +36,20 @@ _MOST_BYTES = 65_536
 
 
 class Heard:
-    """What has been heard of one side since it was taken last."""
+    """The paths below one side at which changes were heard of since it was taken last."""
 
     def __init__(self) -> None:
         """Nothing yet."""
         self.paths: set[Path] = set()
         self.is_lost = False
-        """Whether something was missed, so that all must be looked at."""
+        """Whether something was missed, so that all must be scanned."""
 
     def __bool__(self) -> bool:
         return bool(self.paths) or self.is_lost
 
 
-class Watcher:
-    """Of one side. Not thread-safe."""
+class SideWatcher:
+    """Watches the directories of one side with inotify. Not thread-safe."""
 
     def __init__(self) -> None:
         """Raises OSError where the kernel gives no more of it."""
@@ -60,7 +60,7 @@ class Watcher:
         """Directories that could not be watched since this was last set to 0."""
 
     def follow(self, path: Path, dir_fd: int) -> None:
-        """Watch the directory *path*, which is open as *dir_fd*."""
+        """Watch the directory *path*, open as *dir_fd*; where it cannot be, *refused* counts it."""
         try:
             watch = self._inotify.add_watch(f"/proc/self/fd/{dir_fd}", _WANTED)
         except OSError as error:
@@ -71,7 +71,7 @@ class Watcher:
         self._paths[watch] = path
 
     def read_into(self, heard: Heard) -> bool:
-        """Read what there is, without waiting; whether it was of anything that counts."""
+        """Read the events that are there, without waiting; returns whether one of them counts."""
         counts = False
         while True:
             try:
@@ -95,5 +95,5 @@ class Watcher:
                     counts = True
 
     def close(self) -> None:
-        """Hear no more."""
+        """Close the inotify instance."""
         self._inotify.close()

@@ -1,6 +1,6 @@
-"""What was asked of a share, request by request, and where the time went.
+"""The requests to a share, one by one, and where the time went.
 
-answers       who answered a request
+answers       what answered a request
 errors        what is wrong with a trace
 format        the columns of a trace, and reading and writing one
 recorder      writes one while requests are served
@@ -16,7 +16,6 @@ files         the files that a trace is written to: whose they are, and what the
 said          what one answer said of its object, and what was opened by it
 outcome       what became of a trace whose share has ended, in one line if anything is wrong
               with it
-schema        what a trace says: its columns, and the header that is true of the whole of it
-stream        what a trace is recorded in: whatever ends the recording, all of it until then
-              can be read
+schema        the columns of a trace, and the header that is true of the whole of it
+stream        the format of a recording: whatever ends it, all of it until then can be read
 """

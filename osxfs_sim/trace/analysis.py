@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from osxfs_sim.model.formatting import format_duration
 from osxfs_sim.model.operations import Operation, OperationClass
-from osxfs_sim.model.units import format_duration
 from osxfs_sim.trace.attribution import Divided, Floats, allot, divide, idle_after
 from osxfs_sim.trace.causes import NECESSARY, RULES, Replay
 from osxfs_sim.trace.format import Header, TraceError, read_trace
@@ -43,19 +43,16 @@ BURST_GAP_NS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one operation, directory or program had: requests, and their part of the wall time.
-
-    *followed_ns*, where it is known, is the part of the rest that followed them.
-    """
+    """What one operation, directory or program had: requests, and their part of the wall time."""
 
     label: str
     """The operation, directory or program."""
     requests: int
     """How many."""
     time_ns: int
-    """Their part of the time in which requests were on their way."""
-    asked_ns: int
-    """What the latency model asked for them, summed up."""
+    """Their part of the time in which requests were in flight."""
+    target_ns: int
+    """Their target latencies by the latency model, summed up."""
     followed_ns: int = 0
     """The part of the rest that followed them, each until the next request; 0 where unknown."""
 
@@ -88,19 +85,19 @@ class Cause:
 class Analysis:
     """All that is known of a trace. Times in nanoseconds.
 
-    *wall_ns* = *waiting_ns* (at least one request on its way) + *rest_ns*.
+    *wall_ns* = *waiting_ns* (at least one request in flight) + *rest_ns*.
     Each breakdown adds up to *waiting_ns*; *operations* and so on are sorted by
     time, the longest first. So do *causes* and *necessary* together.
     *directories* has the first 20 and ``others``; *subtrees* has directories
     with all that lies below them, which therefore do not add up.
     *summary* says in sentences what the causes come to. *concurrency* is the
-    time with 0, 1, 2... requests on their way. *timeline* has ``bin_ns``,
+    time with 0, 1, 2... requests in flight. *timeline* has ``bin_ns``,
     ``start_ns`` (since the trace began) and under ``operations`` per operation
     the requests that arrived in each bin. *latency* has per class of operation
-    ``edges_ns`` and the counts ``asked`` and ``took`` between them (what lies
+    ``edges_ns`` and the counts ``target`` and ``observed`` between them (what lies
     beyond the first or last edge is counted next to it), and the medians
-    ``asked_p50_ns`` and ``took_p50_ns``. *reuse*: per kind of question (names,
-    attributes, data, listings, links) how many were ``asked``, and how many of
+    ``target_p50_ns`` and ``observed_p50_ns``. *reuse*: per kind of question (names,
+    attributes, data, listings, links) how many ``requests`` there were, and how many of
     these had been answered ``before``, with nothing changed since. *bursts* has
     the percentiles of the gaps between requests (``gap_p50_ns``...), and of the
     number of requests in a run with gaps below 1 ms (``run_p50``...).
@@ -125,7 +122,7 @@ class Analysis:
     programs: tuple[Part, ...]
     """By program of the guest; adds up to *waiting_ns*."""
     answered_by: tuple[Part, ...]
-    """By who answered, host or guest; adds up to *waiting_ns*."""
+    """By what answered, host or guest; adds up to *waiting_ns*."""
     causes: tuple[Cause, ...]
     """What could have been spared; with *necessary* it adds up to *waiting_ns*."""
     necessary: Part
@@ -135,9 +132,9 @@ class Analysis:
     timeline: dict[str, Any]
     """Requests that arrived per operation and bin: ``bin_ns``, ``start_ns``, ``operations``."""
     latency: dict[str, Any]
-    """Per class of operation: counts ``asked`` and ``took`` between ``edges_ns``, and medians."""
+    """Per class: counts ``target`` and ``observed`` between ``edges_ns``, and medians in ns."""
     reuse: dict[str, dict[str, int]]
-    """Per kind of question: how many were ``asked``, and how many were known ``before``."""
+    """Per kind of request: how many ``requests``, and how many were known ``before``."""
     bursts: dict[str, int]
     """Percentiles of gaps (``gap_p50_ns``...) and of runs with gaps below 1 ms (``run_p50``...)."""
     warnings: tuple[str, ...] = ()
@@ -148,13 +145,17 @@ class Analysis:
     """What the causes come to, in sentences."""
 
     def to_document(self) -> dict[str, Any]:
+        """All fields as values that JSON can hold, by their names."""
         return asdict(self)
 
 
 def analyze_file(
     path: str | Path, *, wall_ns: int | None = None, directories: int = SHOWN_DIRECTORIES
 ) -> Analysis:
-    """The analysis of a trace's file. Raises TraceError for one that cannot be read."""
+    """Analyze the trace in the file *path*. Raises TraceError for one that cannot be read.
+
+    The other arguments are those of ``analyze``.
+    """
     header, table = read_trace(path)
     return analyze(header, table, title=os.fspath(path), wall_ns=wall_ns, directories=directories)
 
@@ -220,19 +221,19 @@ class _Breakdown:
     def __init__(self, requests: Requests, divided: Divided) -> None:
         self._shares: Floats = divided.shares_ns
         self._waiting_ns = divided.waiting_ns
-        self._asked_ns = np.asarray(requests.asked_ns, np.float64)
+        self._target_ns = np.asarray(requests.target_ns, np.float64)
 
     def sums(self, codes: Integers, labels: int) -> tuple[Integers, Integers, Integers]:
         """Per code: requests, time and what was asked for."""
         counts = np.bincount(codes, minlength=labels)
         times = allot(np.bincount(codes, self._shares, labels).astype(np.float64), self._waiting_ns)
-        return counts, times, np.bincount(codes, self._asked_ns, labels).astype(np.int64)
+        return counts, times, np.bincount(codes, self._target_ns, labels).astype(np.int64)
 
     def by(self, words: Words) -> tuple[Part, ...]:
         sums = zip(words.labels, *self.sums(words.codes, len(words.labels)), strict=True)
         parts = [
-            Part(label, int(count), int(time_ns), int(asked_ns))
-            for label, count, time_ns, asked_ns in sums
+            Part(label, int(count), int(time_ns), int(target_ns))
+            for label, count, time_ns, target_ns in sums
             if count
         ]
         return tuple(sorted(parts, key=_longest_first))
@@ -247,7 +248,7 @@ def _sum(label: str, parts: tuple[Part, ...]) -> Part:
         label,
         sum(part.requests for part in parts),
         sum(part.time_ns for part in parts),
-        sum(part.asked_ns for part in parts),
+        sum(part.target_ns for part in parts),
     )
 
 
@@ -326,14 +327,14 @@ def _of_missing_names(
         (index_of["negative"], "repeats", "a repeat", "that a negative cache answers"),
         (
             index_of["complete"],
-            "first looks",
-            "a first look",
+            "first lookups",
+            "a first lookup",
             "that only a complete negative cache answers",
         ),
         (
             NECESSARY,
-            "first looks",
-            "a first look",
+            "first lookups",
+            "a first lookup",
             "in directories of which nothing was known",
         ),
     ):
@@ -351,8 +352,8 @@ def _of_remedies(
     """What each policy would spare at most: each does what the one before it does, too.
 
     The waiting for a request is spared with it. What followed, until the next came, may be:
-    there the guest was woken, its processor and caches cold, and there it computed. Nobody
-    can tell these apart from outside; together they are the most that it can have cost.
+    there the guest was woken, its processor and caches cold, and there it computed. These cannot
+    be told apart from outside; together they are the most that it can have cost.
     """
     waited_ns = followed_ns = 0
     said, of_waiting = [], []
@@ -407,23 +408,23 @@ _CLASS_OF = {operation.name: operation.operation_class for operation in Operatio
 
 
 def _latency(requests: Requests) -> dict[str, Any]:
-    """How what was asked for and what it took are distributed, per class of operation."""
+    """How target and observed latencies are distributed, per class of operation."""
     found: dict[str, Any] = {}
     for kind in OperationClass:
         operations = [label for label, each in _CLASS_OF.items() if each is kind]
         of_kind = requests.operation.are(*operations) & requests.awaited
-        took = requests.took_ns[of_kind]
-        asked = requests.asked_ns[of_kind]
-        asked = asked[asked > 0]  # what a cache of the share answers asks for nothing
-        if not len(took):
+        observed = requests.took_ns[of_kind]
+        target = requests.target_ns[of_kind]
+        target = target[target > 0]  # what a cache of the share answers has none
+        if not len(observed):
             continue
-        edges = _edges(np.concatenate((asked, took)))
+        edges = _edges(np.concatenate((target, observed)))
         found[kind.label] = {
             "edges_ns": edges.tolist(),
-            "asked": _counted(asked, edges),
-            "took": _counted(took, edges),
-            "asked_p50_ns": int(np.median(asked)) if len(asked) else None,
-            "took_p50_ns": int(np.median(took)),
+            "target": _counted(target, edges),
+            "observed": _counted(observed, edges),
+            "target_p50_ns": int(np.median(target)) if len(target) else None,
+            "observed_p50_ns": int(np.median(observed)),
         }
     return found
 

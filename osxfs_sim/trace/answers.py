@@ -1,20 +1,21 @@
-"""Who answered a request. Known without the library that traces are written with."""
+"""What answered a request. Known without the library that traces are written with."""
 
 import enum
 
 
 class AnsweredBy(enum.IntEnum):
-    """By the names that they have in a trace."""
+    """What answered a request, by the name that it has in a trace."""
 
     HOST = 0
     """It crossed."""
     NAMES = 1
-    """A complete set of names knew that there is none."""
+    """A complete directory cache knew that the name is absent."""
     HELD = 2
-    """Write-back knew, or took the change."""
+    """Write-back's overlay knew, or took the change."""
     GUEST = 3
     """It never crosses: FORGET, RELEASE, RELEASEDIR."""
 
     @property
     def label(self) -> str:
+        """Its name as tables have it."""
         return self.name.lower()

@@ -1,9 +1,9 @@
-"""Divides the wall time among requests: each instant evenly among those on their way.
+"""Divides the wall time among requests: each instant evenly among those in flight.
 
 A process that waits for one request waits for all of its time; where two wait
 at once, neither request alone could have been spared with all the time that
 both took. Divided evenly, the parts add up to the time in which at least one
-request was on its way, whatever overlaps.
+request was in flight, whatever overlaps.
 """
 
 from dataclasses import dataclass
@@ -18,22 +18,18 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Divided:
-    """*waiting_ns* is exact, *shares_ns* (one per request) up to rounding.
-
-    *depth_ns* is the time with 0, 1, 2... requests on their way, from the first
-    begin to the last end.
-    """
+    """The time of a trace, divided among its requests."""
 
     waiting_ns: int
-    """The time with at least one request on its way: exact."""
+    """The time with at least one request in flight: exact."""
     shares_ns: Floats
     """Shape (requests,): each request's part of it, exact up to rounding."""
     depth_ns: tuple[int, ...]
-    """Nanoseconds with 0, 1, 2... requests on their way, from the first begin to the last end."""
+    """Nanoseconds with 0, 1, 2... requests in flight, from the first begin to the last end."""
 
 
 def divide(begin_ns: Integers, end_ns: Integers) -> Divided:
-    """The time of requests that were on their way from *begin_ns* to *end_ns*."""
+    """Divide the time among requests in flight from *begin_ns* to *end_ns*, both of shape (n,)."""
     count = len(begin_ns)
     if not count:
         return Divided(0, np.zeros(0), (0,))
@@ -58,10 +54,10 @@ def divide(begin_ns: Integers, end_ns: Integers) -> Divided:
 
 
 def idle_after(begin_ns: Integers, end_ns: Integers, awaited: Flags, until_ns: int) -> Integers:
-    """Of each request the time that followed its answer, until the next came, with none on its way.
+    """Of each request the ns that followed its answer until the next came, with none in flight.
 
     In the order of arrival; the last is followed until *until_ns*. Of several that overlap the
-    one that is answered last has it. For what nobody waits for, nobody is woken.
+    one that is answered last has it. A request for which no process waits (not *awaited*) has 0.
     """
     idle = np.zeros(len(begin_ns), np.int64)
     rows = np.flatnonzero(awaited)
@@ -76,7 +72,10 @@ def idle_after(begin_ns: Integers, end_ns: Integers, awaited: Flags, until_ns: i
 
 
 def allot(weights: Floats, total_ns: int) -> Integers:
-    """*total_ns* in whole nanoseconds by *weights*, by largest remainders: they add up exactly."""
+    """Divide *total_ns* by *weights* into whole ns that add up exactly (largest remainders).
+
+    Zeros where the weights add up to nothing.
+    """
     whole = float(weights.sum())
     if not len(weights) or whole <= 0:
         return np.zeros(len(weights), np.int64)

@@ -1,10 +1,10 @@
 """What could have spared each request: the trace is replayed against ideal caches.
 
-A cache is asked in the order of arrival, and knows what the requests before have
+A cache is consulted in the order of arrival, and knows what the requests before have
 taught it. It is ideal: nothing in it expires, it has room for everything, and
-nobody but the guest changes anything (what the host changes is not in a trace).
+only the guest changes anything (what the host changes is not in a trace).
 So a cause says the most that a policy could spare, of these requests in this
-order; what a shorter lifetime or the host's changes take from that, a run with
+order; what a shorter timeout or the host's changes take from that, a run with
 the policy shows. On the other side it is cautious: what a listing teaches of the
 names that exist, and what a policy would spare as a consequence of what it has
 spared, is not counted.
@@ -36,7 +36,7 @@ _CHANGES = (
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A cause before it has figures. *saying*: who answers, or need not wait, and why."""
+    """A cause before it has figures."""
 
     key: str
     """Its word in documents."""
@@ -47,7 +47,7 @@ class Rule:
     what: str
     """The requests, as the subject of a sentence."""
     saying: str
-    """Who answers, or need not wait, and why."""
+    """What answers, or need not wait, and why."""
 
 
 RULES = (
@@ -56,7 +56,7 @@ RULES = (
         "answered without a crossing",
         "at work",
         "requests that did not cross",
-        "the guest's side knew the answer, took the change, or nobody waited",
+        "the guest's side knew the answer, took the change, or no process waited",
     ),
     Rule(
         "negative",
@@ -69,7 +69,7 @@ RULES = (
         "complete",
         "missing names, first asked",
         "complete",
-        "first looks at missing names in directories whose names were all known",
+        "first lookups of missing names in directories whose names were all known",
         "only a complete negative cache answers them",
     ),
     Rule(
@@ -118,7 +118,7 @@ RULES = (
         "held",
         "other changes",
         "delegated",
-        "changes that nobody needs to wait for",
+        "changes that no process needs to wait for",
         "with write-back they cross later, in the background",
     ),
     Rule(
@@ -182,19 +182,19 @@ class Replay:
         for kind, (operation, again) in of_kind.items():
             asked = self._requests.are(operation)
             reuse[kind] = {
-                "asked": int(np.count_nonzero(asked)),
+                "requests": int(np.count_nonzero(asked)),
                 "before": int(np.count_nonzero(asked & again)),
             }
         return reuse
 
 
 class _Names:
-    """What is known of each name when it is asked for.
+    """What is known of each name when it is looked up.
 
     A name is an inode of a directory and a name in it. The last that was said of
     it counts: that it is a certain object (by a lookup, or by the answer to its
-    making), or that it is missing (by a lookup). A name that was taken away is not
-    known to be missing: the kernel asks again, once.
+    making), or that it is missing (by a lookup). A name that was removed is not
+    known to be missing: the kernel looks it up again, once.
     """
 
     def __init__(self, requests: Requests) -> None:
@@ -294,8 +294,8 @@ def _attributes_again(requests: Requests, child: Integers, reads_again: Flags) -
     teaching = np.flatnonzero(of_inode)
     naming = np.flatnonzero(requests.are(Operation.LOOKUP, *MADE) & succeeded)
     crossing_reads = requests.are(Operation.READ) & ~reads_again
-    looks = requests.are(*LISTINGS, Operation.READLINK) | crossing_reads
-    ending = requests.are(Operation.WRITE, *_ATTRIBUTE_CHANGES) | looks
+    reading = requests.are(*LISTINGS, Operation.READLINK) | crossing_reads
+    ending = requests.are(Operation.WRITE, *_ATTRIBUTE_CHANGES) | reading
     ending_rows = np.flatnonzero(ending & succeeded)
     losing = np.flatnonzero(child)
     # What an answer teaches comes last: it is told as it is after the request.
@@ -393,7 +393,7 @@ def _listings_again(requests: Requests) -> Flags:
 def _cancelled(requests: Requests, child: Integers) -> Flags:
     """Which change an object that was made here and has lost each of its names again.
 
-    Nor has anybody asked for it to be safe on the host (FSYNC). A number may be given
+    Nor was it flushed to the host by an FSYNC. A number may be given
     to another object later: each making, other than by a link, begins another life.
     """
     succeeded = ~requests.failed

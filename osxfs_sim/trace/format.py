@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from osxfs_sim.fs.reading import open_regular
 from osxfs_sim.trace import files
 from osxfs_sim.trace.errors import TraceError as TraceError  # it is raised here
-from osxfs_sim.trace.schema import ADDED, WORD, header_of, metadata_of
+from osxfs_sim.trace.schema import ADDED, RENAMED, WORD, header_of, metadata_of
 from osxfs_sim.trace.schema import FORMAT as FORMAT
 from osxfs_sim.trace.schema import METADATA_KEY as METADATA_KEY
 from osxfs_sim.trace.schema import SCHEMA as SCHEMA
@@ -195,17 +195,26 @@ def _read_parquet(file: IO[bytes], path: Path, *, with_rows: bool) -> tuple[Head
             header = header_of(path, schema.metadata or metadata.metadata or {})
         if not with_rows:
             return header, _NO_ROWS
-        has = [each.name for each in SCHEMA if each.name in schema.names]
+        given = {RENAMED.get(name, name): name for name in schema.names}
+        has = [each.name for each in SCHEMA if each.name in given]
         missing = [each.name for each in SCHEMA if each.name not in (*has, *ADDED)]
         if missing:
             raise TraceError(f"{path} is not a trace: it has no column {missing[0]}")
         _check_size(path, metadata)
         # A word that comes again and again is not to be written out in memory.
-        words = [name for name in has if name in _WORDS and _is_of_words(schema.field(name).type)]
+        words = [
+            given[name]
+            for name in has
+            if name in _WORDS and _is_of_words(schema.field(given[name]).type)
+        ]
         file.seek(0)
         rows = _Rows(path)
         with pq.ParquetFile(file, metadata=metadata, read_dictionary=words) as parquet:
-            batches = parquet.iter_batches(_ROWS_OF_A_BATCH, columns=has)
+            columns = [given[name] for name in has]
+            batches = (
+                batch.rename_columns([RENAMED.get(name, name) for name in batch.schema.names])
+                for batch in parquet.iter_batches(_ROWS_OF_A_BATCH, columns=columns)
+            )
             for group in _grouped(batches, _ROWS_AT_ONCE):
                 rows.add(group)
         return header, rows.table()
@@ -356,7 +365,7 @@ def columns_of(rows: Iterator[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 _DEFAULTS = {
-    "asked_ns": 0,
+    "target_ns": 0,
     "found": 0,
     "size_bytes": 0,
     "offset_bytes": 0,

@@ -8,7 +8,7 @@ from osxfs_sim.trace.format import TraceError, read_header
 
 
 def complaint(path: Path) -> str:
-    """Why the trace *path* is not what it should be, and what there is; "" where it is whole."""
+    """What is wrong with the trace *path* of an ended share, in one line; "" if nothing is."""
     last = files.last_of(path)
     if not last.is_file():
         return "" if path.exists() else f"the trace {path} is not there"

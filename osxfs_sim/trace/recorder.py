@@ -42,12 +42,12 @@ _FEWEST_ROWS = 64
 _MOST_BLOCKS_WAITING = 32
 _MOST_PROCESSES = 16_384
 _LOOKS_AT_A_PROGRAM = frozenset({1, 8, 64})
-"""A process takes another program after its first requests: so it is looked at again."""
+"""A process executes another program after its first requests: so its name is read again."""
 
 _ROW = np.dtype(
     [
         ("arrival_ns", "<i8"),
-        ("asked_ns", "<i8"),
+        ("target_ns", "<i8"),
         ("took_ns", "<i8"),
         ("inode", "<i8"),
         ("found", "<i8"),
@@ -109,7 +109,7 @@ class Recorder:
         self._kin_of = kin_of
         self._call_soon = call_soon
         self._programs: dict[int, str | None] = {}
-        self._looks: dict[int, int] = {}
+        self._readings: dict[int, int] = {}
         self._block = bytearray(BLOCK_ROWS * _ROW.itemsize)
         self._names: list[bytes | None] = []
         self._new_names: dict[int, bytes] = {}
@@ -145,7 +145,7 @@ class Recorder:
     def add(
         self,
         arrival_ns: int,
-        asked_ns: int,
+        target_ns: int,
         took_ns: int,
         operation: int,
         inode: int,
@@ -165,7 +165,7 @@ class Recorder:
             self._block,
             len(names) * _ROW_BYTES,
             arrival_ns - self._began_ns,
-            asked_ns,
+            target_ns,
             took_ns,
             inode,
             found,
@@ -188,8 +188,8 @@ class Recorder:
         if said.new_name is not None:
             self._new_names[len(names)] = said.new_name
         names.append(name)
-        looks = self._looks
-        seen = looks[process] = looks.get(process, 0) + 1
+        readings = self._readings
+        seen = readings[process] = readings.get(process, 0) + 1
         if seen in _LOOKS_AT_A_PROGRAM:
             self._programs[process] = self._program_of(process) or self._programs.get(process)
             if seen == 1 and process not in self._threads and len(self._threads) < _MOST_PROCESSES:
@@ -287,12 +287,12 @@ class Recorder:
         self._names = []
         self._new_names = {}
         self._calls = {}
-        if len(self._looks) > _MOST_PROCESSES:
-            self._looks.clear()
+        if len(self._readings) > _MOST_PROCESSES:
+            self._readings.clear()
             self._programs.clear()
 
     def _hand_over_early(self) -> None:
-        # Whoever closes it hands over what there is, in a thread of its own.
+        # The caller of close() hands over what there is, in a thread of its own.
         if self._closing.acquire(blocking=False):
             if self._names and self._blocks.empty():
                 self._hand_over()

@@ -33,23 +33,19 @@ class Words:
     """What each code stands for."""
 
     def are(self, *words: str) -> Flags:
-        """Which rows have one of *words*."""
+        """Which rows have one of *words*: shape (rows,)."""
         return np.array([label in words for label in self.labels], bool)[self.codes]
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Requests in the order of arrival; *begin_ns* and *end_ns* lie within the wall time.
-
-    *name* is a code, -1 where there is none. Where nobody waits, *end_ns* is
-    *begin_ns*.
-    """
+    """Requests as columns, in the order of arrival; their times lie within the wall time."""
 
     begin_ns: Integers
     """Shape (requests,), as all that follow: the arrival, since the wall time began."""
     end_ns: Integers
-    """When it was answered; *begin_ns* where nobody waits."""
-    asked_ns: Integers
+    """When it was answered; *begin_ns* where no process waits."""
+    target_ns: Integers
     """What the latency model asked for; 0 where nothing crossed."""
     took_ns: Integers
     """What it took until the answer was sent."""
@@ -62,7 +58,7 @@ class Requests:
     found: Integers
     """The inode number that a name led to; 0 where it led nowhere."""
     size_bytes: Integers
-    """Of a read or write: how much was asked for."""
+    """Of a read or write: how many bytes it was for."""
     offset_bytes: Integers
     """Of a read or write: from where."""
     failed: Flags
@@ -70,7 +66,7 @@ class Requests:
     missing: Flags
     """Whether it was a LOOKUP of a name that does not exist (ENOENT)."""
     program: Words
-    """The program that asked, as far as it is known."""
+    """The program whose thread made the system call, as far as it is known."""
     directory: Words
     """The path of the directory it was in."""
     answered_by: Words
@@ -82,11 +78,15 @@ class Requests:
         return len(self.begin_ns)
 
     def are(self, *operations: Operation) -> Flags:
+        """Which requests are one of *operations*: shape (requests,)."""
         return self.operation.are(*(operation.name for operation in operations))
 
 
 def window_of(header: Header, table: pa.Table) -> tuple[int, int]:
-    """The wall time: the measured command's where there was one, else the whole trace."""
+    """Begin and end of the wall time, in ns since the trace began: its command's, else its own.
+
+    Raises TraceError where the command ends before it starts.
+    """
     ends = header.lasted_ns
     if table.num_rows:
         last = pc.max(pc.add(table["arrival_ns"], table["took_ns"])).as_py()
@@ -99,7 +99,10 @@ def window_of(header: Header, table: pa.Table) -> tuple[int, int]:
 
 
 def requests_of(table: pa.Table, window: tuple[int, int]) -> Requests:
-    """The requests of *table*, sorted by arrival, that were on their way within *window*."""
+    """The requests of *table*, sorted by arrival, that were in flight within *window*.
+
+    Raises TraceError for a column that is damaged or of another type.
+    """
     start, end = window
     arrival = _integers(table, "arrival_ns")
     took = np.maximum(_integers(table, "took_ns"), 0)
@@ -118,7 +121,7 @@ def requests_of(table: pa.Table, window: tuple[int, int]) -> Requests:
     return Requests(
         begin_ns=begin_ns,
         end_ns=end_ns,
-        asked_ns=_integers(table, "asked_ns"),
+        target_ns=_integers(table, "target_ns"),
         took_ns=took,
         operation=operation,
         inode=_integers(table, "inode"),

@@ -1,4 +1,4 @@
-"""What a trace says: its columns, and the header that is true of the whole of it.
+"""The columns of a trace, and the header that is true of the whole of it.
 
 The header is JSON in the file's own metadata, under the key ``osxfs_sim``.
 """
@@ -12,8 +12,10 @@ import pyarrow as pa
 
 from osxfs_sim.trace.errors import TraceError
 
-FORMAT = 1
-"""Grows when a column changes its meaning or goes; columns may be added."""
+FORMAT = 2
+"""Grows when a column changes its meaning, its name, or goes; columns may be added."""
+RENAMED = {"asked_ns": "target_ns"}
+"""Columns of format 1, and what they are called since."""
 METADATA_KEY = b"osxfs_sim"
 
 WORD = pa.dictionary(pa.int32(), pa.string())
@@ -23,8 +25,8 @@ SCHEMA = pa.schema(
     [
         # When it reached the share, in ns since the trace began.
         pa.field("arrival_ns", pa.int64(), nullable=False),
-        # What the model asked for, and what passed until its client saw the reply.
-        pa.field("asked_ns", pa.int64(), nullable=False),
+        # The latency model's target, and what was observed until its client saw the reply.
+        pa.field("target_ns", pa.int64(), nullable=False),
         pa.field("took_ns", pa.int64(), nullable=False),
         # A name of model.operations.Operation, such as LOOKUP.
         pa.field("operation", WORD, nullable=False),
@@ -41,13 +43,14 @@ SCHEMA = pa.schema(
         pa.field("offset_bytes", pa.int64(), nullable=False),
         # An errno by name, such as ENOENT; null where it succeeded.
         pa.field("error", WORD),
-        # The thread that asked; 0 where the kernel does not say. And its name.
+        # The thread that made the system call; 0 where the kernel does not say. And its name.
         pa.field("process", pa.int32(), nullable=False),
         pa.field("program", WORD),
         # The directory it is in or about, from the share's root: "/" or "/lib/x"; null: unknown.
         pa.field("directory", WORD),
-        # host: it crossed. names: a complete set of names knew that it is missing.
-        # held: write-back knew, or took the change. guest: it never crosses (FORGET, RELEASE).
+        # host: it crossed. names: a complete directory cache knew that the name is absent.
+        # held: write-back's overlay knew, or took the change. guest: it never crosses (FORGET,
+        # RELEASE).
         pa.field("answered_by", WORD, nullable=False),
         # Of a RENAME the new name, else null.
         pa.field("new_name", pa.string()),
@@ -82,17 +85,7 @@ ADDED = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What is true of a whole trace.
-
-    *began_ns* is the monotonic clock at its begin, *lasted_ns* how long it went
-    on, *lost* how many requests are not in it. A measured command, if there was
-    one, ran from *command_start_ns* to *command_end_ns*, since the trace began.
-    *profile* and *policy* name what answered; *source* says what made the trace
-    (``mount``, or ``strace`` for an imported log); *notes* are the maker's own.
-    *failure* says why it is not whole, where it is not. *floor_ns* is what a
-    request without latency took on the machine when the share was mounted, 0
-    where that was not measured.
-    """
+    """What is true of a whole trace."""
 
     began_ns: int
     """The monotonic clock when it began."""

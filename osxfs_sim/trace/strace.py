@@ -1,4 +1,4 @@
-"""Makes a trace of a log of strace, so that somebody with the real system can have it analyzed.
+"""Makes a trace of a log of strace, so that a run on the real system can be analyzed.
 
 System calls are not requests. One can be several requests (a lookup for each
 part of its path), or none (what the guest's kernel had in a cache), and what a
@@ -34,10 +34,13 @@ _LONGEST_LINE = 1 << 20
 
 
 class StraceImport:
-    """A log on its way to a trace. *rows* yields what lies below *root*; the rest is counted."""
+    """Converts a log to the rows of a trace: calls below *root*; the rest is counted."""
 
     def __init__(self, root: str, directory: str | None = None) -> None:
-        """*directory*: where the command was started, if the log does not say it (-y does)."""
+        """*directory*: where the command was started, if the log does not say it (-y does).
+
+        Raises TraceError where *root* is no absolute path.
+        """
         self.root = posixpath.normpath(root)
         if not self.root.startswith("/"):
             raise TraceError(f"{root} is not an absolute path: give the share's as the log has it")
@@ -57,6 +60,10 @@ class StraceImport:
         self._early: set[int] = set()
 
     def rows(self, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """Yield a row, with the columns that differ from their defaults, per call below the root.
+
+        Lines that cannot be read are counted and left out.
+        """
         for line in lines:
             for event in self.lines.read(line):
                 if self.began_ns is None:
@@ -78,7 +85,7 @@ class StraceImport:
                     yield row
 
     def warnings(self) -> list[str]:
-        """What a reader of the analysis must know."""
+        """What makes the analysis doubtful, a sentence each; complete once all rows are taken."""
         said = [
             "made of a strace log: a row is a system call, which can be several requests or, "
             "answered by a cache of the guest's kernel, none; times are those of the calls, "
@@ -99,6 +106,7 @@ class StraceImport:
         return said
 
     def header(self, notes: dict[str, Any] | None = None) -> Header:
+        """The header of the trace, once all rows are taken; *notes* are added to its own."""
         return Header(
             began_ns=self.began_ns or 0,
             lasted_ns=self.lasted_ns,

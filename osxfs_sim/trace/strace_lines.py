@@ -94,6 +94,10 @@ class LineReader:
         return len(self._unfinished)
 
     def read(self, line: str) -> Iterator[Call | Begun]:
+        """Yield what *line*, the next of the log, says: a call that returned, or one that began.
+
+        A line that cannot be read is counted in *unreadable*, and yields nothing.
+        """
         self.lines += 1
         line = line.rstrip("\n")
         try:

@@ -8,7 +8,7 @@ _ROOT_INODE = 1
 
 @dataclass
 class OpenFile:
-    """What a descriptor stands for; those made of it by dup(2) and fork(2) share it."""
+    """An open file description; descriptors made by dup(2) and fork(2) share it."""
 
     path: str
     """Where it was opened."""
@@ -20,7 +20,7 @@ class OpenFile:
 
 @dataclass
 class Process:
-    """What strace does not say again: where a process is, what it has open, and what it runs."""
+    """The state of a process: its working directory, what it has open, and what it runs."""
 
     directory: list[str | None] = field(default_factory=lambda: [None])
     """One element; shared by those that share their working directory."""
@@ -32,6 +32,7 @@ class Process:
     """What it runs, as far as execve(2) was seen."""
 
     def child(self, *, same_files: bool = False, same_directory: bool = False) -> "Process":
+        """The child that clone(2) makes, sharing (CLONE_FILES, CLONE_FS) or copying what it has."""
         return Process(
             self.directory if same_directory else [*self.directory],
             self.files if same_files else {**self.files},
@@ -41,7 +42,10 @@ class Process:
 
 
 class Objects:
-    """A number per object, by its path, for as long as it has it; and whether it is there."""
+    """Inode numbers of objects by their paths, as system calls make, move and remove them.
+
+    *exists* tells of each path that a call was about whether it exists.
+    """
 
     def __init__(self) -> None:
         self._inodes: dict[str, int] = {"/": _ROOT_INODE}
@@ -50,6 +54,7 @@ class Objects:
         self.exists: dict[str, bool] = {}
 
     def inode(self, path: str) -> int:
+        """The number of the object at *path*, a new one where it was not known."""
         known = self._inodes.get(path)
         if known is not None:
             return known
@@ -59,12 +64,13 @@ class Objects:
         return self._last
 
     def made(self, path: str) -> int:
-        """It is new: what had that path before was another object."""
+        """Record that *path* was made, and return its new number: before it was another object."""
         self.removed(path)
         self.exists[path] = True
         return self.inode(path)
 
     def linked(self, path: str, to: str) -> int:
+        """Record that *path* was made a further name of *to*'s object, and return its number."""
         number = self.inode(to)
         self._inodes[path] = number
         self._note(path)
@@ -72,6 +78,7 @@ class Objects:
         return number
 
     def removed(self, path: str) -> None:
+        """Record that *path*, and all below it, no longer exists."""
         for below in [*self._within.get(path, ())]:
             self.removed(below)
         if path != "/":
@@ -81,7 +88,7 @@ class Objects:
         self.exists[path] = False
 
     def moved(self, old: str, new: str) -> None:
-        """With all below it."""
+        """Record that *old* was renamed to *new*, with all below it."""
         if old == new or new.startswith(old.rstrip("/") + "/"):
             return
         self.removed(new)

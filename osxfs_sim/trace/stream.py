@@ -1,4 +1,4 @@
-"""What a trace is recorded in: whatever ends the recording, all of it until then can be read.
+"""The format of a recording: whatever ends it, all of it until then can be read.
 
 An Arrow IPC stream: the schema, with a header in its metadata, then batches of
 which none needs another (so words are written out), and at last an empty batch
@@ -6,7 +6,7 @@ with the final header. Each batch is a zstd frame of its own, so that a file tha
 ends anywhere is whole up to its last complete frame, and ``zstd -dc`` makes a
 plain stream of it.
 
-Nothing that is read is believed: a piece that claims to be too long, or a batch
+Nothing that is read is trusted: a piece that claims to be too long, or a batch
 that is not what it says, ends the reading there.
 """
 
@@ -20,7 +20,16 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 from osxfs_sim.trace.errors import TraceError
-from osxfs_sim.trace.schema import ADDED, METADATA_KEY, SCHEMA, WORD, Header, header_of, metadata_of
+from osxfs_sim.trace.schema import (
+    ADDED,
+    METADATA_KEY,
+    RENAMED,
+    SCHEMA,
+    WORD,
+    Header,
+    header_of,
+    metadata_of,
+)
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 """What a zstd frame begins with."""
@@ -56,7 +65,7 @@ class _Pending(io.RawIOBase):
 
 
 class StreamWriter:
-    """A file that grows by whole frames. What does not fit leaves it as it was before."""
+    """Writes a recording that grows by whole frames; one that does not fit is taken back."""
 
     def __init__(self, fd: int, header: Header, *, is_file: bool = True) -> None:
         """Write to *fd*, from its beginning. Raises OSError where not even that can be."""
@@ -74,7 +83,7 @@ class StreamWriter:
         self._put()
 
     def write(self, table: pa.Table) -> None:
-        """Add the rows of *table*, which has SCHEMA. Raises OSError, and then has none of them."""
+        """Append the rows of *table*, which has SCHEMA. Raises OSError, and then none are added."""
         for batch in table.cast(PLAIN).combine_chunks().to_batches():
             self._writer.write_batch(batch)
         self._last.append((self._size_bytes, table.num_rows))
@@ -89,7 +98,7 @@ class StreamWriter:
     def finish(self, header: Callable[[], Header]) -> None:
         """Write the final *header*. Raises OSError where there is no room for it.
 
-        It is worth more than the last rows: they make room for it, and *header* is asked anew.
+        It is worth more than the last rows: they make room for it, and *header* is called anew.
         """
         while True:
             self._writer.write_batch(_NOTHING, custom_metadata=metadata_of(header()))
@@ -125,7 +134,7 @@ _TAKEN_BACK = 16
 
 
 class StreamReader:
-    """What a recording has, as far as it goes.
+    """Reads a recording, as far as it goes.
 
     *header* is the final one, or else what is known without it, and *is_complete* says
     which; both count once all batches have been read.
@@ -139,14 +148,15 @@ class StreamReader:
             frames = pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
             self._reader = ipc.open_stream(pa.PythonFile(_Bounded(frames), "r"))
             schema = self._reader.schema
+            columns = _with_current_names(schema)
         except DAMAGES as error:
             raise TraceError(f"{path} is not a trace: its beginning is damaged") from error
         self.header = header_of(path, schema.metadata or {})
-        if not schema.equals(PLAIN) and not schema.equals(_BEFORE):
+        if not columns.equals(PLAIN) and not columns.equals(_BEFORE):
             raise TraceError(f"{path} is not a trace: it has other columns")
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Batches of PLAIN, up to the end, or to the first that is not whole."""
+        """Yield batches with the schema PLAIN, up to the end, or to the first that is not whole."""
         while not self.is_complete:
             try:
                 batch, metadata = self._reader.read_next_batch_with_custom_metadata()
@@ -156,7 +166,11 @@ class StreamReader:
             if metadata is not None and METADATA_KEY in metadata:
                 self.header = header_of(self._path, metadata)
                 self.is_complete = True
-            yield batch
+            yield batch.rename_columns(_with_current_names(batch.schema).names)
+
+
+def _with_current_names(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([each.with_name(RENAMED.get(each.name, each.name)) for each in schema])
 
 
 class _Bounded(io.RawIOBase):

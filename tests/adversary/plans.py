@@ -8,7 +8,7 @@ from support.nobody import NOBODY
 
 from adversary.arena import Plan
 from osxfs_sim.catalogue import load_profile, profile_names
-from osxfs_sim.model.profile import GuestAttributes, Profile, Transport
+from osxfs_sim.model.profile import Profile, Transport, XattrPolicy
 
 MS = 1_000_000
 HOUR_NS = 3_600 * 10**9
@@ -70,7 +70,7 @@ def caching(profile: Profile) -> Plan:
         {"profile": profile.name, "latency_ns": 0},
         writes_back=False,
         kill_rate=0.02,
-        has_attributes=profile.files.extended_attributes is GuestAttributes.HOST,
+        has_attributes=profile.files.extended_attributes is XattrPolicy.HOST,
         forgets=profile.events.stream is None and profile.caching.policy != "consistent",
         folds=folds,
         names=FOLDING if folds else Plan.names,

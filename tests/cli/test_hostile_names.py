@@ -186,9 +186,9 @@ def test_a_page_shows_them_too_and_its_pictures(here, capfd):
 
 def test_nothing_in_a_trace_is_more_than_text(cli: Command, here, capfd):
     rows = [
-        traces.found("f", 2, directory=f"/{HOSTILE}", program=HOSTILE, asked_ns=90),
+        traces.found("f", 2, directory=f"/{HOSTILE}", program=HOSTILE, target_ns=90),
         *(
-            traces.missed(HOSTILE.replace("\udcff", ""), directory="/d", program="p", asked_ns=90)
+            traces.missed(HOSTILE.replace("\udcff", ""), directory="/d", program="p", target_ns=90)
             for _ in range(20)
         ),
     ]
@@ -322,7 +322,9 @@ def test_a_share_of_such_directories_is_shown_as_text(share, field, capfd):
 def test_no_encoding_of_the_terminal_is_an_error(here, encoding, monkeypatch):
     save_result(frontiers.comparison(runs=2, machine=MACHINE), here / "f.json")
     save_result(reporting.comparison(2), here / "r.json")
-    traces.write_trace(here / "t.parquet", traces.in_turn([traces.missed("é…名", asked_ns=9)] * 30))
+    traces.write_trace(
+        here / "t.parquet", traces.in_turn([traces.missed("é…名", target_ns=9)] * 30)
+    )
     for words in (
         ("--help",),
         ("profiles",),
@@ -401,7 +403,7 @@ def test_who_prints_by_another_way_is_noticed():
 
 
 def test_a_console_that_escapes_nothing_is_noticed(here, capfd, monkeypatch):
-    rows = [traces.missed("n\x1b]0;PWNED\x07", directory="/\x1b]0;PWNED\x07", asked_ns=9)] * 30
+    rows = [traces.missed("n\x1b]0;PWNED\x07", directory="/\x1b]0;PWNED\x07", target_ns=9)] * 30
     traces.write_trace(here / "t.parquet", traces.in_turn(rows))
     monkeypatch.setattr(console_module, "SafeConsole", Console)
     monkeypatch.setattr(console_module, "printable", lambda text: text)
@@ -411,8 +413,8 @@ def test_a_console_that_escapes_nothing_is_noticed(here, capfd, monkeypatch):
 
 def test_a_table_keeps_its_columns_whatever_is_in_it():
     out = io.StringIO()
-    made = console_module.table("name", ">count")
-    made.add_row(console_module.escape(HOSTILE), "1")
+    made = tables_module.table("name", ">count")
+    made.add_row(HOSTILE, "1")
     made.add_row("plain", "22")
     console_module.SafeConsole(file=out, width=120).print(made)
     first, second = (

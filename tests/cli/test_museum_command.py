@@ -10,7 +10,7 @@ import pytest
 from support.command import Command
 
 from osxfs_sim.cli import main
-from osxfs_sim.coherence.museum.exhibits import Sides
+from osxfs_sim.coherence.museum.exhibits import MountedSides
 from osxfs_sim.model.bugs import BUGS, Bug
 
 
@@ -37,7 +37,9 @@ def test_it_shows_a_bug_beside_its_cure(cli: Command, tmp_path: Path) -> None:
     with_bug, cured = shown["plays"]
     assert (with_bug["cured"], cured["cured"]) == (False, True)
     assert with_bug["settings"]["bugs"] == cured["settings"]["bugs"] == ["lost-by-link"]
-    told = [(a["told"], b["told"]) for a, b in zip(with_bug["steps"], cured["steps"], strict=True)]
+    told = [
+        (a["answer"], b["answer"]) for a, b in zip(with_bug["steps"], cured["steps"], strict=True)
+    ]
     assert ("ENOENT", "a file of 3 bytes") in told
     assert ("ENOENT", "'one'") in told
     assert list(tmp_path.iterdir()) == []
@@ -48,9 +50,9 @@ def test_what_comes_out_otherwise_than_documented_is_told_and_makes_the_exit_cod
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @contextlib.contextmanager
-    def plain(host: Path, settings: Mapping[str, Any]) -> Iterator[Sides]:
+    def plain(host: Path, settings: Mapping[str, Any]) -> Iterator[MountedSides]:
         del settings
-        yield Sides(host, host, lambda: None)
+        yield MountedSides(host, host, lambda: None)
 
     monkeypatch.setattr("osxfs_sim.cli.museum.stage_in", lambda _: plain)
     monkeypatch.setattr("osxfs_sim.cli.museum.end_on_signals", lambda: None)

@@ -103,11 +103,11 @@ PROFILE = 'name = "x"\nextends = "osxfs"\n[caching]\n'
         ('policy = "negative"\ncache_timeout = "10s"', "no missing name without a negative_"),
         ('policy = "negative"\nnegative_timeout = "10s"', "no answer without a cache_timeout"),
         ('policy = "cached"', "no answer without a cache_timeout: set caching.cache_timeout"),
-        ('policy = "complete"', "believes no answer without a cache_timeout"),
+        ('policy = "complete"', "caches no answer without a cache_timeout"),
         ('policy = "complete"\ncache_timeout = "1s"', "without a negative_timeout"),
         (
             'policy = "cached"\ncache_timeout = "0s"\nkeep_pages = false',
-            "keeps nothing with lifetimes",
+            "keeps nothing with timeouts",
         ),
     ],
 )

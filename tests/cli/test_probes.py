@@ -105,7 +105,7 @@ def test_staleness_is_told_to_scripts_with_every_sample(field: Path) -> None:
     assert attributes["phase_ns"] == 20_000_000
     assert set(attributes["comparison"]) == {"agrees", "text", "distance", "critical"}
     assert set(attributes["samples"][0]) == {
-        *("phase_ns", "stale_looks", "lower_ns", "seen_ns", "upper_ns"),
+        *("phase_ns", "stale_reads", "lower_ns", "seen_ns", "upper_ns"),
     }
     assert len(attributes["samples"]) == len(listing["samples"]) == 3
     assert document["changed"]["cache_timeout_ns"] == 20_000_000

@@ -132,7 +132,7 @@ def test_both_directions_under_load_and_loss_saved_and_shown_again(
     load, lost = document["load"], document["lost"]
     assert load["processes"] == 2
     assert load["processor_share"] == 0.25
-    assert load["looks"] >= 2
+    assert load["reads"] >= 2
     assert load["processor_s"] > 0
     assert lost["rate"] == 1
     assert 3 <= lost["dropped"] <= lost["seen"]

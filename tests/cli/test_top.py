@@ -10,10 +10,10 @@ import pytest
 from support.command import Command
 from support.guests import eventually
 
+from osxfs_sim.model.formatting import format_frequency
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount.mounts.control import ask
 from osxfs_sim.mount.requests.live_counters import LOOKED_AT_NS, LiveCounters
-from osxfs_sim.report.top import rate
 from osxfs_sim.trace.answers import AnsweredBy
 
 SHORTLY = ("--interval", "100ms")
@@ -98,7 +98,7 @@ def test_a_place_without_a_share_and_an_interval_out_of_range_are_one_line(top, 
 
 
 def test_rates_have_sensible_digits() -> None:
-    assert [rate(count, 2.0) for count in (0, 1, 33, 123_456)] == [
+    assert [format_frequency(count, 2.0) for count in (0, 1, 33, 123_456)] == [
         "0/s",
         "0.5/s",
         "16.5/s",

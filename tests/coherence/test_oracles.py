@@ -25,7 +25,7 @@ from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.answers import judge as judging
 from osxfs_sim.coherence.answers.judge import Judge
 from osxfs_sim.coherence.answers.log import AnswerKind, RecordedAnswer
-from osxfs_sim.coherence.answers.timeline import Named, ObjectState, Timeline
+from osxfs_sim.coherence.answers.timeline import NameState, ObjectState, Timeline
 from osxfs_sim.coherence.histories import linearize, model, verdicts
 from osxfs_sim.coherence.histories.history import Grain, History
 from osxfs_sim.coherence.histories.modes import Bounds
@@ -34,10 +34,10 @@ from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Curve, joint_level
 from osxfs_sim.coherence.staleness.predicted import departure_ns
 from osxfs_sim.coherence.staleness.predictions import (
     AtOnce,
-    HeldBack,
     NotSeen,
     StalenessSample,
     Uniform,
+    WriteBackDelay,
 )
 from osxfs_sim.lab.statistics import _tied_p, difference
 from osxfs_sim.model.consistency import Mode
@@ -60,8 +60,8 @@ def disagreements(case: Callable[[int, Counts], str], numbers: range, counts: Co
 
 
 def told(title: str, counts: Counts) -> None:
-    said = ", ".join(f"{number:,} {what}" for what, number in sorted(counts.items()))
-    print(f"{title}: {sum(counts.values()):,} verdicts agreed ({said})")
+    counts = ", ".join(f"{number:,} {what}" for what, number in sorted(counts.items()))
+    print(f"{title}: {sum(counts.values()):,} verdicts agreed ({counts})")
 
 
 # Histories
@@ -101,11 +101,11 @@ IN_A_STORM = ("create", "write", "append", "overwrite", "truncate", "read", "sta
 
 
 def drawn_history(random: Random, mode: str, most: int) -> tuple[History, Bounds]:
-    """Processes that did one thing after the other, and were told what some order would tell."""
+    """Processes that did one call after the other, and were told what some order would tell."""
     grain = random.choice(list(Grain))
     initial = {name: random.choice(("", "o", "old")) for name in FILES if random.random() < 0.7}
     bounds = Bounds(random.randrange(0, 30), random.randrange(0, 30))
-    performed = []
+    interval = []
     # Now and then all at one name, that is not there at first.
     is_storm = random.random() < 0.25
     if is_storm:
@@ -131,15 +131,15 @@ def drawn_history(random: Random, mode: str, most: int) -> tuple[History, Bounds
                 # Objects can be judged apart where no two processes share a moment: with the order
                 # within each, such moments are no intervals any more.
                 begin_ns, end_ns = 3 * call + place, 3 * now + place
-            performed.append(
+            interval.append(
                 OperationInterval(actor, operation, begin_ns, end_ns, OperationResult())
             )
     if mode == "delegated" and random.random() < 0.5:
         call = 3 * random.randrange(0, 20) + 1
-        performed.append(
+        interval.append(
             OperationInterval("share", ActorOperation("sync"), call, call + 2, OperationResult())
         )
-    history = History.of(performed, grain=grain, initial=initial, umask=UMASK)
+    history = History.of(interval, grain=grain, initial=initial, umask=UMASK)
     return answered(history, random, mode, bounds), bounds
 
 
@@ -249,7 +249,9 @@ def created_as_a_whole(self: model._Machine) -> object:
     if error is not None:
         yield from self._told(error, model.AnswerSource.HOST)
     elif self._operation.data:
-        yield model.ModelStep(model.AnswerSource.HOST, state, model.Local("made", self._number))
+        yield model.ModelStep(
+            model.AnswerSource.HOST, state, model.OperationProgress("made", self._number)
+        )
     else:
         yield from self._told(None, model.AnswerSource.HOST, state)
 
@@ -259,7 +261,7 @@ WRONG_HISTORIES = {
     "the order of one process is forgotten": (
         linearize,
         "_touching",
-        lambda tasks: [0] * len(tasks),
+        lambda candidates: [0] * len(candidates),
     ),
     "what was interrupted was never done": (model, "is_pending", lambda _: False),
     "nothing is ever wrong": (
@@ -344,14 +346,14 @@ def test_bounded_staleness_is_judged_as_by_all_that_the_host_had() -> None:
             verdicts,
             "cached",
             lambda operations, grain, _: [
-                linearize.PendingOperation.exactly(each, grain) for each in operations
+                linearize.Candidate.exactly(each, grain) for each in operations
             ],
         ),
         (
             verdicts,
             "cached",
             lambda operations, _, bounds: [
-                linearize.PendingOperation(
+                linearize.Candidate(
                     each, each.call_ns - bounds.stale_ns, each.call_ns, each.return_ns
                 )
                 for each in operations
@@ -375,18 +377,18 @@ MS = 10**6
 def predicted(prediction: object) -> Callable[[int, int], tuple[float, float]]:
     """How likely a look of so long is stale, by counting where a change may have met it."""
 
-    def at(now: int, look: int) -> tuple[float, float]:
-        later = now + look
+    def at(now: int, read: int) -> tuple[float, float]:
+        later = now + read
         match prediction:
             case AtOnce():
                 return 0.0, 0.0
             case NotSeen():
                 return 1.0, 1.0
-            case HeldBack(age_ns):
+            case WriteBackDelay(age_ns):
                 return float(later < age_ns), float(now < age_ns + 10 * MS)
             case Uniform(low_ns, high_ns):
                 ends = range(low_ns, high_ns, MS // 2)
-                # The end of what is believed may be anywhere in a half of a millisecond.
+                # The timeout of what is cached may be anywhere in a half of a millisecond.
                 left = [min(1.0, max(0.0, (end + MS // 2 - later) / (MS // 2))) for end in ends]
                 right = [min(1.0, max(0.0, (end + MS // 2 - now) / (MS // 2))) for end in ends]
                 return sum(left) / len(left), sum(right) / len(right)
@@ -401,31 +403,31 @@ def curve_case(number: int, counts: Counts) -> str:
         [
             AtOnce(),
             NotSeen(""),
-            HeldBack(random.randrange(5, 20) * MS),
+            WriteBackDelay(random.randrange(5, 20) * MS),
             Uniform(0, random.randrange(5, 30) * MS),
         ]
     )
-    truth = random.choice([prediction, Uniform(0, 15 * MS), HeldBack(12 * MS), AtOnce()])
+    truth = random.choice([prediction, Uniform(0, 15 * MS), WriteBackDelay(12 * MS), AtOnce()])
     samples, seen = [], []
     for _ in range(random.randrange(1, 25)):
         match truth:
             case Uniform(low_ns, high_ns):
                 ended = random.randrange(low_ns, high_ns)
-            case HeldBack(age_ns):
+            case WriteBackDelay(age_ns):
                 ended = age_ns + random.randrange(0, 3) * MS
             case NotSeen():
                 ended = 10**12
             case _:
                 ended = 0
-        look, now, stale = random.choice((MS // 2, MS)), 0, None
-        looks = 0
+        read, now, stale = random.choice((MS // 2, MS)), 0, None
+        reads = 0
         while now < ended and now < 60 * MS:
-            stale, now, looks = now, now + look, looks + 1
+            stale, now, reads = now, now + read, reads + 1
         if now >= ended:
-            samples.append(StalenessSample(0, looks, stale or 0, now, now + look))
-            seen.append(Seen(stale, now, look))
+            samples.append(StalenessSample(0, reads, stale or 0, now, now + read))
+            seen.append(Seen(stale, now, read))
         else:
-            samples.append(StalenessSample(0, looks, stale or 0))
+            samples.append(StalenessSample(0, reads, stale or 0))
             seen.append(Seen(stale, None))
     found = departure_ns(prediction, MS, samples)
     level = joint_level(len(samples), CONFIDENCE)
@@ -459,7 +461,7 @@ def test_a_wrong_judge_of_curves_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 
 def timeline(world: edit_oracle.World) -> Timeline:
     return Timeline(
-        {name: tuple(Named(*each) for each in log) for name, log in world.log_names.items()},
+        {name: tuple(NameState(*each) for each in log) for name, log in world.log_names.items()},
         {
             number: tuple(ObjectState(*each) for each in log)
             for number, log in world.log_files.items()
@@ -469,7 +471,7 @@ def timeline(world: edit_oracle.World) -> Timeline:
 
 
 KINDS = {
-    "look": AnswerKind.LOOK,
+    "look": AnswerKind.LOOKUP,
     "stat": AnswerKind.STAT,
     "fstat": AnswerKind.FSTAT,
     "read": AnswerKind.READ,
@@ -499,21 +501,21 @@ def edit_case(number: int, counts: Counts) -> str:
         expected = edit_oracle.judged(world, asked)
         existence = expected.get("existence", (edit_oracle.FRESH, None))
         for kind, (verdict, age) in expected.items():
-            said = found.get(kind, ("unknown", None))
+            counts = found.get(kind, ("unknown", None))
             if kind == "attributes" and "existence" in expected:
                 if existence[0] == edit_oracle.OPEN:
                     continue
-                if existence[0] == edit_oracle.STALE and said[0] == "unknown":
-                    said = existence  # told once: they were true as long as the name was there
+                if existence[0] == edit_oracle.STALE and counts[0] == "unknown":
+                    counts = existence  # told once: they were true as long as the name was there
             if verdict == edit_oracle.OPEN:
-                if said[0] == edit_oracle.FRESH:
-                    return f"{kind} is {said}, and never was so: {asked} {world}"
+                if counts[0] == edit_oracle.FRESH:
+                    return f"{kind} is {counts}, and never was so: {asked} {world}"
                 continue
-            if said[0] == "unknown" and edit_oracle.may_be_torn(world, asked):
+            if counts[0] == "unknown" and edit_oracle.may_be_torn(world, asked):
                 counts["unknown while it changed"] += 1
                 continue
-            if said != (verdict, age):
-                return f"{kind} is {said}, not {(verdict, age)}: {asked} {world}"
+            if counts != (verdict, age):
+                return f"{kind} is {counts}, not {(verdict, age)}: {asked} {world}"
             counts[verdict] += 1
     return ""
 
@@ -553,7 +555,7 @@ RIGHT_JUDGE = Judge.judge
         (
             Judge,
             "_is_true",
-            lambda _, asked, held: asked.told is not AnswerKind.READ and asked.size == held.size,
+            lambda _, asked, state: asked.kind is not AnswerKind.READ and asked.size == state.size,
         ),
     ],
     ids=["a name that has gone hides old attributes", "aged at the call", "judged by size alone"],

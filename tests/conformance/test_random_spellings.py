@@ -400,7 +400,7 @@ class NeverEndsNamesCached(Cached):
 class BelievesEverySpelling(Cached):
     def __init__(self):
         super().__init__(HOUR_NS)
-        spellings.FoldedNames.believed = lambda self, name, asked, lifetimes: lifetimes
+        spellings.FoldedNames.entry_timeouts = lambda self, name, asked, timeouts: timeouts
 
 class NeverRespells(Cached):
     def __init__(self):

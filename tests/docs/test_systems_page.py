@@ -12,9 +12,9 @@ import pytest
 
 from osxfs_sim.catalogue import load_profile, profile_names
 from osxfs_sim.model.events import NotifySpec
+from osxfs_sim.model.formatting import format_duration, format_rate
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import FILE_RULES, POLICIES
-from osxfs_sim.model.units import format_duration, format_rate
 
 PAGE = Path(__file__).parents[2] / "docs" / "systems.md"
 HEADING = "| profile | metadata | write | bandwidth | cached for |"

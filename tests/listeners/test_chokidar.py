@@ -46,7 +46,7 @@ def place(request: pytest.FixtureRequest, share: Callable[..., LiveShare], sourc
         return Place(source, source)
     guest = share(source, profile=request.param).guest
     for path in guest.rglob("*"):
-        assert path.is_dir() or path.read_text()  # so that a cached share believes it
+        assert path.is_dir() or path.read_text()  # so that a cached share has it cached
     return Place(source, guest)
 
 

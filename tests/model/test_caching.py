@@ -41,25 +41,25 @@ def permissions(policy: CachePolicy, now_ns: int = 0) -> tuple[CacheTimeouts, in
     )
 
 
-def test_the_base_of_all_policies_believes_nothing():
+def test_the_base_of_all_policies_caches_nothing():
     assert permissions(CachePolicy()) == (UNCACHED, 0, False)
     assert CacheTimeouts(entry_timeout_ns=0, attr_timeout_ns=0) == UNCACHED
 
 
-def test_consistent_believes_nothing():
+def test_consistent_caches_nothing():
     assert permissions(Consistent()) == (UNCACHED, 0, False)
 
 
-def test_cached_believes_what_exists_and_not_what_is_missing():
+def test_cached_caches_what_exists_and_no_negative_entries():
     assert permissions(Cached(HOUR_NS)) == (CacheTimeouts(HOUR_NS, HOUR_NS), 0, True)
 
 
-def test_negative_believes_missing_names_for_a_lifetime_of_their_own():
+def test_negative_caches_negative_entries_for_a_timeout_of_their_own():
     policy = Negative(HOUR_NS, 5 * SECOND_NS)
     assert permissions(policy) == (CacheTimeouts(HOUR_NS, HOUR_NS), 5 * SECOND_NS, True)
 
 
-def test_complete_believes_what_negative_does_and_a_set_of_names_too():
+def test_complete_caches_what_negative_does_and_complete_directories_too():
     complete, negative = (each(HOUR_NS, 5 * SECOND_NS) for each in (Complete, Negative))
     assert permissions(complete) == permissions(negative)
     assert complete.complete
@@ -80,7 +80,7 @@ def test_a_lifetime_counts_from_the_answer_whatever_the_time_is():
 @pytest.mark.parametrize(
     ("policy", "phrase"),
     [
-        (Consistent(), "consistent: nothing believed"),
+        (Consistent(), "consistent: nothing cached"),
         (Cached(HOUR_NS), "cached: entries, attributes and pages for 3600s"),
         (Cached(SECOND_NS // 2), "cached: entries, attributes and pages for 0.5s"),
         (
@@ -92,7 +92,7 @@ def test_a_lifetime_counts_from_the_answer_whatever_the_time_is():
             "cached: entries, attributes and pages for 3600s, missing names for 5s, "
             "names of a directory as a whole",
         ),
-        (Dilated(Consistent(), 2.0), "consistent: nothing believed; times 2"),
+        (Dilated(Consistent(), 2.0), "consistent: nothing cached; times 2"),
         (CachePolicy(), "osxfs_sim.model.caching:CachePolicy"),
     ],
 )
@@ -126,10 +126,10 @@ def every_lifetime_is_multiplied(dilated):
             def negative_timeout_ns(self, name, now_ns):
                 return missing
 
-        believed, negative_timeout_ns, keep = permissions(dilated(Told(), float(factor)))
+        timeouts, negative_timeout_ns, keep = permissions(dilated(Told(), float(factor)))
         # A float carries 53 bits of the product.
-        assert believed.entry_timeout_ns == pytest.approx(entry * factor, rel=1e-15)
-        assert believed.attr_timeout_ns == pytest.approx(attributes * factor, rel=1e-15)
+        assert timeouts.entry_timeout_ns == pytest.approx(entry * factor, rel=1e-15)
+        assert timeouts.attr_timeout_ns == pytest.approx(attributes * factor, rel=1e-15)
         assert negative_timeout_ns == pytest.approx(missing * factor, rel=1e-15)
         assert not keep
 
@@ -169,9 +169,9 @@ def test_the_example_for_authors_works_as_printed():
     exec(example, names)
     policy = names["FreshFilesChange"]()
 
-    def believed(age_s):
+    def timeouts(age_s):
         return policy.found(b"", status_of(mtime_s=1_000), (1_000 + age_s) * SECOND_NS)
 
-    assert believed(age_s=100) == CacheTimeouts(10 * SECOND_NS, 10 * SECOND_NS)
-    assert believed(age_s=10_000) == CacheTimeouts(60 * SECOND_NS, 60 * SECOND_NS)
-    assert believed(age_s=-5) == UNCACHED  # a file of the future
+    assert timeouts(age_s=100) == CacheTimeouts(10 * SECOND_NS, 10 * SECOND_NS)
+    assert timeouts(age_s=10_000) == CacheTimeouts(60 * SECOND_NS, 60 * SECOND_NS)
+    assert timeouts(age_s=-5) == UNCACHED  # a file of the future

@@ -32,7 +32,7 @@ def test_only_a_directory_that_was_read_lacks_anything() -> None:
     assert sets.should_read(other)
 
 
-def test_a_name_that_comes_is_no_longer_lacking() -> None:
+def test_a_name_that_comes_is_no_longer_known_absent() -> None:
     sets, (directory,) = CompleteDirectories(), directories(1)
     known(sets, directory)
     sets.added(directory, b"new")
@@ -50,7 +50,7 @@ def test_a_name_that_comes_while_the_directory_is_read_is_not_missed() -> None:
 
 
 @pytest.mark.parametrize("loses", ["all", "it"])
-def test_what_is_read_while_events_are_lost_is_not_believed(loses: str) -> None:
+def test_what_is_read_while_events_are_lost_is_not_kept(loses: str) -> None:
     sets, (directory,) = CompleteDirectories(), directories(1)
     sets.begin_reading(directory)
     if loses == "all":

@@ -36,8 +36,8 @@ def test_the_order_of_the_contract() -> None:
 @pytest.mark.parametrize("policy", [*POLICIES, "own"])
 def test_a_mode_follows_from_the_caching(policy: str) -> None:
     promise = promised(policy)
-    nothing_believed = policy in ("consistent", "direct", "default")
-    assert promise.mode is (Mode.CONSISTENT if nothing_believed else Mode.CACHED)
+    nothing_cached = policy in ("consistent", "direct", "default")
+    assert promise.mode is (Mode.CONSISTENT if nothing_cached else Mode.CACHED)
     assert promise.strengthens == (policy != "default")
 
 

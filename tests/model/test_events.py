@@ -16,16 +16,16 @@ from osxfs_sim.model.events import (
     NO_EVENTS,
     USER_DROPPED,
     Debounce,
-    Ends,
     EventSpec,
     EventStream,
     FileEvent,
     MustScan,
     Notice,
     NotifySpec,
+    Stale,
     StreamSpec,
     What,
-    ended,
+    invalidated_by,
     notices,
 )
 
@@ -565,23 +565,26 @@ def test_the_check_of_the_bound_notices_who_remembers_everything():
 @pytest.mark.parametrize(
     ("what", "ends"),
     [
-        (CREATED, Ends.ENTRY | Ends.DIRECTORY_ATTRIBUTES | Ends.ATTRIBUTES),
-        (REMOVED | DIRECTORY, Ends.ENTRY | Ends.DIRECTORY_ATTRIBUTES | Ends.ATTRIBUTES),
-        (RENAMED, Ends.ENTRY | Ends.DIRECTORY_ATTRIBUTES | Ends.ATTRIBUTES),
-        (MODIFIED, Ends.ATTRIBUTES | Ends.PAGES),
-        (ATTRIBUTES, Ends.ATTRIBUTES),
-        (CLOSED, Ends(0)),
-        (DIRECTORY, Ends(0)),
-        (What(0), Ends(0)),
+        (CREATED, Stale.ENTRY | Stale.DIRECTORY_ATTRIBUTES | Stale.ATTRIBUTES),
+        (
+            REMOVED | DIRECTORY,
+            Stale.ENTRY | Stale.DIRECTORY_ATTRIBUTES | Stale.ATTRIBUTES,
+        ),
+        (RENAMED, Stale.ENTRY | Stale.DIRECTORY_ATTRIBUTES | Stale.ATTRIBUTES),
+        (MODIFIED, Stale.ATTRIBUTES | Stale.PAGES),
+        (ATTRIBUTES, Stale.ATTRIBUTES),
+        (CLOSED, Stale(0)),
+        (DIRECTORY, Stale(0)),
+        (What(0), Stale(0)),
     ],
 )
 def test_a_change_ends_what_it_makes_untrue_and_nothing_else(what, ends):
-    assert ended(what) == ends
+    assert invalidated_by(what) == ends
 
 
 @given(one=st.sampled_from(What), other=st.sampled_from(What))
 def test_what_coalesced_changes_end_is_what_each_ends(one, other):
-    assert ended(one | other) == ended(one) | ended(other)
+    assert invalidated_by(one | other) == invalidated_by(one) | invalidated_by(other)
 
 
 # What the guest sees

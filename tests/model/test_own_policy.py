@@ -55,14 +55,14 @@ def returning(method: str, value: object) -> CachePolicy:
         ("found", None, "gave None (NoneType): return CacheTimeouts"),
         ("found", (1,), "gave (1,) (tuple): return CacheTimeouts"),
         ("found", [1, 2], "gave [1, 2] (list): return CacheTimeouts"),
-        ("found", (1, "2"), "gave '2' (str) for a lifetime: return whole nanoseconds"),
-        ("found", (0.5, 1), "gave 0.5 (float) for a lifetime: return whole nanoseconds"),
-        ("found", (float("nan"), 1), "gave nan (float) for a lifetime"),
-        ("found", (True, 1), "gave True (bool) for a lifetime"),
-        ("found", (-1, 1), "gave a lifetime of -1 (int) ns: return 0 (not at all)"),
-        ("found", (1, 2**63), "gave a lifetime of 9223372036854775808 (int) ns"),
-        ("negative_timeout_ns", None, "gave None (NoneType) for a lifetime"),
-        ("negative_timeout_ns", CacheTimeouts(1, 1), "for a lifetime: return whole nanoseconds"),
+        ("found", (1, "2"), "gave '2' (str) for a timeout: return whole nanoseconds"),
+        ("found", (0.5, 1), "gave 0.5 (float) for a timeout: return whole nanoseconds"),
+        ("found", (float("nan"), 1), "gave nan (float) for a timeout"),
+        ("found", (True, 1), "gave True (bool) for a timeout"),
+        ("found", (-1, 1), "gave a timeout of -1 (int) ns: return 0 (not at all)"),
+        ("found", (1, 2**63), "gave a timeout of 9223372036854775808 (int) ns"),
+        ("negative_timeout_ns", None, "gave None (NoneType) for a timeout"),
+        ("negative_timeout_ns", CacheTimeouts(1, 1), "for a timeout: return whole nanoseconds"),
         ("keep_pages", None, "gave None (NoneType): return True or False"),
         ("keep_pages", 1, "gave 1 (int): return True or False"),
         ("describe", 7, "gave 7 (int): return a phrase, a str"),
@@ -143,7 +143,7 @@ class FailsFor(CachePolicy):
         return None if name == b"bad" else 7
 
 
-def test_later_mistakes_believe_nothing_and_are_counted() -> None:
+def test_later_mistakes_cache_nothing_and_are_counted() -> None:
     told = []
     policy = own(FailsFor(), tell=lambda line, _error: told.append(line))
     policy.try_out()
@@ -158,4 +158,4 @@ def test_later_mistakes_believe_nothing_and_are_counted() -> None:
     policy.reset_counts()
     assert policy.report().errors == 0
     (warning,) = policy.warnings()
-    assert warning.startswith("the policy failed 2 times, and nothing was believed then; at first:")
+    assert warning.startswith("the policy failed 2 times, and nothing was cached then; at first:")

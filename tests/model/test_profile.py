@@ -15,8 +15,8 @@ from osxfs_sim.model.profile import (
     FileRules,
     Profile,
     ProfileError,
-    Source,
     Transport,
+    ValueSource,
     parse_distribution,
     with_timeout,
 )
@@ -70,7 +70,7 @@ PARENT = profile(
 # What a document makes
 
 
-def test_a_profile_that_says_nothing_costs_nothing_and_believes_nothing():
+def test_a_profile_that_says_nothing_costs_nothing_and_caches_nothing():
     assert profile("") == Profile(
         "mine", "mine", "", NO_LATENCY, CachingSpec(), FileRules(), NO_EVENTS, None, {}
     )
@@ -251,7 +251,7 @@ def test_prose_may_be_broken_into_lines():
         "[sources.'latency.metadata']\nbasis = 'assumed'\ntext = '''\nFrom\nmemory.\n'''"
     )
     assert mine.about == "As it was in 2016."
-    assert mine.sources == {"latency.metadata": Source("assumed", "From memory.")}
+    assert mine.sources == {"latency.metadata": ValueSource("assumed", "From memory.")}
 
 
 # On top of another
@@ -325,8 +325,8 @@ def test_a_child_can_lift_its_parents_limit_on_the_link():
 
 def test_a_childs_source_replaces_its_parents():
     child = profile("[sources.'latency.metadata']\nbasis = 'fitted'\ntext = 'A run.'", PARENT)
-    assert child.sources == {"latency.metadata": Source("fitted", "A run.")}
-    assert PARENT.sources == {"latency.metadata": Source("documented", "A page.")}
+    assert child.sources == {"latency.metadata": ValueSource("fitted", "A run.")}
+    assert PARENT.sources == {"latency.metadata": ValueSource("documented", "A page.")}
 
 
 def test_a_childs_metadata_latency_is_that_of_every_class_nobody_spoke_of():

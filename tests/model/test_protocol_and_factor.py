@@ -10,7 +10,7 @@ from support.complaints import complaint
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.model.caching import Cached, Complete, Dilated, Direct, Negative
 from osxfs_sim.model.latency import DataPath, LatencySpec
-from osxfs_sim.model.profile import Profile, ProfileError, Source
+from osxfs_sim.model.profile import Profile, ProfileError, ValueSource
 from osxfs_sim.model.protocol import USUAL, ProtocolSpec
 from osxfs_sim.profile_file import PROFILE, profile_from
 
@@ -62,8 +62,8 @@ def test_a_factor_scales_the_data_path_with_the_round_trip() -> None:
 def test_a_product_is_as_well_known_as_its_factor() -> None:
     source = '[sources."latency.factor"]\nbasis = "fitted"\ntext = "to X"'
     child = profile(f"[latency]\nfactor = 0.5\n{source}", PARENT)
-    assert child.sources["latency.metadata"] == Source("fitted", "to X")
-    assert child.sources["latency.write"] == Source("fitted", "to X")
+    assert child.sources["latency.metadata"] == ValueSource("fitted", "to X")
+    assert child.sources["latency.write"] == ValueSource("fitted", "to X")
     assert child.sources["latency.bandwidth"] == PARENT.sources["latency.bandwidth"]
     assert "latency.metadata" not in profile("[latency]\nfactor = 0.5", PARENT).sources
 
@@ -115,14 +115,14 @@ def test_content_is_kept_unless_a_profile_says_otherwise() -> None:
 
 
 @pytest.mark.parametrize(("policy", "made"), [("negative", Negative), ("complete", Complete)])
-def test_every_policy_that_believes_can_read_anew(policy: str, made: type) -> None:
+def test_every_policy_that_caches_can_read_anew(policy: str, made: type) -> None:
     built = profile(f'[caching]\npolicy = "{policy}"\nkeep_pages = false').caching.build()
     assert isinstance(built, made)
     assert not built.keep_pages(None, 0)
 
 
 @pytest.mark.parametrize("policy", ["consistent", "default", "direct"])
-def test_a_policy_that_believes_nothing_keeps_nothing(policy: str) -> None:
+def test_a_policy_that_caches_nothing_keeps_nothing(policy: str) -> None:
     assert refused(f'[caching]\npolicy = "{policy}"\nkeep_pages = true') == (
         f"keep_pages has no effect under the policy '{policy}': "
         "use it with cached, negative or complete"

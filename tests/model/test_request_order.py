@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from osxfs_sim.model.operations import UNAWAITED, Operation
 from osxfs_sim.model.request_order import ACCESS_OF, Access, Order, Turn
 
-LOOKS, CHANGES, SYNCS = Access.LOOKS, Access.CHANGES, Access.SYNCS
+READS, CHANGES, SYNCS = Access.READS, Access.CHANGES, Access.SYNCS
 
 
 def begun(accesses: Sequence[Access]) -> list[bool]:
@@ -21,25 +21,25 @@ def begun(accesses: Sequence[Access]) -> list[bool]:
 
 
 def test_those_that_look_go_together() -> None:
-    assert begun([LOOKS, LOOKS, LOOKS]) == [True, True, True]
+    assert begun([READS, READS, READS]) == [True, True, True]
 
 
 def test_a_read_waits_for_a_write_that_came_before_it() -> None:
-    assert begun([CHANGES, LOOKS]) == [True, False]
+    assert begun([CHANGES, READS]) == [True, False]
 
 
 def test_a_write_waits_for_reads_and_writes_that_came_before_it() -> None:
-    assert begun([LOOKS, CHANGES, CHANGES]) == [True, False, False]
+    assert begun([READS, CHANGES, CHANGES]) == [True, False, False]
 
 
 def test_a_read_does_not_pass_a_write_that_waits() -> None:
     """Else there would always be one more, and the write would wait for ever."""
-    assert begun([LOOKS, CHANGES, LOOKS]) == [True, False, False]
+    assert begun([READS, CHANGES, READS]) == [True, False, False]
 
 
 def test_a_sync_waits_for_writes_and_nobody_for_a_sync() -> None:
     assert begun([CHANGES, SYNCS]) == [True, False]
-    assert begun([LOOKS, SYNCS, CHANGES]) == [True, True, False]
+    assert begun([READS, SYNCS, CHANGES]) == [True, True, False]
     assert begun([SYNCS, CHANGES, SYNCS]) == [True, True, False]
 
 
@@ -52,7 +52,7 @@ def test_objects_have_nothing_to_do_with_each_other() -> None:
 def test_who_waited_begins_when_what_it_waited_for_is_done() -> None:
     order: Order[str] = Order()
     write = order.enter("file", CHANGES)
-    reads = [order.enter("file", LOOKS) for _ in range(3)]
+    reads = [order.enter("file", READS) for _ in range(3)]
     later = order.enter("file", CHANGES)
     assert order.leave(write) == reads
     assert [order.leave(read) for read in reads] == [[], [], [later]]
@@ -67,9 +67,9 @@ def test_nothing_is_kept_of_an_object_that_is_idle() -> None:
 
 def test_one_that_gives_up_before_it_began_holds_up_nobody() -> None:
     order: Order[str] = Order()
-    read = order.enter("file", LOOKS)
+    read = order.enter("file", READS)
     write = order.enter("file", CHANGES)
-    later = order.enter("file", LOOKS)
+    later = order.enter("file", READS)
     assert order.leave(write) == [later]
     order.leave(read)
 
@@ -85,9 +85,9 @@ def conflict(one: Access, other: Access) -> bool:
     """Said once more, in other words: whether the later of two has to wait."""
     return (one, other) in {
         (CHANGES, CHANGES),
-        (CHANGES, LOOKS),
+        (CHANGES, READS),
         (CHANGES, SYNCS),
-        (LOOKS, CHANGES),
+        (READS, CHANGES),
     }
 
 

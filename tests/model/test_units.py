@@ -6,10 +6,9 @@ from hypothesis import strategies as st
 from support.complaints import complaint, noticed
 
 from osxfs_sim.model import units
+from osxfs_sim.model.formatting import format_duration, format_rate
 from osxfs_sim.model.units import (
     MAX_DURATION_NS,
-    format_duration,
-    format_rate,
     parse_duration_ns,
     parse_rate_bytes_per_s,
 )
@@ -134,43 +133,6 @@ def test_what_is_no_rate_is_refused_with_its_remedy(text, message):
 
 def test_a_rate_beyond_all_floats_is_refused_as_a_users_mistake():
     assert complaint(UserError, parse_rate_bytes_per_s, "9" * 400 + "MB/s")
-
-
-@pytest.mark.parametrize(
-    ("value_ns", "text"),
-    [
-        (0, "0us"),
-        (1, "1ns"),
-        (999, "999ns"),
-        (1_000, "1us"),
-        (130_000, "130us"),
-        (131_400, "131.4us"),
-        (1_500_000, "1.5ms"),
-        (12_345_678, "12.35ms"),
-        (10**9, "1s"),
-        (90 * 10**9, "90s"),
-        (3_600 * 10**9, "1h"),
-        (-5_000, "-5us"),
-    ],
-)
-def test_a_duration_is_shown_in_the_largest_unit_that_fits(value_ns, text):
-    assert format_duration(value_ns) == text
-
-
-@pytest.mark.parametrize(
-    ("rate", "text"),
-    [
-        (None, "none"),
-        (1, "1B/s"),
-        (999, "999B/s"),
-        (1_000, "1KB/s"),
-        (1_024, "1.024KB/s"),
-        (250_000_000, "250MB/s"),
-        (1_500_000_000, "1.5GB/s"),
-    ],
-)
-def test_a_rate_is_shown_in_decimal_units(rate, text):
-    assert format_rate(rate) == text
 
 
 @given(unit=st.sampled_from(sorted(NS_OF)), data=st.data())

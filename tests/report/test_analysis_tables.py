@@ -22,9 +22,9 @@ def flat(text: str) -> str:
 
 ROWS = in_turn(
     [
-        *(missed("a", took_ns=130_000, asked_ns=120_000, directory="/lib") for _ in range(10)),
-        found("b", 5, took_ns=140_000, asked_ns=120_000, directory="/", program="ruby"),
-        row("READ", 5, took_ns=300_000, asked_ns=300_000, size_bytes=4_096, directory="/"),
+        *(missed("a", took_ns=130_000, target_ns=120_000, directory="/lib") for _ in range(10)),
+        found("b", 5, took_ns=140_000, target_ns=120_000, directory="/", program="ruby"),
+        row("READ", 5, took_ns=300_000, target_ns=300_000, size_bytes=4_096, directory="/"),
         row("FORGET", 5, answered_by="guest"),
     ],
     apart_ns=1_000_000,
@@ -55,10 +55,10 @@ def test_every_breakdown_has_a_table(capsys):
     assert re.search(r"host +12 .*\n guest +1 +0us", text)
 
 
-def test_what_was_asked_stands_beside_what_it_took(capsys):
+def test_the_target_stands_beside_what_was_observed(capsys):
     text = said(capsys, ROWS)
-    assert "metadata, medians: asked 120us, took 130us" in text
-    assert "read, medians: asked 300us, took 300us" in text
+    assert "metadata, medians: target 120us, observed 130us" in text
+    assert "read, medians: target 300us, observed 300us" in text
     assert re.search(r"100us to 125.9us +11 +#+ +0", text)
 
 

@@ -71,7 +71,7 @@ def test_staleness_that_was_not_seen_is_in_no_quantile(capsys: pytest.CaptureFix
         ),
         ViewResult(
             View.MAPPING,
-            Outlook(NotSeen("nobody asks"), 0, 2_000 * MS),
+            Outlook(NotSeen("no request"), 0, 2_000 * MS),
             unseen,
             compare(NotSeen(""), unseen),
         ),

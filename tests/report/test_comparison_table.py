@@ -16,10 +16,9 @@ from osxfs_sim.lab.summary import (
     ArmSummary,
     summarize,
 )
+from osxfs_sim.model.formatting import format_p_value, format_time_with_interval
 from osxfs_sim.report.comparison import (
     comparison_report,
-    p_value,
-    time_with_interval,
     verdict_words,
 )
 
@@ -306,9 +305,9 @@ def test_an_arm_against_itself_publishes_how_often_it_cries_wolf(
 def test_a_time_has_as_many_digits_as_its_interval_has_to_say(
     median_s: float | None, interval_s: tuple[float, float] | None, shown: str
 ) -> None:
-    assert time_with_interval(median_s, interval_s) == shown
+    assert format_time_with_interval(median_s, interval_s) == shown
 
 
 def test_a_p_value_has_no_more_digits_than_it_is_worth() -> None:
-    shown = [p_value(p) for p in (1.0, 0.4321, 0.04321, 0.00043, 0.0000001)]
+    shown = [format_p_value(p) for p in (1.0, 0.4321, 0.04321, 0.00043, 0.0000001)]
     assert shown == ["1.00", "0.43", "0.043", "0.00043", "<0.0001"]

@@ -6,11 +6,11 @@ import pytest
 
 from osxfs_sim.coherence.actors.operations import ActorOperation
 from osxfs_sim.coherence.contract.rules import RuleId
-from osxfs_sim.coherence.contract.schedules import Expected, Schedule
+from osxfs_sim.coherence.contract.schedules import ContractSchedule, Expected
 from osxfs_sim.coherence.contract.verdicts import Breach, Finding, RuleVerdict, by_reference
 from osxfs_sim.report.contract import contract_report, rules_report
 
-SCHEDULE = Schedule(
+SCHEDULE = ContractSchedule(
     "create: guest, then host",
     (("guest", ActorOperation("create", "a", data="[red]")), ("host", ActorOperation("stat", "a"))),
     (Expected(1, ("type", "file")),),
@@ -67,8 +67,8 @@ def test_a_list_says_why_a_rule_does_not_apply(capsys: pytest.CaptureFixture[str
     ("findings", "expected"),
     [
         ([Finding.KEPT, Finding.NOT_APPLICABLE], Finding.KEPT),
-        ([Finding.KEPT, Finding.SUSPICIOUS], Finding.SUSPICIOUS),
-        ([Finding.SUSPICIOUS, Finding.BROKEN], Finding.BROKEN),
+        ([Finding.KEPT, Finding.INCONCLUSIVE], Finding.INCONCLUSIVE),
+        ([Finding.INCONCLUSIVE, Finding.BROKEN], Finding.BROKEN),
         ([Finding.KEPT, Finding.UNDECIDED], Finding.UNDECIDED),
         ([Finding.NOT_APPLICABLE, Finding.UNDECIDED], Finding.UNDECIDED),
         ([Finding.NOT_APPLICABLE, Finding.NOT_APPLICABLE], Finding.NOT_APPLICABLE),

@@ -27,15 +27,15 @@ def comparison_of(times_ns: list[int], asked_ns: int = 130_000):
 @given(st.lists(st.integers(1_000, 10_000_000), min_size=1, max_size=300))
 def test_a_curve_rises_to_all_answers_and_has_their_percentiles(times_ns):
     (line,) = latencies_of(comparison_of(times_ns))["osxfs"]
-    values, shares = line.achieved
+    values, shares = line.observed
     assert line.answers == len(times_ns)
     assert shares[-1] == 1
     assert (np.diff(values) >= 0).all()
     assert (np.diff(shares) >= 0).all()
     exact = np.sort(times_ns)[(len(times_ns) - 1) // 2]
     # A histogram rounds by 0.1 %, and the curve leaves out steps that cannot be seen.
-    assert time_of(line.achieved, 0.5) >= exact * 0.998
-    assert time_of(line.achieved, 1.0) == pytest.approx(max(times_ns), rel=0.002)
+    assert time_of(line.observed, 0.5) >= exact * 0.998
+    assert time_of(line.observed, 1.0) == pytest.approx(max(times_ns), rel=0.002)
 
 
 def test_runs_of_an_arm_are_added_up_and_failed_ones_are_not():
@@ -51,7 +51,7 @@ def test_runs_of_an_arm_are_added_up_and_failed_ones_are_not():
 
 def test_where_nothing_was_asked_there_is_no_curve_of_it():
     (line,) = latencies_of(comparison_of([20_000, 30_000], asked_ns=0))["osxfs"]
-    assert line.asked is None
+    assert line.target is None
 
 
 @pytest.mark.takes_seconds

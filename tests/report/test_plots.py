@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from osxfs_sim.model.formatting import format_wall_time
 from osxfs_sim.report import plots
 from osxfs_sim.report.latencies import Latencies
 from osxfs_sim.report.plots import DARK, LIGHT, Style, WallTimes, render
-from osxfs_sim.report.quantities import format_seconds
 
 STYLES = [Style(), Style(DARK, 3.4)]
 CURVE = (np.array([1e5, 1e5, 2e5]), np.array([0.0, 0.5, 1.0]))
@@ -103,7 +103,7 @@ def test_the_rarer_operations_are_summed_up_and_none_is_lost(counts):
 @settings(max_examples=300, deadline=None)
 @given(st.floats(1e-6, 1e6))
 def test_a_wall_time_has_at_least_three_digits_that_are_right(value_s):
-    number, unit = format_seconds(value_s).split()
+    number, unit = format_wall_time(value_s).split()
     read_s = float(number) * {"s": 1.0, "ms": 1e-3}[unit]
     assert abs(read_s / value_s - 1) <= 0.0051
 

@@ -4,10 +4,10 @@ import pytest
 from support.reproducing import comparison, ideal, samples, study
 
 from osxfs_sim.lab.reproduction import bars_of
+from osxfs_sim.model.formatting import format_signed_percent
 from osxfs_sim.report.plots import DARK, Style, ratios, render
 from osxfs_sim.report.reproduction import (
     caveats,
-    percent,
     reproduction_markdown,
     reproduction_report,
     tables_of,
@@ -73,7 +73,7 @@ def test_a_warning_is_said_once_with_its_arms_and_few_runs_are_left_to_the_legen
 
 @pytest.mark.parametrize(("share", "said"), [(0.042, "+4.2 %"), (-0.5, "-50 %"), (-1e-9, "+0.0 %")])
 def test_percentages(share: float, said: str) -> None:
-    assert percent(share) == said
+    assert format_signed_percent(share) == said
 
 
 @pytest.mark.parametrize("style", [Style(), Style(theme=DARK, width_inches=3.5)])

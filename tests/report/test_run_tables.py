@@ -26,7 +26,7 @@ AT_ONCE = "nothing at risk: every change was on the host when it was acknowledge
 STALE = "answers could be stale until the host's event arrived (window 10ms)"
 
 
-def status(policy: str = "consistent: nothing believed", **others: Any) -> dict[str, Any]:
+def status(policy: str = "consistent: nothing cached", **others: Any) -> dict[str, Any]:
     return {
         "policy": policy,
         "events": {"latency_ns": 10_000_000},
@@ -156,7 +156,7 @@ def test_a_loss_is_said_as_well_as_a_gain() -> None:
     results = [arm("osxfs", status(), 2.0), arm("mine", believing(events=None), 5.0)]
     assert said_of(*results)[1] == (
         f"mine: 2.5 times slower than osxfs; {AT_ONCE}; answers could be stale until their "
-        "lifetime ended: no event of the host's ends it"
+        "cache timeout: no event of the host's invalidates them"
     )
 
 

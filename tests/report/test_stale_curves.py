@@ -123,7 +123,7 @@ def test_the_same_samples_make_the_same_picture() -> None:
 
 def test_what_was_never_seen_can_be_drawn() -> None:
     unseen = tuple(StalenessSample(0, 9, 2_000 * MS) for _ in range(5))
-    outlook = Outlook(NotSeen("nobody asks"), 0, 2_000 * MS)
+    outlook = Outlook(NotSeen("no request"), 0, 2_000 * MS)
     picture = drawn([ViewResult(View.MAPPING, outlook, unseen, None)])
     assert "band-mapping-to-guest" in ids(picture)
 

@@ -26,8 +26,8 @@ HISTORY = History.of(
 
 
 def violation() -> PartitionVerdict:
-    (part,) = check(HISTORY, Rules(Mode.CONSISTENT)).violations
-    return part
+    (partition,) = check(HISTORY, Rules(Mode.CONSISTENT)).violations
+    return partition
 
 
 def test_in_words_what_nothing_explains_is_marked_and_no_other() -> None:

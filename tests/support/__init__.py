@@ -4,6 +4,9 @@ People and machines
 
     live               a share under test: its two sides, its server, what it must leave behind
     unmounted          a share with write-back, all but the mount
+    both_sides         what such a guest and the host do at random with a small tree
+    writer_process     a host writer in a process of its own, and who has it make changes
+    writer_messages    what that is asked and answers
     controlled         a share's requests without a kernel, threads or a clock
     guests             what tests do from other processes, how they wait and expect failures
     acting             somebody else, in this very process: other users of the guest
@@ -21,6 +24,8 @@ Programs
     clinging_server    a server whose kernel refuses what keeps its threads apart from /dev/fuse
     disorderly_server  a server that breaks the rule of order
     checked_server     a server that ends when the state of what is pending contradicts itself
+    curious_writer     the process of a host writer that tries to import what it should not
+    dying_writer       the process of a host writer, killed before its n-th step
     dying_server       a server that is killed before its n-th step
     faulty_server      a server with a bug in a request, in an idle task and in a call of its own
     frugal_server      a server that may have few descriptors

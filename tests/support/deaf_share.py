@@ -1,6 +1,6 @@
 """A share that caches, and does not hear all: with events that come when a test says.
 
-The guest believes what it was told until an event of that name reaches its caches. Every change
+The guest caches what it was told until an event of that name reaches its caches. Every change
 raises events, of the kinds of `Change`, and each arrives *delay* steps later: so an event of a
 file's making may come before, between or after the looks of a schedule, and nothing of it is luck.
 A fault is a set of kinds, or a directory, of which the caches (and the processes) are never told.
@@ -16,7 +16,7 @@ from typing import Any
 from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult, Performer
 from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.actors.staging import SILENCE
-from osxfs_sim.coherence.contract.schedules import Schedule
+from osxfs_sim.coherence.contract.schedules import ContractSchedule
 from support.pretended_share import _of_the_tree
 
 LOOKS = frozenset({"stat", "read", "outline", "list", "readlink", "fstat", "pread", "mread"})
@@ -37,7 +37,7 @@ EVERY_KIND = frozenset(Change)
 
 @dataclass(frozen=True)
 class Fault:
-    """Changes of *kinds*, below *directory* ("": anywhere), end nothing that is believed.
+    """Changes of *kinds*, below *directory* ("": anywhere), invalidate nothing that is cached.
 
     *silent*: no process is told of them either.
     """
@@ -56,8 +56,8 @@ HEARING = Fault()
 class DeafShare:
     """Plays schedules below *root*.
 
-    *believes_special*: FIFOs and the like as files. *each_process* has a cache of its own.
-    *overlaps_too*: the part in a stronger export is believed as the rest.
+    *caches_special*: FIFOs and the like as files. *each_process* has a cache of its own.
+    *overlaps_too*: the part in a stronger export is cached as the rest.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class DeafShare:
         fault: Fault = HEARING,
         delay: int = 0,
         *,
-        believes_special: bool = False,
+        caches_special: bool = False,
         each_process: bool = False,
         overlaps_too: bool = False,
     ) -> None:
         self.root, self.fault, self.delay = root, fault, delay
-        self.believes_special, self.each_process = believes_special, each_process
+        self.caches_special, self.each_process = caches_special, each_process
         self.overlaps_too = overlaps_too
 
-    def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
+    def play(self, schedule: ContractSchedule) -> Sequence[OperationInterval]:
         with tempfile.TemporaryDirectory(dir=self.root) as ground:
             playing = _Playing(self, Path(ground), cacheable=not schedule.exports)
             try:
@@ -92,7 +92,7 @@ class _Playing:
         self.cacheable = cacheable or share.overlaps_too
         (ground / "tree" / "inner").mkdir(parents=True)
         self.performers: dict[str, Performer] = {}
-        self.believed: dict[tuple[str, str, str, str], OperationResult] = {}
+        self.cached: dict[tuple[str, str, str, str], OperationResult] = {}
         self.handles: dict[tuple[str, str], str] = {}
         self.special = set[str]()
         self.coming: list[tuple[int, Change, str]] = []
@@ -114,7 +114,7 @@ class _Playing:
         if actor == "listener":
             return self.listen(operation)
         if actor != "host" and operation.act in LOOKS:
-            return self.look(actor, operation)
+            return self.read(actor, operation)
         outcome = self.performer(actor).perform(operation)
         if outcome.error is None and operation.handle:
             self.handles[actor, operation.handle] = operation.path
@@ -131,25 +131,25 @@ class _Playing:
             self.performers[actor] = Performer(str(self.ground))
         return self.performers[actor]
 
-    def look(self, actor: str, operation: ActorOperation) -> OperationResult:
+    def read(self, actor: str, operation: ActorOperation) -> OperationResult:
         path = operation.path or self.handles.get((actor, operation.handle), "")
         who = actor if self.share.each_process else "guest"
         key = who, operation.act, path, operation.handle
-        if key not in self.believed:
-            self.believed[key] = self.performer(actor).perform(operation)
-        told = self.believed[key]
-        is_special = path in self.special and not self.share.believes_special
+        if key not in self.cached:
+            self.cached[key] = self.performer(actor).perform(operation)
+        told = self.cached[key]
+        is_special = path in self.special and not self.share.caches_special
         if not self.cacheable or is_special or operation.act == "mread":
-            del self.believed[key]
+            del self.cached[key]
         return told
 
     def end(self, path: str, actor: str = "") -> None:
-        """Nothing is believed of *path* any more, nor of the directory that it is in."""
+        """Nothing is cached of *path* any more, nor of the directory that it is in."""
         parent = path.rpartition("/")[0]
-        for key in list(self.believed):
+        for key in list(self.cached):
             who, act, of, _ = key
             if actor in ("", who) and (of == path or (act == "list" and of == parent)):
-                del self.believed[key]
+                del self.cached[key]
 
     def deliver(self, until: int | None = None) -> None:
         """The events that have come by step *until*; all of them without."""
@@ -169,13 +169,13 @@ class _Playing:
         self.deliver()
         if operation.path not in (self.heard or ()):
             return OperationResult(error=SILENCE)
-        stat = self.look("guest", ActorOperation("stat", operation.path))
+        stat = self.read("guest", ActorOperation("stat", operation.path))
         seen: dict[str, Any] = {"event": "IN_ANY", "exists": stat.error is None}
         if stat.value is not None:
             seen |= {"size_bytes": stat.value["size"], "mode": stat.value["mode"]}
             seen["mtime_ns"] = stat.value["mtime_ns"]
             if stat.value["type"] == "file":
-                seen["content"] = self.look("guest", ActorOperation("read", operation.path)).value
+                seen["content"] = self.read("guest", ActorOperation("read", operation.path)).value
         return OperationResult(seen)
 
 

@@ -1,6 +1,6 @@
-"""The server of a share in which a request, a chore and a call of its own fail, by bugs made here.
+"""The server of a share with bugs made here: in a request, in an idle task, in a call of its own.
 
-STATFS fails at once and READLINK in a thread, always; the chore
+STATFS fails at once and READLINK in a thread, always; the idle task
 of host events does the first few times.
 """
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult, Performer
 from osxfs_sim.coherence.actors.processes import OperationInterval
-from osxfs_sim.coherence.contract.schedules import Export, Schedule
-from osxfs_sim.coherence.scorecard.listener import look
+from osxfs_sim.coherence.contract.schedules import ContractSchedule, Export
+from osxfs_sim.coherence.scorecard.listener import observe
 
 CHANGES = frozenset(
     (
@@ -34,7 +34,7 @@ class Seeded(enum.Enum):
     UNMOUNT_DROPS = "what is held at the end is dropped"
     REFUSAL_IS_SILENT = "what the host refuses at the end is dropped, and nobody is told"
     OVERLAPS_DO_NOT_MATTER = "the part in a stronger export is as weak as the rest"
-    NOTHING_EXPIRES = "what the guest knows it believes for ever"
+    NOTHING_EXPIRES = "what the guest knows it caches for ever"
     NOTHING_IS_LOST = "a host change wins against what is held of the guest's"
     SPECIAL_FILES_TOO = "FIFOs, sockets and devices lag and are held as files are"
     ONLY_THE_FIRST_PAGES = (
@@ -75,7 +75,7 @@ class PretendedShare:
         self._is_default = is_default
         self._seeded = seeded
 
-    def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
+    def play(self, schedule: ContractSchedule) -> Sequence[OperationInterval]:
         lags, holds = self._weakness
         if schedule.exports:
             lags, holds = self._in_the_overlap(*schedule.exports)
@@ -226,7 +226,7 @@ class _Playing:
         early = (Seeded.EVENTS_COME_EARLY, Seeded.OWN_CHANGES_MASK_EVENTS)
         if self._seeded not in early:
             self._expire()
-        return OperationResult({"event": "IN_MODIFY"} | look(str(self._guest), operation.path))
+        return OperationResult({"event": "IN_MODIFY"} | observe(str(self._guest), operation.path))
 
     def _share(self, act: str) -> OperationResult:
         match act:

@@ -28,7 +28,7 @@ def share(asked_ns: int, seed: int = 0, answers: int = 400) -> dict[str, Any]:
     return {
         "profile": "osxfs",
         "title": "osxfs of Docker Desktop for Mac",
-        "policy": "consistent: nothing believed",
+        "policy": "consistent: nothing cached",
         "latency": {
             "base_ns": {"metadata": asked_ns, "read": asked_ns},
             "bandwidth_bytes_per_s": 250_000_000,
@@ -96,7 +96,7 @@ def write_trace(path: Path, requests: int = 600) -> Path:
     rows = [
         {
             "arrival_ns": number * 200_000,
-            "asked_ns": 130_000,
+            "target_ns": 130_000,
             "took_ns": 131_000,
             "operation": "READ" if number % 5 == 0 else "LOOKUP",
             "inode": 1 if number % 5 else 2,

@@ -27,7 +27,7 @@ def claim(tmp_path):
 
     yield claim_
     for each in made:
-        each.let_go()
+        each.release()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_is_apart_is_allowed(claim, source, copy):
 
 
 def test_what_is_let_go_can_be_had(claim):
-    claim(*ONE).let_go()
+    claim(*ONE).release()
     claim("b", "copy")
 
 

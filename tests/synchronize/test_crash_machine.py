@@ -31,8 +31,8 @@ from osxfs_sim.synchronize import archive, reconcile, transition
 from osxfs_sim.synchronize.archive import no_step
 from osxfs_sim.synchronize.engine import CycleResult, Engine
 from osxfs_sim.synchronize.reconcile import Side
-from osxfs_sim.synchronize.snapshot import Directory, with_changes
 from osxfs_sim.synchronize.snapshot import Path as Names
+from osxfs_sim.synchronize.snapshot import Subtree, with_changes
 
 # Few, so that edits, and what they meet, are often of the same object.
 PATHS = ["a", "b", "b/a", "b/b", "b/c/a"]
@@ -466,7 +466,7 @@ def records_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
         puts = [(change.path, None) for change in (*plan.host, *plan.guest)]
         puts += [(change.path, change.new) for change in (*plan.host, *plan.guest)]
         agreed = with_changes(self.ancestor, [*self._puts, *puts])
-        assert isinstance(agreed, Directory)
+        assert isinstance(agreed, Subtree)
         self.archive.checkpoint(agreed)
         return right(self, plan, adjustments, fds)
 

@@ -27,7 +27,7 @@ from osxfs_sim.synchronize import archive, engine, reconcile, transition
 from osxfs_sim.synchronize.archive import no_step
 from osxfs_sim.synchronize.engine import Engine
 from osxfs_sim.synchronize.reconcile import Side
-from osxfs_sim.synchronize.snapshot import UNKNOWN, Directory, with_changes
+from osxfs_sim.synchronize.snapshot import UNKNOWN, Subtree, with_changes
 
 MEMORY = Path("/dev/shm")
 SAFE, RESOLVED = SyncMode.TWO_WAY_SAFE, SyncMode.TWO_WAY_RESOLVED
@@ -474,7 +474,7 @@ def a_conflict_moves_what_lies_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def one_way(self, path, then, host, guest):  # type: ignore[no-untyped-def]
         before = len(self._plan.conflicts)
         stays = right(self, path, then, host, guest)
-        if len(self._plan.conflicts) > before and isinstance(guest, Directory):
+        if len(self._plan.conflicts) > before and isinstance(guest, Subtree):
             self._below(path, then, None, guest)
         return stays
 
@@ -503,7 +503,7 @@ def saved_before_it_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
         changes = (*plan.host, *plan.guest)
         puts = [(each.path, entry) for each in changes for entry in (None, each.new)]
         agreed = with_changes(self.ancestor, puts)
-        assert isinstance(agreed, Directory)
+        assert isinstance(agreed, Subtree)
         self.archive.checkpoint(agreed)
         return right(self, plan, adjustments, fds)
 
@@ -530,7 +530,7 @@ def is_open_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
         done(self, path, entry, *known)
         if entry is not None:
             with transition.directory_at(self._root, path[:-1]) as parent:
-                os.chmod(path[-1], right(0, runs=isinstance(entry, Directory)), dir_fd=parent)
+                os.chmod(path[-1], right(0, runs=isinstance(entry, Subtree)), dir_fd=parent)
 
     monkeypatch.setattr(transition.Transition, "_done", late)
 

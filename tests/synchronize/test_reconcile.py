@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from osxfs_sim.model.synchronization import SyncMode
 from osxfs_sim.synchronize import reconcile as reconcile_module
-from osxfs_sim.synchronize.reconcile import Change, Plan, reconcile
+from osxfs_sim.synchronize.reconcile import Plan, SyncChange, reconcile
 from osxfs_sim.synchronize.snapshot import (
     EMPTY,
     IGNORED,
     Blocked,
     Child,
-    Directory,
     Entry,
     File,
     Link,
+    Subtree,
     at,
     directory,
     is_tracked,
@@ -40,7 +40,7 @@ def tree(spec: Any) -> Any:
     return spec
 
 
-def perform(side: Directory, changes: list[Change]) -> Directory:
+def perform(side: Subtree, changes: list[SyncChange]) -> Subtree:
     """*side* after *changes*: what does not take part stays, and its directories with it."""
     for change in changes:
         old = at(side, change.path)
@@ -50,30 +50,30 @@ def perform(side: Directory, changes: list[Change]) -> Directory:
 
 
 def _merged(old: Child | None, new: Child | None) -> Child | None:
-    if isinstance(old, Directory) and (old.totals.ignored or old.totals.blocked):
+    if isinstance(old, Subtree) and (old.totals.ignored or old.totals.blocked):
         kept = {
-            name: _merged(child, None) if isinstance(child, Directory) else child
+            name: _merged(child, None) if isinstance(child, Subtree) else child
             for name, child in old.children.items()
             if not is_tracked(child)
-            or (isinstance(child, Directory) and (child.totals.ignored or child.totals.blocked))
+            or (isinstance(child, Subtree) and (child.totals.ignored or child.totals.blocked))
         }
         return directory({name: child for name, child in kept.items() if child is not None})
     return _tracked(new)
 
 
 def _tracked(entry: Child | None) -> Child | None:
-    if isinstance(entry, Directory):
+    if isinstance(entry, Subtree):
         return directory(
             {name: _tracked(child) for name, child in entry.children.items() if is_tracked(child)}
         )
     return entry
 
 
-def _set(here: Directory, path: tuple[bytes, ...], entry: Child | None) -> Directory:
+def _set(here: Subtree, path: tuple[bytes, ...], entry: Child | None) -> Subtree:
     children = dict(here.children)
     if len(path) > 1:
         below = children[path[0]]
-        assert isinstance(below, Directory)
+        assert isinstance(below, Subtree)
         children[path[0]] = _set(below, path[1:], entry)
     elif entry is None:
         children.pop(path[0], None)
@@ -83,8 +83,8 @@ def _set(here: Directory, path: tuple[bytes, ...], entry: Child | None) -> Direc
 
 
 def cycle(
-    then: Directory, host: Directory, guest: Directory, mode: SyncMode
-) -> tuple[Directory, Directory, Directory, Plan]:
+    then: Subtree, host: Subtree, guest: Subtree, mode: SyncMode
+) -> tuple[Subtree, Subtree, Subtree, Plan]:
     plan = reconcile(then, host, guest, mode)
     after = (
         with_changes(then, plan.agreed),
@@ -101,12 +101,12 @@ def cycle(
     for path, now in puts:
         # As the transition tells it: each object for itself.
         agreed = with_changes(agreed, [(path, None), *_puts(path, now)])
-    assert isinstance(agreed, Directory)
+    assert isinstance(agreed, Subtree)
     return agreed, after[1], after[2], plan
 
 
 def _puts(path: Any, entry: Child | None) -> list[Any]:
-    if isinstance(entry, Directory):
+    if isinstance(entry, Subtree):
         return [(path, EMPTY)] + [
             put
             for name, child in entry.children.items()
@@ -234,7 +234,7 @@ def test_whole_trees(case: tuple[Any, ...]) -> None:
 
 def plain(entry: Child | None) -> object:
     """With what is ignored, which equality leaves out."""
-    if isinstance(entry, Directory):
+    if isinstance(entry, Subtree):
         return {name: plain(child) for name, child in entry.children.items()}
     return entry
 
@@ -249,7 +249,7 @@ LINKS = st.builds(Link, st.sampled_from((b"s", b"t")))
 NAMES = st.sampled_from((b"a", b"b", b"c"))
 
 
-def trees(*others: st.SearchStrategy[Any]) -> st.SearchStrategy[Directory]:
+def trees(*others: st.SearchStrategy[Any]) -> st.SearchStrategy[Subtree]:
     leaves = st.one_of(FILES, LINKS, *others)
     return st.dictionaries(
         NAMES,
@@ -315,7 +315,7 @@ def test_one_way_nothing_travels_to_the_host(then, host, guest, mode):
 
 
 def files_of(side: Entry, path: tuple[bytes, ...] = ()) -> dict[tuple[bytes, ...], Child]:
-    if not isinstance(side, Directory):
+    if not isinstance(side, Subtree):
         return {path: side}
     found: dict[tuple[bytes, ...], Child] = {}
     for name, child in side.children.items():

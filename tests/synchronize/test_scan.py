@@ -17,10 +17,10 @@ from osxfs_sim.synchronize.ignore import Ignore
 from osxfs_sim.synchronize.scan import Scanner, ScanRules, is_settled, unportable
 from osxfs_sim.synchronize.snapshot import (
     Blocked,
-    Directory,
     File,
     Ignored,
     Link,
+    Subtree,
     at,
     blocked_in,
 )
@@ -54,7 +54,7 @@ def test_a_tree_of_each_kind(tmp_path):
     assert file.digest == executable.digest
     assert (file.executable, executable.executable) == (False, True)
     assert at(seen, (b"d", b"l")) == Link(b"../x")
-    assert isinstance(at(seen, (b"d", b"e")), Directory)
+    assert isinstance(at(seen, (b"d", b"e")), Subtree)
     assert (seen.totals.files, seen.totals.directories, seen.totals.links) == (2, 2, 1)
 
 
@@ -245,7 +245,7 @@ def test_patterns_are_those_of_gitignore(tmp_path, patterns, left_out, kept):
 def test_version_control_can_be_left_out(tmp_path):
     (tmp_path / "d/.git").mkdir(parents=True)
     assert isinstance(at(scan(tmp_path, vcs=True), (b"d", b".git")), Ignored)
-    assert isinstance(at(scan(tmp_path), (b"d", b".git")), Directory)
+    assert isinstance(at(scan(tmp_path), (b"d", b".git")), Subtree)
 
 
 def test_a_pattern_that_means_nothing_is_refused():

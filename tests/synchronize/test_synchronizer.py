@@ -17,7 +17,7 @@ from osxfs_sim.model.synchronization import SyncMode, SyncSpec
 from osxfs_sim.synchronize import SyncError, Synchronizer
 from osxfs_sim.synchronize import synchronizer as module
 from osxfs_sim.synchronize.engine import Engine
-from osxfs_sim.synchronize.watch import Heard, Watcher
+from osxfs_sim.synchronize.watch import Heard, SideWatcher
 
 pytestmark = pytest.mark.starts_processes
 
@@ -161,8 +161,8 @@ def test_lost_events_are_made_good_by_looking_at_everything(start, sides, monkey
             return True
         return False
 
-    real = Watcher.read_into
-    monkeypatch.setattr(Watcher, "read_into", forgetful)
+    real = SideWatcher.read_into
+    monkeypatch.setattr(SideWatcher, "read_into", forgetful)
     start()
     write_tree(sides[0], {"d/f": "1"})
     eventually(lambda: same(sides))
@@ -178,9 +178,9 @@ def test_without_inotify_it_looks_again_and_again(start, sides, monkeypatch, mis
 
     monkeypatch.setattr(module, "_POLLING_NS", 50_000_000)
     if missing == "inotify":
-        monkeypatch.setattr(module, "Watcher", refuse)
+        monkeypatch.setattr(module, "SideWatcher", refuse)
     else:
-        monkeypatch.setattr(Watcher, "follow", unwatched)
+        monkeypatch.setattr(SideWatcher, "follow", unwatched)
     sync = start()
     assert sync.status().watching == "polling"
     write_tree(sides[1], {"d/f": "1"})

@@ -90,7 +90,7 @@ ROWS = st.lists(
         {
             "arrival_ns": st.integers(0, 3_000),
             "took_ns": st.integers(0, 500),
-            "asked_ns": st.sampled_from([0, 100, 130]),
+            "target_ns": st.sampled_from([0, 100, 130]),
             "operation": st.sampled_from(OPERATIONS),
             "inode": st.integers(1, 4),
             "found": st.integers(0, 4),
@@ -215,23 +215,23 @@ def test_what_was_lost_is_warned_about():
 
 def test_latencies_are_counted_between_edges_per_class():
     rows = in_turn(
-        [row("LOOKUP", asked_ns=130_000, took_ns=took) for took in (131_000, 140_000, 900_000)],
+        [row("LOOKUP", target_ns=130_000, took_ns=took) for took in (131_000, 140_000, 900_000)],
         apart_ns=10**6,
     )
     rows.append(row("LOOKUP", arrival_ns=10**7, took_ns=5, answered_by="held"))
     latency = analyze(header_of(rows), table_of(rows), title="latencies").latency
     assert set(latency) == {"metadata"}
     metadata = latency["metadata"]
-    assert sum(metadata["asked"]) == 3  # what was answered inside asked for nothing
-    assert sum(metadata["took"]) == 4
-    assert len(metadata["edges_ns"]) == len(metadata["took"]) + 1
+    assert sum(metadata["target"]) == 3  # what was answered inside has no target
+    assert sum(metadata["observed"]) == 4
+    assert len(metadata["edges_ns"]) == len(metadata["observed"]) + 1
     between = defaultdict(int)
     for low, high, count in zip(
-        metadata["edges_ns"], metadata["edges_ns"][1:], metadata["took"], strict=False
+        metadata["edges_ns"], metadata["edges_ns"][1:], metadata["observed"], strict=False
     ):
         between[(low <= 135_000 < high)] += count
     assert between[True] == 2
-    assert (metadata["asked_p50_ns"], metadata["took_p50_ns"]) == (130_000, 135_500)
+    assert (metadata["target_p50_ns"], metadata["observed_p50_ns"]) == (130_000, 135_500)
 
 
 def test_bursts_are_runs_without_a_gap_of_a_millisecond():

@@ -204,7 +204,7 @@ def test_what_did_not_cross_cannot_be_spared(answered_by):
     assert causes_of(missed("a"), missed("a", answered_by=answered_by))[1] == "inside"
 
 
-def test_a_removal_that_says_what_it_took_away_is_believed():
+def test_a_removal_that_says_what_it_took_away_is_trusted():
     story = (found("a", 6), found("a", 7), row("UNLINK", 1, "a", found=6))
     assert causes_of(*story, row("GETATTR", 6))[3] == "necessary"
     assert causes_of(*story, row("GETATTR", 7))[3] == "attributes"
@@ -326,8 +326,8 @@ def test_missing_names_are_told_in_one_sentence():
     said = analysis_of(*rows, lasted_ns=1_000_000).summary[0]
     assert said == (
         "1,230 lookups of missing names x 100ns = 123us of 1ms: 1,199 are repeats that a negative "
-        "cache answers (119.9us); 30 are first looks that only a complete negative cache answers "
-        "(3us); 1 is a first look in directories of which nothing was known (100ns)"
+        "cache answers (119.9us); 30 are first lookups that only a complete negative cache answers "
+        "(3us); 1 is a first lookup in directories of which nothing was known (100ns)"
     )
 
 
@@ -358,9 +358,9 @@ def test_a_remedy_that_no_policy_here_has_says_so():
 
 def test_reuse_counts_questions_and_repeats():
     reuse = analysis_of(missed("a"), missed("a"), found("b", 5), row("GETATTR", 5)).reuse
-    assert reuse["names"] == {"asked": 3, "before": 1}
-    assert reuse["attributes"] == {"asked": 1, "before": 1}
-    assert reuse["data"] == {"asked": 0, "before": 0}
+    assert reuse["names"] == {"requests": 3, "before": 1}
+    assert reuse["attributes"] == {"requests": 1, "before": 1}
+    assert reuse["data"] == {"requests": 0, "before": 0}
 
 
 def test_every_rule_has_a_story():

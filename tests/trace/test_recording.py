@@ -17,7 +17,7 @@ from support.complaints import complaint
 from support.traces import in_turn, missed, row, write_trace
 
 from osxfs_sim.model.operations import Operation
-from osxfs_sim.trace import files, format, recorder
+from osxfs_sim.trace import files, format, recorder, stream
 from osxfs_sim.trace.analysis import analyze_file
 from osxfs_sim.trace.format import SCHEMA, Header, TraceError, TraceWriter, columns_of, read_trace
 from osxfs_sim.trace.outcome import complaint as outcome
@@ -115,6 +115,24 @@ def recorded(path: Path, blocks: list[list[str]]) -> list[int]:
     ends.append(recording.stat().st_size)
     os.close(fd)
     return ends
+
+
+def test_a_recording_of_the_first_format_is_read_by_its_old_column_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["asked_ns" if name == "target_ns" else name for name in stream.PLAIN.names]
+    fields = zip(stream.PLAIN, names, strict=True)
+    old = pa.schema([field.with_name(name) for field, name in fields])
+    nothing = pa.RecordBatch.from_pydict({name: [] for name in names}, schema=old)
+    fd, _ = files.make_recording(tmp_path / "t")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(stream, "PLAIN", old)
+        earlier.setattr(stream, "_NOTHING", nothing)
+        StreamWriter(fd, BEGINS).write(table_of(["a", "b"]).rename_columns(names))
+    os.close(fd)
+    _, table = read_trace(tmp_path / "t")
+    assert table.column_names == SCHEMA.names
+    assert [row["name"] for row in table.to_pylist()] == ["a", "b"]
 
 
 def test_a_recording_that_is_cut_anywhere_is_read_up_to_its_last_whole_block(

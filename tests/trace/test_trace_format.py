@@ -26,7 +26,7 @@ COUNTS = st.integers(0, 2**62)
 WORDS = st.text(st.characters(codec="utf-8"), max_size=5)
 _ROWS = {
     "arrival_ns": COUNTS,
-    "asked_ns": COUNTS,
+    "target_ns": COUNTS,
     "took_ns": COUNTS,
     "operation": st.sampled_from(["LOOKUP", "READ"]),
     "inode": COUNTS,
@@ -117,6 +117,22 @@ def with_metadata(path, document, columns=SCHEMA.names):
 
 
 HEADER = {"format": FORMAT, "began_ns": 0, "lasted_ns": 5}
+
+
+def test_a_trace_of_the_first_format_is_read_by_its_old_column_names(tmp_path):
+    rows = in_turn([missed("a", target_ns=130), missed("b", target_ns=130)])
+    path = write_trace(tmp_path / "new", rows)
+    table = pq.read_table(path)
+    header = json.loads(pq.read_metadata(path).metadata[METADATA_KEY]) | {"format": 1}
+    names = ["asked_ns" if name == "target_ns" else name for name in table.column_names]
+    old = table.rename_columns(names).replace_schema_metadata(
+        {METADATA_KEY: json.dumps(header).encode()}
+    )
+    pq.write_table(old, tmp_path / "old")
+    assert read_trace(tmp_path / "old") == read_trace(path)
+    pq.write_table(old.drop_columns("asked_ns"), tmp_path / "neither")
+    with pytest.raises(TraceError, match="it has no column target_ns"):
+        read_trace(tmp_path / "neither")
 
 
 def test_a_later_format_is_refused_with_the_remedy(tmp_path):

@@ -1,4 +1,4 @@
-"""A process beside us that does what it is told by lines, for the time of a ``with`` block."""
+"""A process beside us that takes commands as lines, for the time of a ``with`` block."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from typing import Self
 
 
 class Helper:
-    """Python, started with *arguments*, its standard input and output ours.
+    """A Python process, started with *arguments*, its standard input and output ours.
 
     Its own programme ends with its input. One that hangs, in a share that does not answer, is
     killed *ends_within_s* later.
@@ -26,7 +26,7 @@ class Helper:
         self._partial = b""
 
     def _wait_ready(self) -> None:
-        """Wait for its first words."""
+        """Wait for its first line; a subclass says how. Raises UserError."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -46,7 +46,7 @@ class Helper:
         self.close()
 
     def close(self) -> None:
-        """End the process, and wait for its end."""
+        """End the process by closing its input, and wait for it; kill it if it does not end."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()

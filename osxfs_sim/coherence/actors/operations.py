@@ -1,9 +1,9 @@
-"""What an actor does to a file system, and what it was told: one operation, one outcome.
+"""What an actor does to a file system, and what that returned: one operation, one result.
 
 Also the programme of an actor's process (see processes.py), which is started as a script with
 nothing but the standard library, so that an operation costs little beside its system calls.
-Operations come as lines of JSON on standard input, a lot at a time; each lot is performed
-in order, and answered by a line that tells each operation's outcome and its moments.
+Operations come as lines of JSON on standard input, a batch at a time; each batch is performed
+in order, and answered by a line with each operation's result, call and return.
 """
 
 import contextlib
@@ -29,34 +29,36 @@ _WRITES = frozenset({"create", "write", "overwrite", "append", "pwrite"})
 
 @dataclass(frozen=True, slots=True)
 class ActorOperation:
-    """One thing to do below an actor's root.
-
-    *act* is one of ACTS; *path* is relative to the root, and *to* the second name, where
-    there is one. *data* is what is written (one character a byte: latin-1), over and over until it
-    is *size* bytes, where both are given; *offset* and *size* are in bytes, *mode* is a file's
-    permissions. *handle* names an open file (or a mapping) of the actor's, from ``open`` to
-    ``close``. *pause_ns* is waited before it begins.
-    """
+    """One operation below an actor's root: an act of ACTS, and its arguments."""
 
     act: str
+    """What to do: one of ACTS."""
     path: str = ""
+    """The object, relative to the actor's root; "" is the root, or whatever *handle* has open."""
     to: str = ""
+    """The second name of rename and link; the target of symlink."""
     data: str = ""
+    """What is written, one character a byte (latin-1)."""
     offset: int = 0
+    """Where to begin, in bytes; of ``utimes`` the time, in ns since 1970."""
     size: int = 0
+    """How many bytes; of a write, *data* is repeated until it is that long. 0: by *data* alone."""
     mode: int = 0o644
+    """Permission bits of what is made or changed."""
     handle: str = ""
+    """The actor's name for an open file or a mapping, from ``open`` or ``map`` to its end."""
     pause_ns: int = 0
+    """How long to wait before it is called."""
 
     @property
     def content(self) -> str:
-        """What is written."""
+        """What it writes, one character a byte: *data*, by writing acts repeated to *size*."""
         if not self.size or not self.data or self.act not in _WRITES:
             return self.data
         return (self.data * (self.size // len(self.data) + 1))[: self.size]
 
     def to_json(self) -> dict[str, Any]:
-        """The fields that are not as they are by default, and the act."""
+        """The act, and the fields that are not as they are by default."""
         given = {
             each.name: value
             for each in fields(self)
@@ -66,7 +68,7 @@ class ActorOperation:
 
     @classmethod
     def from_json(cls, words: Mapping[str, Any]) -> "ActorOperation":
-        """What ``to_json`` wrote. Raises TypeError where a value is of another kind."""
+        """The operation that ``to_json`` made *words* of. Raises TypeError for any other field."""
         operation = cls(**words)
         for each in fields(cls):
             value, kind = getattr(operation, each.name), type(each.default)
@@ -82,7 +84,7 @@ class ActorOperation:
 
 @dataclass(frozen=True, slots=True)
 class OperationResult:
-    """What an operation was told: an errno's name, or a value that JSON can hold.
+    """What an operation returned: an errno's name, or a value that JSON can hold.
 
     The value of ``stat`` is a dictionary (type, mode, size, links, inode, mtime_ns), of
     ``read``, ``pread`` and ``mread`` the content as text (latin-1), of ``outline`` its runs, of
@@ -90,7 +92,9 @@ class OperationResult:
     """
 
     value: Any = None
+    """What the call returned, as described above; None where it returns nothing, or failed."""
     error: str | None = None
+    """The errno's name, such as ENOENT; None where it succeeded."""
 
     def __str__(self) -> str:
         return self.error or ("done" if self.value is None else repr(self.value))
@@ -116,7 +120,7 @@ class Performer:
         self._mappings: dict[str, mmap.mmap] = {}
 
     def perform(self, operation: ActorOperation) -> OperationResult:
-        """Do *operation*. What the system refuses is its outcome; nothing is raised for it."""
+        """Perform *operation*; an OSError is its result, and is not raised."""
         act = ACTS[operation.act]
         try:
             return OperationResult(act(self, operation))
@@ -128,7 +132,7 @@ class Performer:
             return OperationResult(error=errno.errorcode.get(error.errno or 0, str(error)))
 
     def close(self) -> None:
-        """Close what is still open."""
+        """Close all handles and mappings that are still open."""
         for mapping in self._mappings.values():
             mapping.close()
         for fd in self._handles.values():
@@ -205,7 +209,7 @@ class Performer:
         os.mkfifo(self._path(operation), operation.mode)
 
     def mksock(self, operation: ActorOperation) -> None:
-        """A new socket, that nobody listens at."""
+        """A new socket, at which no process listens."""
         os.mknod(self._path(operation), stat.S_IFSOCK | operation.mode)
 
     def mkdev(self, operation: ActorOperation) -> None:
@@ -399,6 +403,6 @@ def _tell(words: Any) -> None:
 
 
 if __name__ == "__main__":
-    # Who has gone away needs no answer.
+    # A caller that has gone away needs no answer.
     with contextlib.suppress(BrokenPipeError):
         main()

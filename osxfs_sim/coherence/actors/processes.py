@@ -1,4 +1,4 @@
-"""Processes of the host and of the guest that do what they are told, and tell when.
+"""Processes of the host and of the guest that perform operations on command, and time each.
 
 An actor is a process of its own (operations.py), so that guest and host share neither an
 interpreter nor what it remembers. Its times are those of time.monotonic_ns(), which
@@ -26,13 +26,18 @@ _ENDS_WITHIN_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class OperationInterval:
-    """One operation of *actor*: when it was called, when it returned, and what it was told."""
+    """One operation of an actor as it was observed: its call, its return, and its result."""
 
     actor: str
+    """The process that made the call: host, guest, guest-2 ..."""
     operation: ActorOperation
+    """What was called."""
     call_ns: int
+    """Just before the call, by CLOCK_MONOTONIC."""
     return_ns: int
+    """Just after it had returned, by the same clock."""
     outcome: OperationResult
+    """What it returned."""
 
     def __str__(self) -> str:
         return f"{self.actor}: {self.operation} -> {self.outcome}"
@@ -49,23 +54,26 @@ class Actor(Helper):
         # By path, alone: it shall find the standard library, and nothing else.
         arguments = ["-I", "-S", str(Path(operations.__file__)), str(root)]
         super().__init__(arguments, _ENDS_WITHIN_S)
-        self._asked: Sequence[ActorOperation] = ()
+        self._batch: Sequence[ActorOperation] = ()
 
     def do(self, operation: ActorOperation) -> OperationInterval:
-        """Have one operation performed."""
+        """Have *operation* performed, and wait for its result. Raises UserError."""
         return self.play([operation])[0]
 
-    def play(self, lot: Sequence[ActorOperation]) -> list[OperationInterval]:
-        """Have all of *lot* performed in order."""
-        self.start(lot)
+    def play(self, batch: Sequence[ActorOperation]) -> list[OperationInterval]:
+        """Have all of *batch* performed in order, and wait for the results. Raises UserError."""
+        self.start(batch)
         return self.finish()
 
-    def start(self, lot: Sequence[ActorOperation]) -> None:
-        """Have *lot* performed meanwhile: other actors may be started, and this one finished."""
-        assert not self._asked, f"{self.name} is at work"
+    def start(self, batch: Sequence[ActorOperation]) -> None:
+        """Have *batch* performed meanwhile; ``finish`` waits for it. Raises UserError.
+
+        Raises AssertionError where the batch before is not finished.
+        """
+        assert not self._batch, f"{self.name} is at work"
         assert self._process.stdin is not None
-        line = json.dumps([operation.to_json() for operation in lot]).encode() + b"\n"
-        self._asked = tuple(lot)
+        line = json.dumps([operation.to_json() for operation in batch]).encode() + b"\n"
+        self._batch = tuple(batch)
         try:
             while line:
                 line = line[self._process.stdin.write(line) or 0 :]
@@ -73,13 +81,16 @@ class Actor(Helper):
             raise UserError(f"the process of the {self.name} has ended") from None
 
     def finish(self, within_s: float = _ANSWERS_WITHIN_S) -> list[OperationInterval]:
-        """What the lot that was started has been told; *within_s* beside its pauses."""
-        asked, self._asked = self._asked, ()
-        pauses_s = sum(operation.pause_ns for operation in asked) / 1e9
+        """Wait for the batch that was started, *within_s* beside its pauses; one interval each.
+
+        Raises UserError where the process does not answer, or has ended.
+        """
+        batch, self._batch = self._batch, ()
+        pauses_s = sum(operation.pause_ns for operation in batch) / 1e9
         told = self._line(within_s + pauses_s)
         return [
             OperationInterval(self.name, operation, call_ns, return_ns, OperationResult(**outcome))
-            for operation, (call_ns, return_ns, outcome) in zip(asked, told, strict=True)
+            for operation, (call_ns, return_ns, outcome) in zip(batch, told, strict=True)
         ]
 
     def _wait_ready(self) -> None:

@@ -1,8 +1,8 @@
 """Writes a schedule as a Python script that mounts a share, plays the schedule, and judges it.
 
 The script stands by itself: it says what it shows, uses osxfs_sim.share and the actors of
-staging.py, exits with 1 and tells what it saw if the breach shows, and with 0 if not. Settings
-can be changed for one run (``python breach.py profile=osxfs``), to try what cures it.
+staging.py, exits with 1 and prints what was returned if the breach shows, and with 0 if not.
+Settings can be changed for one run (``python breach.py profile=osxfs``), to try what cures it.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osxfs_sim.coherence.actors.staging import Step
+from osxfs_sim.coherence.actors.staging import ScheduleStep
 
 Exports = Mapping[str, Mapping[str, Any]]
 """The exports of a share file by name, each with its keys; *source* is relative to the host."""
@@ -23,7 +23,7 @@ _SCRIPT = '''\
 """{title}
 
 Mounts a share by SETTINGS, has STEPS performed by processes of the host and of the guest, and
-judges what they were told. Exits with 1 and says what was seen if the breach shows, with 0 if
+judges what they returned. Exits with 1 and says what was seen if the breach shows, with 0 if
 not. Settings can be changed for a run: python SCRIPT {example}
 """
 
@@ -77,7 +77,7 @@ if __name__ == "__main__":
 
 def script(
     settings: Mapping[str, Any],
-    steps: Sequence[Step],
+    steps: Sequence[ScheduleStep],
     judge: str,
     title: str,
     *,
@@ -89,11 +89,11 @@ def script(
     """The source of a script that plays *steps* on a share with *settings*.
 
     *settings* are keywords of osxfs_sim.share. *judge* is the source of a function
-    ``breach(told: list[OperationInterval]) -> str | None``, which says what is wrong with what
-    was told, if anything is: one OperationInterval for each step. It may use OperationResult.
+    ``breach(told: list[OperationInterval]) -> str | None``, which says what is wrong with the
+    results, if anything is: one OperationInterval for each step. It may use OperationResult.
     *title* opens the script's docstring. With *exports* the source is a share file. *imports* are
-    lines by which the judge gets what it needs besides. What depends on who is quicker is tried up
-    to *tries* times: one breach is enough, or with *every* it needs one each time.
+    lines by which the judge gets what it needs besides. What depends on which process is quicker
+    is tried up to *tries* times: one breach is enough, or with *every* it needs one each time.
     """
     lines = "\n".join(f"    ({actor!r}, {operation_source(step)})," for actor, step in steps)
     return _SCRIPT.format(
@@ -112,7 +112,7 @@ def script(
 
 
 def operation_source(operation: Any) -> str:
-    """*operation* as an expression: what is as it is by default is left out."""
+    """*operation* as a Python expression; fields that are as they are by default are left out."""
     given = operation.to_json()
     words = [repr(given.pop("act"))]
     if "path" in given:
@@ -126,21 +126,27 @@ def operation_source(operation: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SharePlace:
-    """Where a share is tried: *source* is the host's directory, or a share file beside it.
+    """Where a script mounts its share; ``set_up`` makes it.
 
-    *defaults* are settings that hold unless a script says otherwise: nothing is left in the
-    user's own state, and no time is spent on measuring the machine.
+    By its defaults nothing is left in the user's own state, and no time is spent on calibration.
     """
 
     host: Path
+    """The directory of the host's actors."""
     guest: Path
+    """The mount point."""
     source: Path
+    """What is mounted: *host*, or a share file beside it."""
     defaults: Mapping[str, Any]
+    """Settings that hold unless a script says otherwise."""
 
 
 @contextlib.contextmanager
 def set_up(exports: Exports | None = None, directory: Path | None = None) -> Iterator[SharePlace]:
-    """Empty directories below *directory* (by default in memory) for a ``with`` block."""
+    """Make the directories of a share below *directory* (None: in memory) for a ``with`` block.
+
+    With *exports* also a share file of them. Raises OSError.
+    """
     if directory is None:
         memory = Path("/dev/shm")
         directory = memory if memory.is_dir() else Path(tempfile.gettempdir())
@@ -171,9 +177,9 @@ def _share_file(exports: Exports) -> str:
 def changed(
     settings: Mapping[str, Any], exports: Exports, arguments: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """*settings* and *exports* with what is given as KEY=VALUE, or EXPORT.KEY=VALUE.
+    """*settings* and *exports* with *arguments* applied: KEY=VALUE, or EXPORT.KEY=VALUE.
 
-    A value is read as JSON, or else as text. Raises SystemExit for what is neither.
+    A value is read as JSON, or else as text. Raises SystemExit for an argument that is neither.
     """
     settings = dict(settings)
     trees = {name: dict(keys) for name, keys in exports.items()}

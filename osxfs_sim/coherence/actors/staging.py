@@ -1,9 +1,9 @@
 """Plays steps on a share: each by a process of the host or of the guest, one after the other.
 
 A step names its actor and what that does. Beside the processes that perform operations there
-are two actors of another sort: ``listener`` hears of events in the guest, and ``share`` stands for
-whoever mounted the share. Nothing here mounts anything: a share is handed in, and asked
-by what it can be told from outside.
+are two actors of another sort: ``listener`` receives events in the guest, and ``share`` stands for
+the process that mounted the share. Nothing here mounts anything: a share is handed in, and used
+through its public interface.
 """
 
 import contextlib
@@ -19,42 +19,42 @@ from typing import Any, Protocol
 
 from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
 from osxfs_sim.coherence.actors.processes import Actor, OperationInterval
-from osxfs_sim.coherence.scorecard.hearing import Hearing
+from osxfs_sim.coherence.scorecard.listener_process import ListenerProcess
 
-Step = tuple[str, ActorOperation]
-"""Who, and what. ``host`` and ``guest`` are processes of the two sides; so is every name that
-begins like that (``guest-2``). See LISTENER_ACTS and SHARE_ACTS for the others."""
+ScheduleStep = tuple[str, ActorOperation]
+"""An actor, and what it does. ``host`` and ``guest`` are processes of the two sides; so is every
+name that begins like that (``guest-2``). See LISTENER_ACTS and SHARE_ACTS for the others."""
 
 LISTENER, SHARE = "listener", "share"
 
 LISTENER_ACTS = ("watch", "hear")
 """``watch`` the directory *path* of the guest; ``hear`` the next event of the object at *path*, and
-look at it: the value is the look (signals.Look) with the event's name, and no event for
+read its state: the value is that (signals.ObservedState) with the event's name, and no event for
 *pause_ns* is the error SILENCE."""
 
 SHARE_ACTS = ("settle", "flush", "unmount", "refuse", "accept")
-"""``settle`` waits until the guest has been told of what the host did so far; ``flush`` and
-``unmount`` are the share's own. From ``refuse`` to ``accept`` the host lets nobody make or remove a
-name in its root. What the share says against it is the error, in its words."""
+"""``settle`` waits until the events of what the host did so far have been delivered; ``flush`` and
+``unmount`` are the share's own. From ``refuse`` to ``accept`` the host lets no process make or
+remove a name in its root. What the share says against it is the error, in its words."""
 
 SILENCE = "SILENCE"
 
 
 class SharedTree(Protocol):
-    """What is asked of a share that was mounted: osxfs_sim.Share is one."""
+    """What a stage needs of a share that was mounted: osxfs_sim.Share is one."""
 
     @property
     def exports(self) -> "Sequence[SharedTree]":
-        """The shares in it, where it is the mount point of a share file."""
+        """The shares in it, where it is the mount point of a share file; else none."""
 
     def settle(self) -> object:
-        """Wait until the guest has been told of all that the host has done."""
+        """Wait until the events of all that the host has done have been delivered."""
 
     def flush(self) -> object:
-        """Have the host take everything."""
+        """Write everything dirty back to the host."""
 
     def unmount(self) -> None:
-        """Unmount it."""
+        """Unmount it; raises where that would lose something."""
 
 
 class Stage:
@@ -74,8 +74,8 @@ class Stage:
         self._refusals = refusals
         self._processes = contextlib.ExitStack()
         self._actors: dict[str, Actor] = {}
-        self._hearing: Hearing | None = None
-        self._heard: list[tuple[str, dict[str, Any]]] = []
+        self._listener: ListenerProcess | None = None
+        self._received: list[tuple[str, dict[str, Any]]] = []
         self._refusing = contextlib.ExitStack()
 
     def __enter__(self) -> "Stage":
@@ -85,15 +85,18 @@ class Stage:
         self._refusing.close()
         self._processes.close()
 
-    def play(self, steps: Sequence[Step]) -> list[OperationInterval]:
-        """Have all *steps* performed in order. Raises UserError."""
+    def play(self, steps: Sequence[ScheduleStep]) -> list[OperationInterval]:
+        """Have all *steps* performed in order; an interval each.
+
+        What the share refuses is a step's error. Raises UserError where a process does not answer.
+        """
         return [self._perform(actor, operation) for actor, operation in steps]
 
     def _perform(self, actor: str, operation: ActorOperation) -> OperationInterval:
         if actor not in (LISTENER, SHARE):
             return self._actor(actor).do(operation)
         call_ns = time.monotonic_ns()
-        outcome = self._listen(operation) if actor == LISTENER else self._ask(operation)
+        outcome = self._listener_act(operation) if actor == LISTENER else self._share_act(operation)
         return OperationInterval(actor, operation, call_ns, time.monotonic_ns(), outcome)
 
     def _actor(self, name: str) -> Actor:
@@ -103,27 +106,27 @@ class Stage:
             self._actors[name] = self._processes.enter_context(Actor(name, root))
         return self._actors[name]
 
-    def _listen(self, operation: ActorOperation) -> OperationResult:
+    def _listener_act(self, operation: ActorOperation) -> OperationResult:
         path = os.path.normpath(self._guest / operation.path)
-        if self._hearing is None:
-            self._hearing = self._processes.enter_context(Hearing())
+        if self._listener is None:
+            self._listener = self._processes.enter_context(ListenerProcess())
         if operation.act == "watch":
-            self._hearing.watch(path)
+            self._listener.watch(path)
             return OperationResult()
         assert operation.act == "hear", operation
         deadline_ns = time.monotonic_ns() + operation.pause_ns
         while (left_ns := deadline_ns - time.monotonic_ns()) > 0:
-            for position, (where, seen) in enumerate(self._heard):
+            for position, (where, seen) in enumerate(self._received):
                 if where == path:
-                    del self._heard[position]
+                    del self._received[position]
                     return OperationResult(seen)
-            self._heard += [
-                (report.path, {"event": str(report.event)} | asdict(report.look))
-                for report in self._hearing.take(left_ns)
+            self._received += [
+                (report.path, {"event": str(report.event)} | asdict(report.observed))
+                for report in self._listener.take(left_ns)
             ]
         return OperationResult(error=SILENCE)
 
-    def _ask(self, operation: ActorOperation) -> OperationResult:
+    def _share_act(self, operation: ActorOperation) -> OperationResult:
         try:
             match operation.act:
                 case "settle":
@@ -150,7 +153,7 @@ class Stage:
         """End the processes, which may have files of the share open."""
         self._processes.close()
         self._actors.clear()
-        self._hearing = None
+        self._listener = None
 
 
 _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS (64 bit)
@@ -159,10 +162,10 @@ _IMMUTABLE = 0x10  # FS_IMMUTABLE_FL
 
 @contextlib.contextmanager
 def refusing(directory: Path) -> Iterator[None]:
-    """For a ``with`` block nobody makes or removes names in *directory*.
+    """For a ``with`` block no process can make or remove names in *directory*.
 
-    Mode bits bind everybody but root; what binds root is chattr(1)'s ``i``. Raises OSError where
-    the file system has no such flag, or we have not the right to set it.
+    Mode bits bind all but root; what binds root is chattr(1)'s ``i``. Raises OSError where the
+    file system has no such flag, or we have not the right to set it.
     """
     if os.geteuid():
         mode = directory.stat().st_mode

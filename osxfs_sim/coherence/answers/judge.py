@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from osxfs_sim.coherence.answers.log import AnswerKind, RecordedAnswer
-from osxfs_sim.coherence.answers.timeline import Named, ObjectState, Span, Timeline, possible
+from osxfs_sim.coherence.answers.timeline import NameState, ObjectState, Span, Timeline, possible
 
 
 class Freshness(StrEnum):
+    """What is found of one statement of an answer: see the head of this file."""
+
     FRESH = "fresh"
     STALE = "stale"
     UNKNOWN = "unknown"
@@ -32,11 +34,14 @@ class Freshness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JudgedStatement:
-    """One thing that an answer said, judged; *age_ns* only where it is stale."""
+    """One statement of an answer (a stat says a name exists, and its attributes), judged."""
 
     kind: str
+    """What it is about: one of risk.KINDS."""
     verdict: Freshness
+    """Whether it was true of the host's state during the call."""
     age_ns: int | None = None
+    """For how long it had not been true any more when the call returned; None unless stale."""
 
 
 _STILL_NS = 1 << 80
@@ -47,11 +52,11 @@ _STILL_NS = 1 << 80
 class _View:
     """A state that a name led to, or that what it led to had.
 
-    *ended_ns* is when an edit had ended it before the question, and None if it may be so still.
+    *ended_ns* is when an edit had ended it before the call, and None if it may be so still.
     *was_shown*: at some moment the name led to it.
     """
 
-    held: ObjectState
+    state: ObjectState
     ended_ns: int | None
     was_shown: bool
 
@@ -62,29 +67,31 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class CompleteListing:
-    """A directory that was listed to its end: the edited names among what it told."""
+    """A directory that was listed to its end, and the edited names that the listing contained."""
 
     end: RecordedAnswer
-    told: frozenset[str]
+    """The record of its end, with the interval of the whole listing."""
+    names: frozenset[str]
+    """The paths of the edited names that it returned."""
 
 
 def own_changes(answers: Iterable[RecordedAnswer]) -> dict[str, int]:
-    """Since when (ns) the workload itself changes a name, or a directory above it."""
+    """Each path that the workload changes itself, and since when (ns, monotonic)."""
     since: dict[str, int] = {}
     for answer in answers:
-        if answer.told is AnswerKind.OWN:
+        if answer.kind is AnswerKind.OWN:
             since[answer.path] = min(answer.call_ns, since.get(answer.path, answer.call_ns))
     return since
 
 
 def listings(answers: Iterable[RecordedAnswer]) -> Iterator[CompleteListing]:
-    """The listings among *answers*, each with all names it told."""
+    """The complete listings among *answers*, each with all edited names that it contained."""
     told: dict[tuple[str, int], set[str]] = defaultdict(set)
     ends = []
     for answer in answers:
-        if answer.told is AnswerKind.LISTED:
+        if answer.kind is AnswerKind.LISTED:
             told[answer.process, answer.number].add(answer.path)
-        elif answer.told is AnswerKind.LIST_END:
+        elif answer.kind is AnswerKind.LIST_END:
             ends.append(answer)
     for end in ends:
         yield CompleteListing(end, frozenset(told[end.process, end.number]))
@@ -115,17 +122,17 @@ class Judge:
             self._in_directory[name.rpartition("/")[0]].append(name)
 
     def knows(self, answer: RecordedAnswer) -> bool:
-        """Whether the answer is about something that is edited at all."""
-        if answer.told is AnswerKind.LIST_END:
+        """Whether *answer* is about an edited name, or lists a directory with one."""
+        if answer.kind is AnswerKind.LIST_END:
             return answer.path in self._in_directory
         return answer.path in self._timeline.names
 
     def judge(self, answer: RecordedAnswer) -> tuple[JudgedStatement, ...]:
-        """What *answer*, which is no listing, said; nothing, if that cannot be known."""
-        if answer.told is AnswerKind.UNKNOWN or self._is_own(answer.path, answer.return_ns):
+        """Judge what *answer*, which is no listing, said; () where nothing can be said about it."""
+        if answer.kind is AnswerKind.UNKNOWN or self._is_own(answer.path, answer.return_ns):
             return ()
-        if answer.told in (AnswerKind.FSTAT, AnswerKind.READ):
-            kind = "content" if answer.told is AnswerKind.READ else "attributes"
+        if answer.kind in (AnswerKind.FSTAT, AnswerKind.READ):
+            kind = "content" if answer.kind is AnswerKind.READ else "attributes"
             if answer.error:
                 return ()
             window = self._names_at(answer.path, answer.opened_call_ns, answer.opened_return_ns)
@@ -138,7 +145,7 @@ class Judge:
         if answer.error:
             return ()
         exists = self._existence(answer, "existence", window, present=True)
-        if answer.told is AnswerKind.LOOK or exists.verdict is Freshness.UNKNOWN:
+        if answer.kind is AnswerKind.LOOKUP or exists.verdict is Freshness.UNKNOWN:
             return _known(exists)
         attributes = self._of_object(answer, "attributes", window)
         if exists.verdict is Freshness.STALE and attributes.age_ns == exists.age_ns:
@@ -146,13 +153,13 @@ class Judge:
         return _known(exists, attributes)
 
     def judge_listing(self, listing: CompleteListing) -> tuple[JudgedStatement, ...]:
-        """What the listing said of the edited names in its directory."""
+        """Judge what *listing* said of the edited names in its directory: one statement or none."""
         end = listing.end
         verdicts = []
         for name in self._in_directory.get(end.path, ()):
             if not self._is_own(name, end.return_ns):
                 window = self._names_at(name, end.call_ns, end.return_ns)
-                seen = name in listing.told
+                seen = name in listing.names
                 verdicts.append(self._presence(end, name, window, present=seen))
         ages = [age for verdict, age in verdicts if verdict is Freshness.STALE and age is not None]
         if ages:
@@ -183,9 +190,9 @@ class Judge:
     def _of_a_lost_object(
         self, answer: RecordedAnswer, window: range
     ) -> tuple[JudgedStatement, ...]:
-        """ESTALE: the guest believed that the name still stood for an object that has gone.
+        """ESTALE: the guest's dentry still led to an object that has gone.
 
-        A host does not say that of its own files; it is stale since the name went on.
+        A host does not answer that for its own files; it is stale since the name went on.
         """
         history = self._timeline.names[answer.path]
         if window.stop == 1:
@@ -213,13 +220,13 @@ class Judge:
         if any(self._is_directory(names[at]) for at in range(window.stop)):
             return JudgedStatement(kind, Freshness.UNKNOWN)
         now = [view for view in self._views(answer, window, now=True) if view.ended_ns is None]
-        if any(self._is_true(answer, view.held) for view in now):
+        if any(self._is_true(answer, view.state) for view in now):
             return JudgedStatement(kind, Freshness.FRESH)
-        if len(now) > 1 and self._may_be_torn(answer, [view.held for view in now]):
+        if len(now) > 1 and self._may_be_torn(answer, [view.state for view in now]):
             return JudgedStatement(kind, Freshness.UNKNOWN)
         views = list(self._views(answer, window, now=False))
-        true = [view for view in views if self._is_true(answer, view.held)]
-        # What a name never showed may still be told of it: of a file that it stands for no more.
+        true = [view for view in views if self._is_true(answer, view.state)]
+        # What a name never showed may still be its answer: of a file that it stands for no more.
         shown = [view for view in true if view.was_shown] or true
         if shown:
             return self._stale(answer, kind, max(view.until_ns for view in shown))
@@ -235,7 +242,7 @@ class Judge:
     def _stale(self, answer: RecordedAnswer, kind: str, ended_ns: int) -> JudgedStatement:
         return JudgedStatement(kind, Freshness.STALE, max(0, answer.return_ns - ended_ns))
 
-    def _is_directory(self, name: Named) -> bool:
+    def _is_directory(self, name: NameState) -> bool:
         """Whether it stood for a directory, of which nothing else is known."""
         return name.object is not None and not self._timeline.objects[name.object]
 
@@ -245,7 +252,7 @@ class Judge:
         *now*: only what it may show still.
         """
         names = self._timeline.names[answer.path]
-        by_name = answer.told not in (AnswerKind.FSTAT, AnswerKind.READ)
+        by_name = answer.kind not in (AnswerKind.FSTAT, AnswerKind.READ)
         for at in window if now else range(window.stop):
             name = names[at]
             if name.object is None:
@@ -254,23 +261,23 @@ class Judge:
             possibly = possible(history, answer.call_ns, answer.return_ns)
             named_until_ns = _until_ns(names, at)
             for place in possibly if now else range(possibly.stop):
-                held, held_until_ns = history[place], _until_ns(history, place)
+                state, held_until_ns = history[place], _until_ns(history, place)
                 ended_ns = []
                 if at < window.start:
                     ended_ns.append(named_until_ns)
-                # Who asks by name looks it up first: nobody sees of it what was before.
+                # A call by name looks it up first: it cannot see what was before.
                 if place < possibly.start or (by_name and held_until_ns < name.began_ns):
                     ended_ns.append(held_until_ns)
                 # Through a descriptor what was opened is seen, whatever its names are meanwhile.
                 was_shown = (not by_name and at >= window.start) or (
-                    max(name.began_ns, held.began_ns) <= min(named_until_ns, held_until_ns)
+                    max(name.began_ns, state.began_ns) <= min(named_until_ns, held_until_ns)
                 )
-                yield _View(held, min(ended_ns, default=None), was_shown)
+                yield _View(state, min(ended_ns, default=None), was_shown)
 
     def _may_be_torn(self, answer: RecordedAnswer, states: Sequence[ObjectState]) -> bool:
         """Whether *answer* may mix *states*, of which one was becoming the other meanwhile."""
         sizes = [state.size for state in states]
-        if answer.told is not AnswerKind.READ:
+        if answer.kind is not AnswerKind.READ:
             return min(sizes) <= answer.size <= max(sizes) and (
                 not self._times or any(answer.more == state.mtime_ns for state in states)
             )
@@ -296,37 +303,37 @@ class Judge:
     def _parts(self, answer: RecordedAnswer) -> Sequence[Callable[[ObjectState], bool]]:
         """What *answer* says, each by itself."""
         ends = answer.size + answer.more
-        if answer.told is AnswerKind.READ:
+        if answer.kind is AnswerKind.READ:
             parts: list[Callable[[ObjectState], bool]] = [
-                lambda held: self._has_piece(answer, held)
+                lambda state: self._has_piece(answer, state)
             ]
             if answer.number:
-                parts.append(lambda held: len(self._timeline.contents[held.content]) == ends)
+                parts.append(lambda state: len(self._timeline.contents[state.content]) == ends)
             return parts
-        parts = [lambda held: answer.size == held.size]
+        parts = [lambda state: answer.size == state.size]
         if self._times:
-            parts.append(lambda held: answer.more == held.mtime_ns)
+            parts.append(lambda state: answer.more == state.mtime_ns)
         return parts
 
     def _part_ended_ns(
         self, views: Sequence[_View], is_true: Callable[[ObjectState], bool]
     ) -> int | None:
         """When the last state ended of which a part was true; None where there was none."""
-        true = [view for view in views if is_true(view.held)]
+        true = [view for view in views if is_true(view.state)]
         shown = [view for view in true if view.was_shown] or true
         return max((view.until_ns for view in shown), default=None)
 
-    def _is_true(self, answer: RecordedAnswer, held: ObjectState) -> bool:
-        if answer.told is not AnswerKind.READ:
-            same_time = answer.more == held.mtime_ns or not self._times
-            return answer.size == held.size and same_time
-        content = self._timeline.contents[held.content]
+    def _is_true(self, answer: RecordedAnswer, state: ObjectState) -> bool:
+        if answer.kind is not AnswerKind.READ:
+            same_time = answer.more == state.mtime_ns or not self._times
+            return answer.size == state.size and same_time
+        content = self._timeline.contents[state.content]
         at_end = answer.size + answer.more >= len(content)
-        return self._has_piece(answer, held) and (at_end or not answer.number)
+        return self._has_piece(answer, state) and (at_end or not answer.number)
 
-    def _has_piece(self, answer: RecordedAnswer, held: ObjectState) -> bool:
-        """Whether the bytes that came are these of *held*, wherever it was said to end."""
-        return _is_piece(answer, _piece(answer, self._timeline.contents[held.content]))
+    def _has_piece(self, answer: RecordedAnswer, state: ObjectState) -> bool:
+        """Whether the bytes that came are these of *state*, wherever it was said to end."""
+        return _is_piece(answer, _piece(answer, self._timeline.contents[state.content]))
 
 
 def _until_ns(history: Sequence[Span], place: int) -> int:

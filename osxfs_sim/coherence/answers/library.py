@@ -32,7 +32,10 @@ def _refuse_anothers(path: Path) -> None:
 
 
 def compiled(cache: Path, compiler: Sequence[str] = _COMPILER) -> Path:
-    """The library's path below *cache*, compiled if it is not there. Raises UserError."""
+    """The path of the library below *cache*, which is compiled if it is not there.
+
+    Raises UserError where *compiler* is missing or fails, or the library cannot be kept or loaded.
+    """
     made_of = hashlib.sha256(_SOURCE.read_bytes() + repr((*compiler, os.uname().machine)).encode())
     library = cache / "answers" / f"record-{made_of.hexdigest()[:16]}.so"
     if " " in str(library) or ":" in str(library):
@@ -78,10 +81,10 @@ def compiled(cache: Path, compiler: Sequence[str] = _COMPILER) -> Path:
 _WANTS_MISSING = "wants-missing"
 
 
-def asked_in_vain(recording: "Recording") -> list[str]:
-    """The names, sorted, that a run asked for and that were not there, where that was wanted.
+def missing_lookups(recording: "Recording") -> list[str]:
+    """The names, sorted, that a run looked up in vain (ENOENT), but for those it made or removed.
 
-    Without those that it made or removed itself.
+    [] unless its recording was begun with *missing*.
     """
 
     def taken_down(kind: str) -> set[str]:
@@ -96,13 +99,15 @@ def asked_in_vain(recording: "Recording") -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The recording of one run, in *directory*: of *names*, which records tell by their place."""
+    """The recording of one run's answers; ``begin_recording`` makes it."""
 
     directory: Path
+    """Where each process of the run writes its records."""
     names: tuple[str, ...]
+    """The names that are recorded; a record tells one by its index here."""
 
     def environment(self, library: Path, root: Path, around: Mapping[str, str]) -> dict[str, str]:
-        """*around*, and what lets the processes of a run below *root* be recorded."""
+        """The environment *around*, with what has the processes of a run below *root* recorded."""
         preloaded = around.get("LD_PRELOAD", "")
         return {
             **around,
@@ -115,8 +120,9 @@ class Recording:
 def begin_recording(directory: Path, names: Collection[str], *, missing: bool = False) -> Recording:
     """Prepare the empty *directory* for a recording of *names* and the directories they are in.
 
-    With *missing*, other names that are asked for in vain are taken down, too (`asked_in_vain`):
-    it costs each such question some system calls, and is for a run that is not measured.
+    With *missing*, other names that are looked up in vain are recorded, too (`missing_lookups`):
+    it costs each such lookup some system calls, and is for a run that is not measured. Raises
+    OSError.
     """
     if missing:
         (directory / _WANTS_MISSING).touch()

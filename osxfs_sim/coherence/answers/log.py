@@ -16,7 +16,7 @@ _RECORD = struct.Struct("<HHIQQQQqqII")
 class AnswerKind(IntEnum):
     """What a record is of."""
 
-    LOOK = 1
+    LOOKUP = 1
     """Whether a name exists, and no more: access, open, readlink."""
     STAT = 2
     FSTAT = 3
@@ -29,36 +29,46 @@ class AnswerKind(IntEnum):
     OWN = 7
     """The workload changes the name itself, or may do so through a descriptor."""
     UNKNOWN = 8
-    """It was told something that was not seen: by a mapping, for one."""
+    """It got an answer that was not recorded: through a mapping, for one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedAnswer:
-    """One answer to a call about *path*, between *call_ns* and *return_ns* (monotonic).
+    """What one system call of the workload returned; 0 in fields that its kind does not use."""
 
-    *error* is its errno, or 0. For what was asked through a descriptor, that was opened
-    between *opened_call_ns* and *opened_return_ns*. *size* is the file's, and of a read the
-    offset; *more* is the file's mtime in ns, and of a read how many bytes came, whose CRC-32
-    is *crc*. *number* tells the listings of one *process* apart; of a read it is 1 where
-    fewer bytes came than were asked for.
-    """
-
-    told: AnswerKind
+    kind: AnswerKind
+    """Which call it was, and so what the other fields mean."""
     path: str
+    """The name asked for, relative to the root of the recording."""
     call_ns: int
+    """Just before the call, by CLOCK_MONOTONIC."""
     return_ns: int
+    """Just after it had returned."""
     error: int = 0
+    """Its errno; 0 where it succeeded."""
     opened_call_ns: int = 0
+    """For a call through a descriptor: before the open(2) of that; else 0."""
     opened_return_ns: int = 0
+    """For a call through a descriptor: after the open(2) of that; else 0."""
     size: int = 0
+    """The file's size in bytes; of a read its offset."""
     more: int = 0
+    """The file's mtime, in ns since 1970; of a read how many bytes came."""
     crc: int = 0
+    """Of a read, the CRC-32 of the bytes that came."""
     number: int = 0
+    """Tells the listings of a process apart; of a read 1 where fewer bytes came than were asked
+    for, else 0."""
     process: str = ""
+    """The process that made the call, as its log's name begins."""
 
 
 def read_answers(directory: Path, names: Sequence[str]) -> Iterator[RecordedAnswer]:
-    """All that the processes of one run have written in *directory*, process by process."""
+    """The answers that the processes of one run have recorded in *directory*, process by process.
+
+    *names* are those of the recording, in its order. Raises OSError, and struct.error, ValueError
+    or IndexError for a log of another layout.
+    """
     for path in sorted(directory.glob("*.log")):
         content = path.read_bytes()
         process = path.name.partition("-")[0]

@@ -1,7 +1,7 @@
-"""The names of which answers are taken down, as a table that a C program can search.
+"""The names whose answers are recorded, as a table that a C program can search.
 
 It is a hash table with open addressing, mapped by every process of a workload as it is, so
-that neither starting a process nor a call about some other name costs more than a look.
+that neither starting a process nor a call about some other name costs more than a probe.
 Names are relative to the root, ``a/b``; the root itself is the empty name.
 """
 
@@ -24,7 +24,7 @@ def fnv_1a(name: bytes) -> int:
 
 
 def table_of(files: Sequence[str], directories: Sequence[str] = ()) -> bytes:
-    """The table of *files* and *directories*; records tell of each by its place, in this order."""
+    """The table of *files* and *directories*; records name each by its index, in this order."""
     names = [*files, *directories]
     slots_count = 16
     while slots_count < 2 * len(names):  # half of it stays empty, so that a search ends soon
@@ -46,7 +46,7 @@ def table_of(files: Sequence[str], directories: Sequence[str] = ()) -> bytes:
 
 
 def directories_of(names: Iterable[str]) -> list[str]:
-    """All directories that *names* are in, the root among them, sorted."""
+    """All directories above *names*, the root ("") among them, sorted."""
     found = set()
     for name in names:
         while name:

@@ -51,9 +51,9 @@ def counted(
     *,
     times: bool = True,
 ) -> dict[str, Any]:
-    """*answers* and *stale* of the document: what the answers of a run were worth.
+    """Judge all *answers* of a run and count: ``answers`` and ``stale`` of the document.
 
-    *private* and *times* are as the judge takes them.
+    *private* and *times* are as Judge takes them.
     """
     judge = Judge(timeline, own_changes(answers), private, times=times)
     stale: dict[str, dict[str, Any]] = {
@@ -76,7 +76,7 @@ def counted(
                 of_kind["ages_ns"].append(one.age_ns)
 
     for answer in answers:
-        if answer.told not in (*_NO_ANSWER, AnswerKind.LIST_END) and judge.knows(answer):
+        if answer.kind not in (*_NO_ANSWER, AnswerKind.LIST_END) and judge.knows(answer):
             count(judge.judge(answer))
     for listing in listings(answers):
         if judge.knows(listing.end):

@@ -12,60 +12,73 @@ from typing import Any, Protocol
 
 
 class Span(Protocol):
-    """Something that came about between two moments, and is so until the next one."""
+    """A state that came about between two moments, and holds until the next one in a history."""
 
     @property
-    def began_ns(self) -> int: ...
+    def began_ns(self) -> int:
+        """Before the system call that made it so, by CLOCK_MONOTONIC."""
 
     @property
-    def done_ns(self) -> int: ...
+    def done_ns(self) -> int:
+        """After that call had returned."""
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """From then on a name stands for *object*, or for nothing."""
+class NameState:
+    """What a name stands for from some moment on: an object, or nothing."""
 
     began_ns: int
+    """Before the system call that made it so."""
     done_ns: int
+    """After it had returned."""
     object: int | None
+    """The number of the object that the name stands for; None: it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectState:
-    """From then on an object has these attributes and this content (a key of contents)."""
+    """The attributes and the content of an object from some moment on."""
 
     began_ns: int
+    """Before the system call that made it so."""
     done_ns: int
+    """After it had returned."""
     size: int
+    """In bytes."""
     mtime_ns: int
+    """As the host's stat(2) tells it, in ns since 1970."""
     content: str
+    """The key of its content in Timeline.contents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """All that the host had of the edited names, in the order of time.
 
-    Each history begins with what was before the first edit, at 0 ns. Nobody but the edits
-    changed any of it; where the workload did, its own changes are known apart.
+    Each history begins with what was before the first edit, at 0 ns. Only the edits changed any of
+    it; where the workload did, its own changes are known apart (``own_changes``).
     """
 
-    names: Mapping[str, Sequence[Named]]
+    names: Mapping[str, Sequence[NameState]]
+    """Of each edited path, what it stood for; the first state is that before all edits."""
     objects: Mapping[int, Sequence[ObjectState]]
+    """Of each object, its states; () for a directory, of which nothing is known."""
     contents: Mapping[str, bytes]
+    """Every content that an object had, by a key that ObjectState.content gives."""
 
 
 def possible(history: Sequence[Span], call_ns: int, return_ns: int) -> range:
-    """The places in *history* that were true at some moment from *call_ns* to *return_ns*."""
+    """The indices in *history* of the states that held at some time in *call_ns* to *return_ns*."""
     first = max(0, bisect_left(history, call_ns, key=lambda span: span.done_ns) - 1)
     after = bisect_right(history, return_ns, key=lambda span: span.began_ns)
     return range(first, max(first + 1, after))
 
 
 def timeline_from(document: Mapping[str, Any]) -> Timeline:
-    """What the editor's process has taken down (editor.py writes it)."""
+    """The timeline in *document*, which editor.py has written. Raises KeyError or TypeError."""
     return Timeline(
         {
-            path: tuple(Named(*one) for one in history)
+            path: tuple(NameState(*one) for one in history)
             for path, history in document["names"].items()
         },
         {

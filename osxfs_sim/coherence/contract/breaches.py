@@ -6,17 +6,17 @@ from typing import Any
 from osxfs_sim.coherence.actors.scripts import Exports, script
 from osxfs_sim.coherence.contract.playing import ATTEMPTS
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
-from osxfs_sim.coherence.contract.schedules import Schedule, Use
+from osxfs_sim.coherence.contract.schedules import ContractSchedule, Use
 from osxfs_sim.coherence.contract.verdicts import Breach, RuleVerdict
 
 _JUDGE = '''
-# What is shown: one of these steps (counted from 0) is told that. Before it, what must be given.
+# What is shown: one of these steps (counted from 0) returns that. Before it, what must be given.
 EXPECTED = {expected}
 GIVEN = {given}
 
 
 def breach(told: list[OperationInterval]) -> str | None:
-    """What is wrong: none of EXPECTED was told, although what must be given was."""
+    """What is wrong: none of EXPECTED was returned, although what must be given was."""
     outcomes = [each.outcome for each in told]
     if not all(given.is_met(outcomes) for given in GIVEN):
         print("nothing is shown: what must be given was not")
@@ -34,14 +34,17 @@ def script_name(verdict: RuleVerdict, breach: Breach) -> str:
 
 
 def breach_script(
-    rule: RuleId, schedule: Schedule, settings: Mapping[str, Any], exports: Exports | None
+    rule: RuleId, schedule: ContractSchedule, settings: Mapping[str, Any], exports: Exports | None
 ) -> str:
     """The source of a script that exits with 1 where *schedule* shows that *rule* is broken.
 
-    Of a freedom: where it is not used. *settings* and *exports* are those that it was found with.
+    Of an allowed relaxation: where it is not used. *settings* (keywords of osxfs_sim.share) and
+    *exports* are those that it was found with.
     """
     what = (
-        "A freedom that is never used is suspicious" if schedule.use is Use.MAY else "The contract"
+        "A relaxation that is never used is inconclusive"
+        if schedule.use is Use.MAY
+        else "The contract"
     )
     title = f"{rule}, {schedule.name}.\n\n{what}: {RULES[rule].text}."
     judge = _JUDGE.format(expected=list(schedule.expected), given=list(schedule.given))

@@ -1,14 +1,14 @@
-"""The kinds of change that the rules are tried with, and what a look shows before and after.
+"""The kinds of change that the rules are tried with, and what a read returns before and after.
 
-A kind is the same whoever changes and whoever looks: schedules put the actors in. Names are
-relative to an empty directory: *a* is changed, *b* is a second name.
+A kind is the same whichever actor changes and whichever reads: schedules put the actors in. Names
+are relative to an empty directory: *a* is changed, *b* is a second name.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from osxfs_sim.coherence.actors.operations import ActorOperation
-from osxfs_sim.coherence.actors.staging import Step
+from osxfs_sim.coherence.actors.staging import ScheduleStep
 from osxfs_sim.coherence.contract.schedules import State
 
 _ABSENT: State = ("error", "ENOENT")
@@ -19,22 +19,27 @@ _MAPPED = len(_OLD)
 
 @dataclass(frozen=True, slots=True)
 class ObservableChange:
-    """A change, and a look that tells *before* from *after*.
-
-    *prepare* makes what is changed; *viewing* is what the one who looks does first, *leaving* what
-    he does last. *synced* is what fsync(2) is asked for to have the change on the host: the
-    object, or the directory ("").
-    """
+    """A change, and a read that tells the state before it from the one after it."""
 
     name: str
+    """What a schedule of it is called after."""
     change: ActorOperation
-    look: ActorOperation
+    """What changes *a*."""
+    read: ActorOperation
+    """What tells the two states apart."""
     before: State
+    """What *read* returns before the change."""
     after: State
+    """What *read* returns after the change."""
     prepare: tuple[ActorOperation, ...] = ()
-    viewing: tuple[ActorOperation, ...] = ()
-    leaving: tuple[ActorOperation, ...] = ()
+    """What makes the object that is changed."""
+    reader_setup: tuple[ActorOperation, ...] = ()
+    """What the reading actor does first: it opens or maps the file."""
+    reader_teardown: tuple[ActorOperation, ...] = ()
+    """What the reading actor does last: it closes or unmaps the file."""
     synced: str = "a"
+    """The path that fsync(2) is given to have the change on the host: the object, or the directory
+    ("")."""
 
 
 def _file(data: str = _OLD) -> tuple[ActorOperation, ...]:
@@ -59,15 +64,15 @@ _OUTLINE = ActorOperation("outline", "a")
 
 
 def _large(
-    name: str, change: ActorOperation, after: str, look: ActorOperation = _OUTLINE
+    name: str, change: ActorOperation, after: str, read: ActorOperation = _OUTLINE
 ) -> ObservableChange:
-    """A change of a file that is large, whose whole content is looked at."""
+    """A change of a file that is large, whose whole content is read."""
     return ObservableChange(
-        *(f"{name}, of {LARGE_BYTES // 1024} KiB", change, look),
+        *(f"{name}, of {LARGE_BYTES // 1024} KiB", change, read),
         *(("value", _ALL_LARGE), ("value", after)),
         prepare=(ActorOperation("create", "a", data="o", size=LARGE_BYTES),),
-        viewing=_OPEN if look.handle else (),
-        leaving=_CLOSE if look.handle else (),
+        reader_setup=_OPEN if read.handle else (),
+        reader_teardown=_CLOSE if read.handle else (),
     )
 
 
@@ -78,7 +83,7 @@ LARGE_KINDS: tuple[ObservableChange, ...] = (
     ObservableChange(
         f"create, of {LARGE_BYTES // 1024} KiB",
         change=ActorOperation("create", "a", data="N", size=LARGE_BYTES),
-        look=_OUTLINE,
+        read=_OUTLINE,
         before=_ABSENT,
         after=("value", f"N*{LARGE_BYTES}"),
     ),
@@ -113,7 +118,7 @@ _FILE_BELOW = ActorOperation("create", "d/a", data=_OLD, mode=0o644)
 KINDS_BELOW: tuple[ObservableChange, ...] = (
     ObservableChange(
         *("overwrite, in a directory", ActorOperation("overwrite", "d/a", data=_NEW)),
-        look=ActorOperation("read", "d/a"),
+        read=ActorOperation("read", "d/a"),
         before=("value", _OLD),
         after=("value", _NEW),
         prepare=(_BELOW, _FILE_BELOW),
@@ -121,7 +126,7 @@ KINDS_BELOW: tuple[ObservableChange, ...] = (
     ),
     ObservableChange(
         *("chmod, in a directory", ActorOperation("chmod", "d/a", mode=0o600)),
-        look=ActorOperation("stat", "d/a"),
+        read=ActorOperation("stat", "d/a"),
         before=("mode", 0o644),
         after=("mode", 0o600),
         prepare=(_BELOW, _FILE_BELOW, ActorOperation("chmod", "d/a", mode=0o644)),
@@ -129,7 +134,7 @@ KINDS_BELOW: tuple[ObservableChange, ...] = (
     ),
     ObservableChange(
         *("unlink, in a directory", ActorOperation("unlink", "d/a")),
-        look=ActorOperation("stat", "d/a"),
+        read=ActorOperation("stat", "d/a"),
         before=("type", "file"),
         after=_ABSENT,
         prepare=(_BELOW, _FILE_BELOW),
@@ -137,7 +142,7 @@ KINDS_BELOW: tuple[ObservableChange, ...] = (
     ),
     ObservableChange(
         *("rename out of a directory", ActorOperation("rename", "d/a", "b")),
-        look=ActorOperation("stat", "d/a"),
+        read=ActorOperation("stat", "d/a"),
         before=("type", "file"),
         after=_ABSENT,
         prepare=(_BELOW, _FILE_BELOW),
@@ -145,14 +150,14 @@ KINDS_BELOW: tuple[ObservableChange, ...] = (
     ),
     ObservableChange(
         *("create, in a directory", ActorOperation("create", "d/a", data=_NEW)),
-        look=ActorOperation("read", "d/a"),
+        read=ActorOperation("read", "d/a"),
         before=_ABSENT,
         after=("value", _NEW),
         prepare=(_BELOW,),
         synced="d/a",
     ),
 )
-"""Who hears of one directory need not hear of those in it."""
+"""A watcher that hears of one directory need not hear of those in it."""
 
 KINDS: tuple[ObservableChange, ...] = (
     ObservableChange(
@@ -285,24 +290,24 @@ KINDS: tuple[ObservableChange, ...] = (
     ObservableChange(
         "overwrite, by an open handle",
         change=ActorOperation("overwrite", "a", data=_NEW),
-        look=ActorOperation("pread", handle="h"),
+        read=ActorOperation("pread", handle="h"),
         before=("value", _OLD),
         after=("value", _NEW),
         prepare=_file(),
-        viewing=_OPEN,
-        leaving=_CLOSE,
+        reader_setup=_OPEN,
+        reader_teardown=_CLOSE,
     ),
     *LARGE_KINDS,
     *KINDS_BELOW,
     ObservableChange(
         "chmod, by an open handle",
         change=ActorOperation("chmod", "a", mode=0o600),
-        look=ActorOperation("fstat", handle="h"),
+        read=ActorOperation("fstat", handle="h"),
         before=("mode", 0o644),
         after=("mode", 0o600),
         prepare=(*_file(), ActorOperation("chmod", "a", mode=0o644)),
-        viewing=_OPEN,
-        leaving=_CLOSE,
+        reader_setup=_OPEN,
+        reader_teardown=_CLOSE,
     ),
 )
 """All but what is in a mapping."""
@@ -310,14 +315,14 @@ KINDS: tuple[ObservableChange, ...] = (
 MAPPING = ObservableChange(
     "overwrite, by a mapping",
     change=ActorOperation("overwrite", "a", data=_NEW),
-    look=ActorOperation("mread", handle="m"),
+    read=ActorOperation("mread", handle="m"),
     before=("value", _OLD),
     after=("value", _NEW),
     prepare=_file(),
-    viewing=(ActorOperation("map", "a", handle="m", size=_MAPPED),),
-    leaving=(ActorOperation("unmap", handle="m"),),
+    reader_setup=(ActorOperation("map", "a", handle="m", size=_MAPPED),),
+    reader_teardown=(ActorOperation("unmap", handle="m"),),
 )
-"""The one look that asks nobody: the pages are there."""
+"""The one read that makes no request: the pages are mapped already."""
 
 _MADE_BY = {"fifo": "mkfifo", "socket": "mksock", "device": "mkdev"}
 
@@ -361,8 +366,8 @@ MADE_SPECIAL: tuple[ObservableChange, ...] = tuple(
     )
     for what in ("fifo", "socket")
 )
-"""That there are any. That a name is missing is believed as of any other, so these are for
-directions where nobody has looked before."""
+"""That there are any. A negative entry is cached as for any other name, so these are for
+directions where no process has looked the name up before."""
 
 
 def within(directory: str, operations: Iterable[ActorOperation]) -> tuple[ActorOperation, ...]:
@@ -379,7 +384,7 @@ def within(directory: str, operations: Iterable[ActorOperation]) -> tuple[ActorO
     )
 
 
-def steps_within(directory: str, steps: Iterable[Step]) -> tuple[Step, ...]:
+def steps_within(directory: str, steps: Iterable[ScheduleStep]) -> tuple[ScheduleStep, ...]:
     """As ``within``, for steps of any actor."""
     return tuple((actor, within(directory, [operation])[0]) for actor, operation in steps)
 
@@ -389,7 +394,7 @@ def _joined(directory: str, path: str) -> str:
 
 
 def _of_handle(operation: ActorOperation) -> bool:
-    """Whether it needs no name: an open handle is asked, or everybody."""
+    """Whether it needs no name: it goes by an open handle, or is about the whole share."""
     return not operation.path and (bool(operation.handle) or operation.act in _OF_NO_NAME)
 
 

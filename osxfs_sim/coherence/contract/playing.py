@@ -3,11 +3,11 @@
 The first breach found is therefore the shortest there is among the schedules. It counts once it
 has been seen again. What was seen once, and not again, leaves the rule undecided: of a directory
 that is like no other it is the only sign.
-A freedom is different: to see it used once is enough, and it is looked for several times.
+An allowed relaxation is different: to see it used once is enough, and it is tried several times.
 
-What was to be shown and could not, time after time, leaves its rule undecided. That is as bad as a
-breach: a share on which nothing works would else keep every rule. So does a rule of which nothing
-at all was shown, though it applies: where processes are told of changes, and no event ever came.
+A precondition that fails time after time leaves its rule undecided. That is as bad as a
+breach: a share on which nothing works would else keep every rule. So is a rule of which nothing
+at all was shown, though it applies: where processes get events of changes, and none ever came.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,22 +16,28 @@ from typing import Protocol
 from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.contract.checks import Nature, schedules, why_not
 from osxfs_sim.coherence.contract.rules import RULES, RuleId, with_references
-from osxfs_sim.coherence.contract.schedules import PlayResult, Result, Schedule, Use, judged
+from osxfs_sim.coherence.contract.schedules import (
+    ContractSchedule,
+    PlayResult,
+    ScheduleResult,
+    Use,
+    judged,
+)
 from osxfs_sim.coherence.contract.verdicts import Breach, Finding, RuleVerdict, by_reference
 
 REPEATS = 3
 """How often a breach is tried again."""
 ATTEMPTS = 5
-"""How often the use of a freedom is looked for, with every schedule."""
+"""How often the use of an allowed relaxation is tried for, with every schedule."""
 
-_NOT_SHOWN = (PlayResult.HINDERED, PlayResult.NOTHING)
+_NOT_SHOWN = (PlayResult.PRECONDITION_FAILED, PlayResult.NOTHING)
 
 
 class Site(Protocol):
     """Where schedules are played: a share, or several, with processes of both sides."""
 
-    def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
-        """What each step of *schedule* was told, on ground where nothing was before."""
+    def play(self, schedule: ContractSchedule) -> Sequence[OperationInterval]:
+        """Play *schedule* in a directory where nothing was before; one interval for each step."""
 
 
 def judge(
@@ -72,16 +78,21 @@ class _Judging:
         self._site = site
         self._told: dict[tuple[object, ...], Sequence[OperationInterval]] = {}
 
-    def verdict(self, rule: RuleId, own: Sequence[Schedule]) -> RuleVerdict:
-        known, unplayed, hindered, once = list[Breach](), list[str](), list[str](), list[str]()
+    def verdict(self, rule: RuleId, own: Sequence[ContractSchedule]) -> RuleVerdict:
+        known, unplayed, failed_preconditions, once = (
+            list[Breach](),
+            list[str](),
+            list[str](),
+            list[str](),
+        )
         shown = 0
         for schedule in _from_the_shortest(own, Use.MUST):
-            # One that stays hindered decides; to wait for every other as often tells no more.
-            result = self._first(schedule) if hindered else self._unhindered(schedule)
+            # One precondition that stays failed decides: retrying the others tells no more.
+            result = self._first(schedule) if failed_preconditions else self._retried(schedule)
             if result.shown in _NOT_SHOWN:
                 unplayed.append(f"{schedule.name}: {result.seen}")
-                if result.shown is PlayResult.HINDERED:
-                    hindered.append(unplayed[-1])
+                if result.shown is PlayResult.PRECONDITION_FAILED:
+                    failed_preconditions.append(unplayed[-1])
                 continue
             shown += 1
             if result.shown is PlayResult.AS_EXPECTED:
@@ -98,18 +109,18 @@ class _Judging:
             else:
                 unplayed.append(f"{schedule.name}: once, and not again: {result.seen}")
                 once.append(unplayed[-1])
-        freedoms = _from_the_shortest(own, Use.MAY)
-        is_used, unused = self._use(freedoms, unplayed, hindered)
-        played = shown + len(freedoms)
+        relaxations = _from_the_shortest(own, Use.MAY)
+        is_used, unused = self._use(relaxations, unplayed, failed_preconditions)
+        played = shown + len(relaxations)
         if unused is not None:
             return RuleVerdict(
-                *(rule, Finding.SUSPICIOUS, unused.seen, unused, tuple(known)),
+                *(rule, Finding.INCONCLUSIVE, unused.seen, unused, tuple(known)),
                 schedules=played,
                 unplayed=tuple(unplayed),
             )
-        if hindered or once or not (shown or is_used):
-            why = f"could not be shown: {(hindered or unplayed)[0]}"
-            if once and not hindered:
+        if failed_preconditions or once or not (shown or is_used):
+            why = f"could not be shown: {(failed_preconditions or unplayed)[0]}"
+            if once and not failed_preconditions:
                 why = f"is in doubt: {once[0]}"
             return RuleVerdict(
                 *(rule, Finding.UNDECIDED, why),
@@ -124,58 +135,62 @@ class _Judging:
             unplayed=tuple(unplayed),
         )
 
-    def _first(self, schedule: Schedule) -> Result:
+    def _first(self, schedule: ContractSchedule) -> ScheduleResult:
         played = schedule.steps, schedule.exports
         if played not in self._told:
             self._told[played] = self._site.play(schedule)
         return judged(schedule, self._told[played])
 
-    def _unhindered(self, schedule: Schedule) -> Result:
-        """What it shows; where something came in between, what it shows when tried again."""
+    def _retried(self, schedule: ContractSchedule) -> ScheduleResult:
+        """What it shows; where a precondition failed, what it shows when tried again."""
         result = self._first(schedule)
         for _ in range(REPEATS):
-            if result.shown is not PlayResult.HINDERED:
+            if result.shown is not PlayResult.PRECONDITION_FAILED:
                 break
             result = self._play(schedule)
         return result
 
-    def _play(self, schedule: Schedule) -> Result:
+    def _play(self, schedule: ContractSchedule) -> ScheduleResult:
         return judged(schedule, self._site.play(schedule))
 
-    def _again(self, schedule: Schedule, first: Result) -> Breach:
+    def _again(self, schedule: ContractSchedule, first: ScheduleResult) -> Breach:
         times = 1 + sum(self._play(schedule).shown is PlayResult.OTHERWISE for _ in range(REPEATS))
         return Breach(schedule, first.seen, times, 1 + REPEATS)
 
     def _use(
-        self, freedoms: Sequence[Schedule], unplayed: list[str], hindered: list[str]
+        self,
+        relaxations: Sequence[ContractSchedule],
+        unplayed: list[str],
+        failed_preconditions: list[str],
     ) -> tuple[bool, Breach | None]:
-        """Whether one of *freedoms* was used; and that none ever was, if so.
+        """Whether one of *relaxations* was used; and if none ever was, the breach that says so.
 
-        Where none was and none could be tried, what was in the way is added to *hindered*.
+        Where none was and none could be tried, the first obstacle is added to
+        *failed_preconditions*.
         """
-        ways = list[str]()
+        obstacles = list[str]()
         plays = 0
-        first: tuple[Schedule, str] | None = None
+        first: tuple[ContractSchedule, str] | None = None
         for attempt in range(ATTEMPTS):
-            for schedule in freedoms:
+            for schedule in relaxations:
                 result = self._play(schedule)
                 if result.shown is PlayResult.AS_EXPECTED:
                     return True, None
                 if result.shown in _NOT_SHOWN:
                     if not attempt:
                         unplayed.append(f"{schedule.name}: {result.seen}")
-                    if result.shown is PlayResult.HINDERED:
-                        ways.append(f"{schedule.name}: {result.seen}")
+                    if result.shown is PlayResult.PRECONDITION_FAILED:
+                        obstacles.append(f"{schedule.name}: {result.seen}")
                     continue
                 plays += 1
                 first = first or (schedule, result.seen)
         if first is None:
-            hindered += ways[:1]
+            failed_preconditions += obstacles[:1]
             return False, None
         return False, Breach(first[0], f"never used: {first[1]}", plays, plays)
 
 
-def _from_the_shortest(own: Sequence[Schedule], use: Use) -> list[Schedule]:
+def _from_the_shortest(own: Sequence[ContractSchedule], use: Use) -> list[ContractSchedule]:
     return sorted(
         (schedule for schedule in own if schedule.use is use),
         key=lambda schedule: (bool(schedule.exports), len(schedule.steps)),

@@ -1,4 +1,4 @@
-"""The rules of the consistency contract, in our own words, and who obeys which.
+"""The rules of the consistency contract, in our own words, and which modes obey them.
 
 docker/docs, docker-for-mac/osxfs-caching.md. A mount is delegated, cached, consistent or default;
 the stronger modes take over most rules of the weaker ones. What a rule takes over is judged once,
@@ -35,12 +35,16 @@ class RuleId(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ContractRule:
-    """One rule: its *text*, the *modes* that obey it, and the rules that it *refers_to*."""
+    """One rule of the consistency contract."""
 
     id: RuleId
+    """Its name in the contract, such as DEL-1."""
     text: str
+    """What it demands, in our words."""
     modes: frozenset[Mode]
+    """The modes that obey it."""
     refers_to: tuple[RuleId, ...] = ()
+    """The rules that it takes over; all of them come before it."""
 
 
 _ALL = frozenset(Mode)
@@ -127,11 +131,11 @@ RULES: Mapping[RuleId, ContractRule] = {
 
 
 def with_references(chosen: Iterable[RuleId]) -> tuple[RuleId, ...]:
-    """*chosen* and all that they refer to, in the contract's order."""
-    found, ways = set[RuleId](), list(chosen)
-    while ways:
-        rule = ways.pop()
+    """*chosen* and all rules that they refer to, transitively, in the contract's order."""
+    found, obstacles = set[RuleId](), list(chosen)
+    while obstacles:
+        rule = obstacles.pop()
         if rule not in found:
             found.add(rule)
-            ways += RULES[rule].refers_to
+            obstacles += RULES[rule].refers_to
     return tuple(rule for rule in RuleId if rule in found)

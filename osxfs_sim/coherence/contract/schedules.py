@@ -1,9 +1,10 @@
-"""A schedule: steps of host and guest, and what some of them must be told. Pure.
+"""A schedule: steps of host and guest, and what some of them must return. Pure.
 
 An expectation is about one step. A schedule that *must* show something is a breach where it does
-not; one that *may* shows a freedom that a weaker mode has, and is no breach either way: somebody
-who never uses it is suspicious. Where a step that nobody judges failed, nothing was shown: that
-is nothing against a share if it was the machine that cannot do such a thing, and else it is.
+not; one that *may* shows a relaxation that a weaker mode allows, and is no breach either way: of a
+share that never uses it the verdict is inconclusive. Where a step without an expectation failed,
+nothing was shown: that is nothing against a share if it was the machine that cannot do such a
+thing, and else a failed precondition.
 """
 
 import enum
@@ -13,16 +14,16 @@ from typing import Any
 
 from osxfs_sim.coherence.actors.operations import OperationResult
 from osxfs_sim.coherence.actors.processes import OperationInterval
-from osxfs_sim.coherence.actors.staging import SILENCE, Step
+from osxfs_sim.coherence.actors.staging import SILENCE, ScheduleStep
 
 State = tuple[str, Any]
-"""What an outcome tells: ``("value", V)``, ``("error", E)`` (any, if empty), ``("done", True)``,
+"""What a result says: ``("value", V)``, ``("error", E)`` (any, if empty), ``("done", True)``,
 ``("lists", NAME)``, ``("lacks", NAME)``, ``("told", None)`` (anything), or one of the fields of a
 value that has some, such as ``("size", 3)``."""
 
 
 def shows(outcome: OperationResult, state: State) -> bool:
-    """Whether *outcome* tells *state*."""
+    """Whether *outcome*, the result of one step, says *state*."""
     what, wanted = state
     match what:
         case "error":
@@ -46,13 +47,15 @@ def shows(outcome: OperationResult, state: State) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Step number *step* (from 0) shows *state*."""
+    """That one step of a schedule shows a state."""
 
     step: int
+    """The number of the step, from 0 on."""
     state: State
+    """What its result must say; any error where that is ("error", "")."""
 
     def is_met(self, outcomes: Sequence[OperationResult]) -> bool:
-        """Whether it does."""
+        """Whether it does, by the *outcomes* of all steps, in order."""
         return shows(outcomes[self.step], self.state)
 
     def __str__(self) -> str:
@@ -77,39 +80,45 @@ class Use(enum.Enum):
     MUST = "must"
     """What it expects is what the rule demands."""
     MAY = "may"
-    """What it expects is the use of a freedom."""
+    """What it expects is the use of an allowed relaxation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """One tree of a share file. No *profile*: the share that is judged, as it was asked for."""
+    """One tree of the share file that a schedule is played on."""
 
     name: str
+    """The name of the directory below the mount point."""
     source: str
+    """The exported directory, relative to the host's."""
     profile: str | None = None
+    """The profile of this export; None: that of the share that is judged."""
     hears_of_host: bool = True
+    """Whether it has events of host changes; without, its caches expire by timeout alone."""
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
-    """*steps*, and what they show: one of *expected*, of which any will do.
-
-    *given* must hold before anything is shown: the guest saw what was there, for example. *known*
-    says why a breach is no surprise on a Linux guest, where there is a reason; *exports* are the
-    trees of the share file that it is played on.
-    """
+class ContractSchedule:
+    """Steps of host and guest, and what they show. Raises AssertionError for a step that is not."""
 
     name: str
-    steps: tuple[Step, ...]
+    """What it is called in reports, unique within its rule."""
+    steps: tuple[ScheduleStep, ...]
+    """Actors and what they do, one after the other."""
     expected: tuple[Expected, ...]
+    """What it shows: one of these, of which any will do. At least one."""
     use: Use = Use.MUST
+    """Whether it must show that, or may (an allowed relaxation)."""
     given: tuple[Expected, ...] = ()
+    """Preconditions: what must have been returned for anything to be shown: the old state, say."""
     known: str = ""
+    """Why a breach cannot be avoided on a Linux guest; "" where it can."""
     exports: tuple[Export, ...] = ()
+    """The trees of the share file that it is played on; (): one plain share."""
 
     @property
     def ends(self) -> bool:
-        """Whether the share is unmounted in it, so that nothing can be played on it afterwards."""
+        """Whether it unmounts the share, so that nothing can be played on it afterwards."""
         return any(actor == "share" and step.act == "unmount" for actor, step in self.steps)
 
     def __post_init__(self) -> None:
@@ -123,57 +132,66 @@ class PlayResult(enum.Enum):
 
     AS_EXPECTED = "as expected"
     OTHERWISE = "otherwise"
-    HINDERED = "hindered"
-    """Nothing, because of something that the share must be able to do: a change failed, or what was
-    there was not seen."""
+    PRECONDITION_FAILED = "precondition failed"
+    """Nothing, because of something that the share must be able to do: a change failed, or the
+    state before it was not seen."""
     NOTHING = "nothing"
     """And need not: the machine cannot do a step, or no event came. Of some kinds of change some
-    systems tell no process, and the contract is about what is told."""
+    systems raise no event, and the contract is about those that are raised."""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What a schedule has shown, and in words what was seen, or why nothing was shown."""
+class ScheduleResult:
+    """What one play of a schedule has shown."""
 
     shown: PlayResult
+    """What the play has shown."""
     seen: str = ""
+    """What was returned otherwise, or why nothing was shown; "" where all was as expected."""
 
 
-def judged(schedule: Schedule, told: Sequence[OperationInterval]) -> Result:
-    """What *told*, one for each step, shows of *schedule*."""
+def judged(schedule: ContractSchedule, told: Sequence[OperationInterval]) -> ScheduleResult:
+    """What *told*, the intervals of one play in the order of the steps, shows of *schedule*.
+
+    Raises AssertionError where there are not as many as steps.
+    """
     assert len(told) == len(schedule.steps), schedule.name
     outcomes = [each.outcome for each in told]
     ours = {each.step for each in (*schedule.expected, *schedule.given)}
     for position, each in enumerate(told):
         silent = each.outcome.error == SILENCE
         if silent or (each.outcome.error is not None and position not in ours):
-            shown = PlayResult.NOTHING if silent or _is_beyond(each) else PlayResult.HINDERED
-            return Result(shown, _failed(each))
+            shown = (
+                PlayResult.NOTHING if silent or _is_beyond(each) else PlayResult.PRECONDITION_FAILED
+            )
+            return ScheduleResult(shown, _failed(each))
     for given in schedule.given:
         if not given.is_met(outcomes):
-            return Result(PlayResult.HINDERED, f"{told[given.step]} (needed: {given})")
+            return ScheduleResult(
+                PlayResult.PRECONDITION_FAILED, f"{told[given.step]} (needed: {given})"
+            )
     if any(expected.is_met(outcomes) for expected in schedule.expected):
-        return Result(PlayResult.AS_EXPECTED)
+        return ScheduleResult(PlayResult.AS_EXPECTED)
     seen = "; ".join(
         f"{told[expected.step]} (expected: {expected})" for expected in schedule.expected
     )
-    return Result(PlayResult.OTHERWISE, seen)
+    return ScheduleResult(PlayResult.OTHERWISE, seen)
 
 
 _BEYOND: Mapping[str, frozenset[str]] = {
-    # mknod(2) of a device is root's alone, and in some containers nobody's.
+    # mknod(2) of a device is root's alone, and in some containers not even root's.
     "mkdev": frozenset({"EPERM", "EACCES"}),
-    # chattr(1)'s i, that binds root too: not every file system has it, nor everybody the right.
+    # chattr(1)'s i, that binds root too: not every file system has it, nor every user the right.
     "refuse": frozenset({"ENOTTY", "EOPNOTSUPP", "EINVAL", "ENOSYS", "EPERM", "EACCES"}),
 }
 """What a machine may be unable to do, and how it says so. All other changes a share must make."""
 
 
-def _is_beyond(performed: OperationInterval) -> bool:
-    return performed.outcome.error in _BEYOND.get(performed.operation.act, ())
+def _is_beyond(interval: OperationInterval) -> bool:
+    return interval.outcome.error in _BEYOND.get(interval.operation.act, ())
 
 
-def _failed(performed: OperationInterval) -> str:
-    if performed.outcome.error == SILENCE:
-        return f"no event came of {performed.operation.path}"
-    return str(performed)
+def _failed(interval: OperationInterval) -> str:
+    if interval.outcome.error == SILENCE:
+        return f"no event came of {interval.operation.path}"
+    return str(interval)

@@ -5,64 +5,70 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
-from osxfs_sim.coherence.contract.schedules import Schedule
+from osxfs_sim.coherence.contract.schedules import ContractSchedule
 
 
 class Finding(enum.StrEnum):
     """What was found of a rule, the worst first."""
 
     BROKEN = "broken"
-    SUSPICIOUS = "suspicious"
-    """A weaker mode was never seen to use its freedom: is it what it says?"""
+    INCONCLUSIVE = "inconclusive"
+    """A weaker mode was never seen to use its allowed relaxation: is it what it says?"""
     UNDECIDED = "undecided"
-    """It applies, and could not be shown: what a share must be able to do did not succeed."""
+    """It applies, and could not be shown: a precondition failed (see PlayResult)."""
     KEPT = "kept"
     NOT_APPLICABLE = "not applicable"
 
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """*schedule* showed otherwise than the rule demands: what was *seen*, and how often.
+    """A schedule that showed otherwise than its rule demands, and how often it did."""
 
-    It was played *plays* times, and shown in *times* of them.
-    """
-
-    schedule: Schedule
+    schedule: ContractSchedule
+    """The schedule that showed it."""
     seen: str
+    """What its steps returned the first time, in words."""
     times: int
+    """In how many plays it was shown."""
     plays: int
+    """How often it was played."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleVerdict:
-    """What was found of *rule*, and why.
-
-    *breach* is the shortest schedule of a rule that is broken, or the freedom that a suspicious
-    one never used; an undecided one has none. *known* are breaches that no share on a Linux guest
-    can avoid, of a rule that is kept otherwise. *schedules* were played; *unplayed* are those that
-    showed nothing, and why.
-    *by* is the rule referred to that decided it.
-    """
+    """What was found of one rule of the contract on one share, and why."""
 
     rule: RuleId
+    """The rule that is judged."""
     finding: Finding
+    """What was found of it."""
     why: str = ""
+    """The reason, in words; "" for a rule that is kept."""
     breach: Breach | None = None
+    """The shortest schedule that breaks it, or the relaxation that was never used; None where it
+    is kept or undecided."""
     known: tuple[Breach, ...] = ()
+    """Breaches that no share on a Linux guest can avoid, of a rule that is kept otherwise."""
     schedules: int = 0
+    """How many of its schedules showed something."""
     unplayed: tuple[str, ...] = ()
+    """Schedules that showed nothing, each with the reason."""
     by: RuleId | None = None
+    """The rule referred to that decided it; None: its own schedules did."""
 
     @property
     def is_bad(self) -> bool:
-        """Whether it is not as it should be."""
-        return self.finding in (Finding.BROKEN, Finding.SUSPICIOUS, Finding.UNDECIDED)
+        """Whether it makes the exit code 1: broken, inconclusive or undecided."""
+        return self.finding in (Finding.BROKEN, Finding.INCONCLUSIVE, Finding.UNDECIDED)
 
 
 def by_reference(
     rule: RuleId, own: RuleVerdict | None, others: Sequence[RuleVerdict]
 ) -> RuleVerdict:
-    """The verdict of *rule*, which refers to those of *others*, and has an *own* part or none."""
+    """The verdict of *rule*, which refers to *others*: the worst of theirs and of its *own* part.
+
+    *own* is None for a rule that only refers. Not applicable, where none of them all applies.
+    """
     parts = [*([own] if own else []), *others]
     applicable = [each for each in parts if each.finding is not Finding.NOT_APPLICABLE]
     names = ", ".join(RULES[rule].refers_to)

@@ -23,14 +23,15 @@ _ENDS_WITHIN_S = 60.0
 
 
 @dataclass(slots=True)
-class Applied:
-    """What was done, once the block has ended: the editor's document."""
+class EditLog:
+    """What the edits of a block did to the host; ``edited`` makes it."""
 
     log: dict[str, Any] = field(default_factory=dict)
+    """What editor.py wrote of its edits; {} until the block has ended. ``edited`` sets it."""
 
 
 def names_of(stream: Stream, files: Sequence[str]) -> list[str]:
-    """All names that *stream* may touch where it edits *files*, sorted."""
+    """All paths that *stream* may touch where it edits *files*, sorted."""
     templates = stream.pattern.names()
     return sorted({editor.beside(path, name) for path in files for name in templates})
 
@@ -38,10 +39,11 @@ def names_of(stream: Stream, files: Sequence[str]) -> list[str]:
 @contextlib.contextmanager
 def edited(
     stream: Stream, root: Path, files: Sequence[str], seed: int, work: Path
-) -> Iterator[tuple[Callable[[], None], Applied]]:
+) -> Iterator[tuple[Callable[[], None], EditLog]]:
     """Edit *files* below *root* from when the yielded function is called to the block's end.
 
-    What passes between us and the process is kept in *work*. Raises UserError.
+    Yields that function, and the log, which is complete after the block. What passes between us
+    and the editor's process is kept in *work*. Raises UserError where that fails, and OSError.
     """
     told, tell = work / "edits.json", work / "edited.json"
     document = {
@@ -57,7 +59,7 @@ def edited(
         ],
     }
     told.write_text(json.dumps(document), encoding="utf-8")
-    applied = Applied()
+    applied = EditLog()
     process = subprocess.Popen(
         # By path, alone: it shall find the standard library, and nothing else.
         [sys.executable, "-I", "-S", editor.__file__, str(root), str(told), str(tell)],

@@ -1,7 +1,7 @@
 """What an edit writes, so that a file stays for the workload what it is. Pure.
 
 To a source file a comment line is added, always to the content that it had before all
-edits, so that it does not grow; a JSON file gets blank lines. Of other files nobody knows
+edits, so that it does not grow; a JSON file gets blank lines. Of other files it is not known
 what would leave them valid: they are written anew with the same content, so only their times
 change.
 """
@@ -23,9 +23,9 @@ _BY_NAME = dict.fromkeys(("Rakefile", "Gemfile", "Makefile", "Dockerfile"), _HAS
 
 
 def comment_of(path: str, begins: bytes) -> tuple[str, str] | None:
-    """What stands before and after a comment in the file at *path*, which *begins* so.
+    """What stands before and after a comment in the file at *path*, whose first bytes are *begins*.
 
-    ("", "") is a blank line instead; None, where nothing may be added.
+    ("", "") is a blank line instead; None where nothing may be added.
     """
     name = PurePosixPath(path)
     if name.suffix in _BY_SUFFIX:

@@ -1,4 +1,4 @@
-"""The process that makes the edits on the host, and takes down what the host had when.
+"""The process that makes the edits on the host, and logs what the host had when.
 
 Started as a script with nothing but the standard library (see applying.py). It is told what
 to do by a file of JSON, says ``ready``, begins when it is told ``go``, and ends when its
@@ -40,12 +40,12 @@ class Editor:
             for name in told["names"]:
                 path = beside(target["path"], name)
                 if path not in self.names:
-                    self._first_look(path)
+                    self._read_initial(path)
             path = target["path"]
             number = self._object(path)
             self._base[path] = b"" if number is None else self._content(number)
 
-    def _first_look(self, path: str) -> None:
+    def _read_initial(self, path: str) -> None:
         try:
             with open(self._real(path), "rb") as file:
                 status, content = os.fstat(file.fileno()), file.read()
@@ -57,7 +57,10 @@ class Editor:
         self.objects[number] = [[0, 0, status.st_size, status.st_mtime_ns, self._key(content)]]
 
     def edit(self, index: int, wait: Callable[[int], None]) -> None:
-        """Perform the steps on a target; *wait* is told when, since the first, each is due."""
+        """Perform all steps on target *index*; *wait* gets the ns since the first when each is due.
+
+        A target that the workload has removed is counted as skipped.
+        """
         target = self.targets[index]
         path = target["path"]
         count = self._edits_of[path] = self._edits_of.get(path, 0) + 1
@@ -67,7 +70,7 @@ class Editor:
                 wait(step["at_ns"])
                 self._perform(path, step, new)
         except OSError:
-            # The workload has taken away what there was to edit.
+            # The workload has removed what there was to edit.
             self.skipped += 1
         else:
             self.made += 1
@@ -108,7 +111,7 @@ class Editor:
                 self.names[path].append([began_ns, time.monotonic_ns(), None])
 
     def _made_directory(self, path: str, began_ns: int, done_ns: int) -> None:
-        """It is there; what it is like is not taken down, and so not judged."""
+        """Log that it exists; its attributes are not logged, and so not judged."""
         number = len(self.objects) + 1
         self.objects[number] = []
         self.names[path].append([began_ns, done_ns, number])
@@ -177,7 +180,7 @@ class Editor:
         return os.path.join(self.root, path)
 
     def told(self) -> dict[str, Any]:
-        """All that was done."""
+        """The log of all edits so far: see the head of this file, without ``began_ns``."""
         return {
             "made": self.made,
             "skipped": self.skipped,
@@ -188,13 +191,16 @@ class Editor:
 
 
 def beside(target: str, template: str) -> str:
-    """The name that *template* stands for beside the file *target*."""
+    """The path that *template*, a name with {name} in it, stands for beside the file *target*."""
     directory, slash, name = target.rpartition("/")
     return f"{directory}{slash}{template.replace('{name}', name)}"
 
 
 def altered(content: bytes, comment: list[str] | None, number: int) -> bytes:
-    """*content* with a comment line that tells edit *number* from others, if it may have one."""
+    """*content* with a comment line that tells edit *number* from others.
+
+    *comment* is what stands before and after a comment; None: *content* as it is.
+    """
     if comment is None:
         return content
     line = "" if comment == ["", ""] else f"edit {number}".join(comment)
@@ -234,7 +240,7 @@ def _waiter(pause_until: Callable[[int], bool], first_ns: int) -> Callable[[int]
 
 
 def main() -> None:
-    """Be the process: arguments are the root, what to do, and where to tell what was done."""
+    """Be the editor's process: ``editor.py ROOT EDITS LOG``, two files of JSON."""
     root, told, tell = sys.argv[1:]
     with open(told, encoding="utf-8") as file:
         document = json.load(file)

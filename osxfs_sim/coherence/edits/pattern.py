@@ -43,31 +43,41 @@ class EditStep:
     """
 
     at_ns: int
+    """When it is due, since the first step of the edit."""
     act: str
+    """One of ACTS."""
     path: str
+    """The name it is about, beside the edited file, with {name} for that file's own."""
     to: str = ""
+    """Of rename, the new name, likewise."""
     what: str = ""
+    """Of write, which content: one of CONTENTS."""
     size: int = 0
+    """Of write with scratch content, how many bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What a tool does to each file, and how it is usually used.
-
-    It takes *burst* files at a time, each *gap_ns* after the one before. *rate_per_s* is how
-    often, and *files* how many there are to choose from, where nobody says otherwise.
-    *targets* is what it is done to: files that are read, or names that are missing.
-    """
+    """What a tool does to each file that it saves, and how a stream uses it by default."""
 
     name: str
+    """What a stream calls it."""
     about: str
+    """What tool it is of, in a sentence."""
     recorded: str
+    """How it was recorded, with versions; or that it was written by hand."""
     steps: tuple[EditStep, ...]
+    """The system calls of one edit, in order of time."""
     rate_per_s: float = 1.0
+    """How many edits (or bursts of edits) come a second, unless a stream says otherwise."""
     files: int = 20
+    """Of how many files it edits at most, unless a stream says otherwise."""
     burst: int = 1
+    """How many files are edited in a row; 1: one at a time."""
     gap_ns: int = 0
+    """The time between the begins of two edits of a burst."""
     targets: str = "files"
+    """What is edited: existing files, or names that the workload looks up and that are missing."""
 
     def __post_init__(self) -> None:
         _check(self)

@@ -7,11 +7,11 @@ O_TRUNC is told as a modification: where a file that was there is modified in pl
 taken to be cut short first. Of several writes into one file the last is kept for a file's
 new content, and the first for anything else.
 
-Pauses longer than LONGEST_PAUSE_NS are a person's, who thinks and types: they are shortened,
+Pauses longer than LONGEST_PAUSE_NS are those of a person at the keyboard: they are shortened,
 so that how often a file is saved is the stream's to say.
 
-Attributes that are changed (chmod after writing) are left out. The recorder itself only
-looks, and is not on the tool's way.
+Attributes that are changed (chmod after writing) are left out. The recorder only reads, and does
+not slow the tool down.
 """
 
 import contextlib
@@ -43,30 +43,38 @@ _NOT_OURS = {".git", ".hg", ".svn"}
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
-    """One event: *what* is an inotify flag's name; *size* is the file's, looked at just then."""
+    """One inotify event of a file while the tool ran."""
 
     at_ns: int
+    """When it was read, by CLOCK_MONOTONIC."""
     what: str
+    """The inotify flag without IN_, such as MODIFY."""
     path: str
+    """The name, relative to the recorded directory."""
     cookie: int = 0
+    """Joins the MOVED_FROM and MOVED_TO of one rename (inotify(7)); else 0."""
     size: int = 0
+    """The file's size in bytes when the event was read; 0 where it was gone."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A file before or after the recording."""
+class FileStamp:
+    """By what a file is known to have changed between the begin and the end of the recording."""
 
     inode: int
+    """Its inode number."""
     size: int
+    """In bytes."""
     mtime_ns: int
+    """In ns since 1970."""
 
 
 def record(
     directory: Path, command: Sequence[str]
-) -> tuple[list[RecordedEvent], dict[str, Seen], dict[str, Seen]]:
-    """What is heard of the files below *directory* while *command* runs; they before, and after.
+) -> tuple[list[RecordedEvent], dict[str, FileStamp], dict[str, FileStamp]]:
+    """Run *command*; events of files below *directory* meanwhile, and its files before and after.
 
-    Raises UserError, if the command cannot be run or fails.
+    Raises UserError if the command cannot be run or fails, and OSError.
     """
     before = dict(_files(directory))
     heard: list[RecordedEvent] = []
@@ -117,7 +125,7 @@ def _listen(
             heard.append(RecordedEvent(at_ns, what or "", path, event.cookie, size))
 
 
-def _files(directory: Path) -> Iterator[tuple[str, Seen]]:
+def _files(directory: Path) -> Iterator[tuple[str, FileStamp]]:
     for where, names, files in os.walk(directory):
         names[:] = [name for name in names if name not in _NOT_OURS]
         for name in files:
@@ -125,20 +133,20 @@ def _files(directory: Path) -> Iterator[tuple[str, Seen]]:
             status = os.lstat(path)
             yield (
                 os.path.relpath(path, directory),
-                Seen(status.st_ino, status.st_size, status.st_mtime_ns),
+                FileStamp(status.st_ino, status.st_size, status.st_mtime_ns),
             )
 
 
 def pattern_of(
     heard: Sequence[RecordedEvent],
-    before: Mapping[str, Seen],
-    after: Mapping[str, Seen],
+    before: Mapping[str, FileStamp],
+    after: Mapping[str, FileStamp],
     *,
     name: str,
     about: str,
     recorded: str,
 ) -> Pattern:
-    """The pattern in what was heard. Pure. Raises UserError, if no file was edited.
+    """The pattern in the events of a recording. Pure. Raises UserError if no file was edited.
 
     Where several files were, the steps are those that most of them had in common; they are
     a burst then.
@@ -186,8 +194,8 @@ def _belongs(
     path: str,
     target: str,
     targets: Sequence[str],
-    before: Mapping[str, Seen],
-    after: Mapping[str, Seen],
+    before: Mapping[str, FileStamp],
+    after: Mapping[str, FileStamp],
 ) -> bool:
     """Whether *path* is the target, or something that was there for its sake."""
     if path == target:
@@ -201,7 +209,7 @@ def _belongs(
 
 
 def _steps(
-    events: Sequence[RecordedEvent], target: str, before: Mapping[str, Seen]
+    events: Sequence[RecordedEvent], target: str, before: Mapping[str, FileStamp]
 ) -> tuple[EditStep, ...]:
     first_ns = events[0].at_ns
     base = target.rpartition("/")[2]

@@ -26,30 +26,34 @@ _PER_S = {"s": 1.0, "min": 60.0}
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Edits that are made while a command runs. *text* is what the user has called them.
-
-    Of a tree *files* files are edited, in an order that a seed decides; arrivals come
-    *rate_per_s* times a second. With *same* no content changes.
-    """
+    """Edits that are made while a command runs: a pattern, of how many files, how often."""
 
     text: str
+    """What the user has called it, such as ``vim@5/s``."""
     pattern: Pattern
+    """What one edit is."""
     rate_per_s: float
+    """Edits (or bursts of edits) a second."""
     files: int
+    """How many files it edits at most, in an order that a seed decides."""
     same: bool = False
+    """Whether contents stay as they are, and only times change."""
     even: bool = False
+    """Whether edits come evenly, and not at random (a Poisson process)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
-    """The pattern's steps begin *at_ns* after the command's start, on one of the files."""
+class ScheduledEdit:
+    """One edit of a stream: when its steps begin, and on which file."""
 
     at_ns: int
+    """When its first step is due, since the command began."""
     file: int
+    """The index of the edited file among those chosen."""
 
 
 def stream_names() -> list[str]:
-    """The patterns that ship with the package, sorted."""
+    """The names of the patterns that ship with the package, sorted."""
     return sorted(
         entry.name.removesuffix(".toml")
         for entry in _SHIPPED.iterdir()
@@ -58,7 +62,10 @@ def stream_names() -> list[str]:
 
 
 def parse_stream(text: str) -> Stream:
-    """The stream that *text* stands for. Raises UserError."""
+    """The stream that *text* stands for, such as ``vim@5/s,same``.
+
+    Raises UserError for an unknown pattern or word, and for a rate that its steps do not allow.
+    """
     name, *words = text.split(",")
     base, at, rate = name.rpartition("@")
     if at and (base in stream_names() or re.fullmatch(r"[\d.]+/\w+", rate)):
@@ -89,7 +96,7 @@ def parse_stream(text: str) -> Stream:
 
 
 def most_per_s(pattern: Pattern) -> float:
-    """The highest rate at which *pattern* can be repeated, by the times of its steps."""
+    """The highest rate (a second) at which *pattern* can be repeated, by the times of its steps."""
     length_ns = pattern.burst * max(pattern.gap_ns, pattern.steps[-1].at_ns)
     return 1e9 / length_ns if length_ns else math.inf
 
@@ -117,7 +124,7 @@ def _pattern(name: str) -> Pattern:
 
 
 def chosen(stream: Stream, candidates: Sequence[str], seed: int) -> list[str]:
-    """The files that are edited, of *candidates*: as many as the stream wants, or all."""
+    """The paths of *candidates* that are edited, by *seed*: as many as *stream* wants, or all."""
 
     def rank(path: str) -> bytes:
         # By each name alone: one candidate more or less changes nothing for the others.
@@ -126,14 +133,14 @@ def chosen(stream: Stream, candidates: Sequence[str], seed: int) -> list[str]:
     return sorted(candidates, key=rank)[: stream.files]
 
 
-def edits_of(stream: Stream, files: int, seed: int) -> Iterator[Edit]:
-    """The edits of *files* files without an end, in the order of their moments.
+def edits_of(stream: Stream, files: int, seed: int) -> Iterator[ScheduledEdit]:
+    """The edits of *files* files, without an end, in order of time, drawn by *seed*.
 
     A burst takes the files in turn, from a random one on; single edits take any.
     """
     random = Random(f"edits {seed}")
     burst, at_ns = min(stream.pattern.burst, files), 0
-    waiting: list[Edit] = []
+    waiting: list[ScheduledEdit] = []
     while True:
         wait_s = 1 / stream.rate_per_s if stream.even else random.expovariate(stream.rate_per_s)
         at_ns += round(wait_s * 1e9)
@@ -141,7 +148,7 @@ def edits_of(stream: Stream, files: int, seed: int) -> Iterator[Edit]:
         yield from due
         first = random.randrange(files)
         waiting = waiting[len(due) :] + [
-            Edit(at_ns + place * stream.pattern.gap_ns, (first + place) % files)
+            ScheduledEdit(at_ns + place * stream.pattern.gap_ns, (first + place) % files)
             for place in range(burst)
         ]
         waiting.sort(key=lambda edit: edit.at_ns)

@@ -1,18 +1,18 @@
-"""What the contract's ``delegated`` promises of one object, as tasks and as rules.
+"""What the contract's ``delegated`` promises of one object, as candidates and as rules.
 
-Who changes an object decides what can be said of it.
+Which side changes an object decides what can be said of it.
 
 * Only guests change it: among themselves they see one copy (DEL-3), exactly. The host sees a state
   that the guests had, at most *lag_ns* old, and not older than the last flush or fsync that had
   returned (DEL-2); and never goes back.
 * Only the host changes it: as ``cached``.
 * Both change it: either side's changes may meet the other's, and those of the host may be lost
-  (DEL-7). What is left to say is a rule: what a guest has written, and nobody has touched at the
-  time or since, is on the host after a flush (DEL-2). The other answers are not judged, and
+  (DEL-7). What is left to say is a rule: what a guest has written, and no process has touched at
+  the time or since, is on the host after a flush (DEL-2). The other answers are not judged, and
   counted.
 
-What guests have removed again need not ever have been as it was on the host (docs/write-back.md):
-while such a removal may be under way, what the host sees of the object is not judged either.
+What guests have removed again need never have reached the host (docs/write-back.md): while such a
+removal may be under way, the host's reads of the object are not judged either.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.history import SHARE, Grain, is_guest
-from osxfs_sim.coherence.histories.linearize import PendingOperation
+from osxfs_sim.coherence.histories.linearize import Candidate
 from osxfs_sim.coherence.histories.model import may_happen_later
-from osxfs_sim.coherence.histories.modes import Bounds, cached, seen_late, too_old
+from osxfs_sim.coherence.histories.modes import Bounds, cached, seen_late, stale_beyond_bound
 from osxfs_sim.coherence.histories.sessions import changes, may_have_changed
 
 _REMOVALS = ("unlink", "rmdir", "rename")
@@ -31,69 +31,72 @@ _WHOLE = ("create", "write")
 
 @dataclass(frozen=True, slots=True)
 class Delegated:
-    """The *tasks* to be put in order, what a rule says was *lost*, and how many are *unjudged*."""
+    """What delegated demands of one object: what must be linearizable, which writes are lost."""
 
-    tasks: tuple[PendingOperation, ...]
+    candidates: tuple[Candidate, ...]
+    """What is to be linearized."""
     lost: tuple[str, ...] = ()
+    """Lost writes, a sentence each: what was flushed, and what the host returned after it."""
     unjudged: int = 0
+    """How many operations the mode allows to return anything."""
 
 
 def delegated(operations: Sequence[OperationInterval], grain: Grain, bounds: Bounds) -> Delegated:
-    """What there is to judge of the *operations* on one object."""
+    """What delegated demands of the *operations* on one object, ordered by their calls."""
     by_guests = any(may_have_changed(each) and is_guest(each.actor) for each in operations)
     by_host = any(may_have_changed(each) and not is_guest(each.actor) for each in operations)
     if by_guests and by_host:
         return Delegated((), tuple(_lost(operations, bounds)), len(operations))
     if not by_guests:
-        old = tuple(words for _, words in too_old(operations, bounds))
+        old = tuple(words for _, words in stale_beyond_bound(operations, bounds))
         return Delegated(tuple(cached(operations, grain, bounds)), old)
     flushes = [each for each in operations if is_flush(each)]
     removals = [
         each for each in operations if may_have_changed(each) and each.operation.act in _REMOVALS
     ]
-    tasks, unjudged = [], 0
-    for number, performed in enumerate(operations):
-        if is_guest(performed.actor):
-            tasks.append(PendingOperation.exactly(performed, grain))
-        elif performed.actor == SHARE:
-            tasks.append(PendingOperation.exactly(performed, Grain.DIRECTORY))
+    candidates, unjudged = [], 0
+    for number, interval in enumerate(operations):
+        if is_guest(interval.actor):
+            candidates.append(Candidate.exactly(interval, grain))
+        elif interval.actor == SHARE:
+            candidates.append(Candidate.exactly(interval, Grain.DIRECTORY))
         else:
             flushed_ns = max(
-                (each.call_ns for each in flushes if each.return_ns < performed.call_ns),
+                (each.call_ns for each in flushes if each.return_ns < interval.call_ns),
                 default=None,
             )
-            if _may_be_undone(performed, removals, flushed_ns):
+            if _may_be_undone(interval, removals, flushed_ns):
                 unjudged += 1
                 continue
-            from_ns = performed.call_ns - bounds.lag_ns
+            from_ns = interval.call_ns - bounds.lag_ns
             if flushed_ns is not None:
                 from_ns = max(from_ns, flushed_ns)
-            tasks.append(seen_late(operations, number, Grain.DIRECTORY, from_ns))
-    return Delegated(_renumbered(tasks, operations), unjudged=unjudged)
+            candidates.append(seen_late(operations, number, Grain.DIRECTORY, from_ns))
+    return Delegated(_renumbered(candidates, operations), unjudged=unjudged)
 
 
-def is_flush(performed: OperationInterval) -> bool:
-    """Whether the host has everything that was done to this object before it was called."""
-    if performed.outcome.error is not None:
+def is_flush(interval: OperationInterval) -> bool:
+    """Whether it was a flush: the host has all that was done to the object before its call."""
+    if interval.outcome.error is not None:
         return False
-    return performed.operation.act in ("sync", "fsync") and performed.actor != "host"
+    return interval.operation.act in ("sync", "fsync") and interval.actor != "host"
 
 
 def _may_be_undone(
-    look: OperationInterval, removals: Sequence[OperationInterval], flushed_ns: int | None
+    read: OperationInterval, removals: Sequence[OperationInterval], flushed_ns: int | None
 ) -> bool:
     return any(
-        each.call_ns <= look.return_ns
+        each.call_ns <= read.return_ns
         and (flushed_ns is None or each.return_ns > flushed_ns or may_happen_later(each))
         for each in removals
     )
 
 
 def _renumbered(
-    tasks: Sequence[PendingOperation], operations: Sequence[OperationInterval]
-) -> tuple[PendingOperation, ...]:
-    """With the predecessors' numbers among the tasks; those that are not judged are left out."""
-    numbers = {id(task.performed): number for number, task in enumerate(tasks)}
+    candidates: Sequence[Candidate], operations: Sequence[OperationInterval]
+) -> tuple[Candidate, ...]:
+    """With predecessors as indices of *candidates*; those that are not judged are left out."""
+    numbers = {id(candidate.interval): number for number, candidate in enumerate(candidates)}
 
     def among(others: Sequence[int]) -> tuple[int, ...]:
         return tuple(
@@ -101,16 +104,22 @@ def _renumbered(
         )
 
     return tuple(
-        PendingOperation(
-            *(task.performed, task.look_ns, task.act_ns, task.end_ns, task.grain),
-            *(among(task.after), among(task.looked_before)),
+        Candidate(
+            *(
+                candidate.interval,
+                candidate.read_from_ns,
+                candidate.effect_from_ns,
+                candidate.end_ns,
+                candidate.grain,
+            ),
+            *(among(candidate.after), among(candidate.reads_before)),
         )
-        for task in tasks
+        for candidate in candidates
     )
 
 
 def _lost(operations: Sequence[OperationInterval], bounds: Bounds) -> list[str]:
-    """Guests' last words that the host does not have after a flush."""
+    """Lost writes: guests' last contents that the host does not have after a flush."""
     changed = [each for each in operations if may_have_changed(each)]
     lost = []
     for last in changed:
@@ -137,19 +146,19 @@ def _lost(operations: Sequence[OperationInterval], bounds: Bounds) -> list[str]:
         if flushed_ns is None:
             continue
         lost += [
-            f"{last} was flushed, and then {look}"
-            for look in operations
-            if look.actor == "host"
-            and look.call_ns > flushed_ns
-            and look.operation.path == last.operation.path
-            and _lacks(look, last.operation.content)
+            f"{last} was flushed, and then {read}"
+            for read in operations
+            if read.actor == "host"
+            and read.call_ns > flushed_ns
+            and read.operation.path == last.operation.path
+            and _lacks(read, last.operation.content)
         ]
     return lost
 
 
-def _lacks(look: OperationInterval, content: str) -> bool:
-    value, error = look.outcome.value, look.outcome.error
-    match look.operation.act:
+def _lacks(read: OperationInterval, content: str) -> bool:
+    value, error = read.outcome.value, read.outcome.error
+    match read.operation.act:
         case "read":
             return error is not None or value != content
         case "stat":

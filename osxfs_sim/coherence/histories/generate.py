@@ -1,8 +1,8 @@
-"""Makes a random programme: what each process of host and guest shall do, and how long it waits.
+"""Makes a random programme: what each process of host and guest does, and its pauses between.
 
 The programme follows from the Random that is passed in, and from nothing else; the times at which
-it is then performed do not. Every content that is written is written once, so that what is
-read tells who wrote it.
+it is then performed do not. Every content is written once, so that what is read tells which
+operation wrote it.
 """
 
 import enum
@@ -16,13 +16,13 @@ from osxfs_sim.coherence.histories.history import HOST
 LONGEST_PAUSE_NS = 2_000_000
 _MAPPED_BYTES = 16
 _MODES = (0o600, 0o640, 0o644, 0o700, 0o755)
-_LAST_MODE = 0o704  # none of those, and whoever looks can still look
+_LAST_MODE = 0o704  # none of those, and others can still read
 _FIRST_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 MOST_OBJECTS = len(_FIRST_LETTERS)
 
 
 class Writers(enum.StrEnum):
-    """Who changes an object; the others only look at it."""
+    """Which processes change an object; the others only read it."""
 
     GUESTS = "guests"
     HOST = "host"
@@ -31,47 +31,54 @@ class Writers(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Programme:
-    """What each actor does, in order. *initial* are the files that are there before.
+    """What each actor does, in order.
 
-    *last* is what the host does when all others have done their lots, and a guest has looked at
-    everything: nobody changes that again, so whoever is never told of it goes on believing.
+    Nothing is changed after *last*: a guest that never gets an invalidation for it goes on reading
+    the old state from its cache.
     """
 
-    lots: Mapping[str, tuple[ActorOperation, ...]]
+    batches: Mapping[str, tuple[ActorOperation, ...]]
+    """What each actor does, in order."""
     initial: Mapping[str, str]
+    """The files that are there before: path to content."""
     last: tuple[ActorOperation, ...] = ()
+    """What the host changes when all batches are done and a guest has read everything."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name that it touches."""
+        """Every path that it touches, sorted."""
         found = set(self.initial)
-        for lot in (*self.lots.values(), self.last):
-            for operation in lot:
+        for batch in (*self.batches.values(), self.last):
+            for operation in batch:
                 found |= {operation.path, operation.to}
         return tuple(sorted(found - {""}))
 
 
 @dataclass(frozen=True, slots=True)
 class ProgrammeSize:
-    """How large a programme is: *operations* for each of the host and the *guests*.
+    """How large a programme is.
 
-    Of the *objects* (each a file, a second name for it, a directory and a file in that) the last
-    is a file of one length that is mapped, if there are at least two. *apart*: who changes them
-    goes round: the guests, the host, all; the mapped one is the guests'. Without it everybody
-    changes all of them.
+    Each object is a file, a second name for it, a directory and a file in that; the last one, if
+    there are at least two, is a file of one length that is mapped. With *apart* the mapped one is
+    the guests' to change.
     """
 
     operations: int = 60
+    """How many the host and each guest do (a mapping is ended, up to 3 more)."""
     guests: int = 2
+    """How many guest processes there are."""
     objects: int = 3
+    """How many objects they share, 1 to MOST_OBJECTS."""
     apart: bool = False
+    """Whether guests, host and all take turns as the objects' writers; False: all write all."""
 
     def actors(self) -> tuple[str, ...]:
+        """The names of its actors: host, guest-1, guest-2 ..."""
         return (HOST, *(f"guest-{number}" for number in range(1, self.guests + 1)))
 
 
 def generate(plan: ProgrammeSize, random: Random) -> Programme:
-    """A programme of that size."""
+    """A random programme of the size *plan*, which *random* alone decides."""
     letters = _FIRST_LETTERS[: plan.objects]
     mapped = letters[-1] if plan.objects > 1 else None
     writers = {
@@ -80,30 +87,30 @@ def generate(plan: ProgrammeSize, random: Random) -> Programme:
     }
     if plan.apart and mapped is not None:
         writers[mapped] = Writers.GUESTS
-    lots = {}
+    batches = {}
     for actor in plan.actors():
         author = _Author(actor, random)
-        lot: list[ActorOperation] = []
-        while len(lot) < plan.operations:
+        batch: list[ActorOperation] = []
+        while len(batch) < plan.operations:
             letter = random.choice(letters)
             may_write = writers[letter] in (
                 Writers.ALL,
                 Writers.HOST if actor == HOST else Writers.GUESTS,
             )
-            lot += (
+            batch += (
                 author.mapped(letter, may_write)
                 if letter == mapped
                 else author.plain(letter, may_write)
             )
-        lots[actor] = tuple(lot)
+        batches[actor] = tuple(batch)
     host = _Author(HOST, random, "z")
     last: list[ActorOperation] = []
     for letter in letters:
         if writers[letter] is not Writers.GUESTS:
             last += host.last(letter, is_mapped=letter == mapped)
-    # Most names are there from the beginning: what is missing has little to be wrong about.
+    # Most names are there from the beginning: a missing one has little to be stale about.
     initial = dict.fromkeys(letters, "=" * _MAPPED_BYTES)
-    return Programme(lots, initial, tuple(last))
+    return Programme(batches, initial, tuple(last))
 
 
 class _Author:
@@ -120,7 +127,7 @@ class _Author:
         return f"{self._sign}{self._written}".ljust(self._random.choice((2, 4, 9)), ".") + ";"
 
     def _pause_ns(self) -> int:
-        # Often none: what is to meet must be quick.
+        # Often none: concurrent operations need short gaps.
         if self._random.random() < 0.3:
             return 0
         return self._random.randrange(LONGEST_PAUSE_NS)
@@ -131,7 +138,7 @@ class _Author:
         inside = f"{directory}/x"
         chosen, pause_ns = self._random.choice, self._pause_ns()
         path = chosen((file, file, file, second, second, inside))
-        looks: Sequence[Callable[[], ActorOperation]] = (
+        reads: Sequence[Callable[[], ActorOperation]] = (
             lambda: ActorOperation("stat", chosen((path, path, directory)), pause_ns=pause_ns),
             lambda: ActorOperation("read", path, pause_ns=pause_ns),
             lambda: ActorOperation("list", chosen(("", directory)), pause_ns=pause_ns),
@@ -156,9 +163,9 @@ class _Author:
             lambda: ActorOperation("chmod", path, mode=chosen(_MODES), pause_ns=pause_ns),
         )
         if not may_write:
-            return [self._random.choices(looks, (4, 4, 2, 0))[0]()]
+            return [self._random.choices(reads, (4, 4, 2, 0))[0]()]
         weights = (8, 7, 3, 1, 3, 5, 2, 2, 2, 3, 2, 2, 1, 2)
-        return [self._random.choices((*looks, *changes), weights)[0]()]
+        return [self._random.choices((*reads, *changes), weights)[0]()]
 
     def last(self, letter: str, *, is_mapped: bool) -> list[ActorOperation]:
         """A change of what is there at the end, whatever that is: some of it is refused.

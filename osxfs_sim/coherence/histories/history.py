@@ -1,4 +1,4 @@
-"""What several processes did to one tree at the same time, and what they were told.
+"""What several processes did to one tree at the same time, and what their calls returned.
 
 A history is a plain value: it can be recorded on a live mount, written by hand, kept as JSON
 and judged again years later. Nothing here judges.
@@ -21,44 +21,44 @@ SCHEMA = 1
 
 HOST = "host"
 SHARE = "share"
-"""Whoever mounted the share. All it does is ``sync``: the host gets everything that is held."""
+"""The process that mounted the share. All it does is ``sync``: what is dirty is flushed."""
 
 
 class Grain(enum.StrEnum):
-    """Into how many moments an operation of the guest's divides."""
+    """Into how many atomic steps an operation of the guest's divides."""
 
     DIRECTORY = "directory"
-    """The guest works in the host's directory itself: each system call has its own moments."""
+    """The guest works in the host's directory itself: each system call has steps of its own."""
     SHARE = "share"
-    """Each system call is several requests: the kernel looks names up, and then asks."""
+    """Each system call is several requests: the kernel looks names up, then requests the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Operations with their moments, in the order of their calls.
-
-    *grain* tells what the guests worked through, *initial* which files were there before
-    (path to content), *umask* the mask of all its processes. *about* are words for the reader:
-    profile, seed, what it shows.
-    """
+    """Operations with call, return and result, in the order of their calls; a plain value."""
 
     operations: tuple[OperationInterval, ...]
+    """Its operations, ordered by their calls."""
     grain: Grain = Grain.SHARE
+    """Into how many atomic steps an operation of the guests' divides."""
     initial: Mapping[str, str] = field(default_factory=dict)
+    """The files that were there before: path to content."""
     umask: int = 0o022
+    """The file mode creation mask of all its processes."""
     about: Mapping[str, Any] = field(default_factory=dict)
+    """For the reader: profile, seed, rules, what it shows. Values that JSON can hold."""
 
     @classmethod
     def of(cls, operations: Sequence[OperationInterval], **rest: Any) -> "History":
-        """The same with the operations put in order."""
+        """A history of *operations*, in any order; *rest* are its other fields."""
         return cls(in_order(operations), **rest)
 
     def only(self, operations: Sequence[OperationInterval]) -> "History":
-        """The same with other operations."""
+        """A history that is like this one, with other operations, in any order."""
         return replace(self, operations=in_order(operations))
 
     def to_json(self) -> dict[str, Any]:
-        """All of it; times are nanoseconds since its first call."""
+        """The history as values that JSON can hold; times are nanoseconds since its first call."""
         begin_ns = min((each.call_ns for each in self.operations), default=0)
         return {
             "schema": SCHEMA,
@@ -71,7 +71,7 @@ class History:
 
     @classmethod
     def from_json(cls, words: Mapping[str, Any]) -> "History":
-        """What ``to_json`` wrote. Raises UserError."""
+        """The history that ``to_json`` made *words* of. Raises UserError where it is none."""
         try:
             if words["schema"] != SCHEMA:
                 raise UserError(f"its schema is {words['schema']}, and not {SCHEMA}")
@@ -92,7 +92,7 @@ class History:
             raise UserError(f"it is no history: {error}") from error
 
     def save(self, path: Path) -> None:
-        """Write it to *path*, a line for each operation."""
+        """Write it to *path* as JSON, a line for each operation. Raises OSError."""
         words = self.to_json()
         operations = ",\n  ".join(json.dumps(each) for each in words.pop("operations"))
         head = json.dumps(words, indent=1).removesuffix("\n}")
@@ -100,7 +100,7 @@ class History:
 
     @classmethod
     def load(cls, path: Path) -> "History":
-        """What ``save`` wrote. Raises UserError, and OSError where it cannot be read."""
+        """The history in the file *path*. Raises UserError where it holds none, and OSError."""
         try:
             words = parse_json(read_text(path, MOST_RESULT_BYTES))
             if not isinstance(words, dict):
@@ -111,12 +111,12 @@ class History:
 
 
 def in_order(operations: Iterable[OperationInterval]) -> tuple[OperationInterval, ...]:
-    """*operations* by their calls; of one process, that took no time, as they are given."""
+    """*operations* ordered by call, then return; stable, for calls that took no time."""
     return tuple(sorted(operations, key=lambda each: (each.call_ns, each.return_ns)))
 
 
 def is_guest(actor: str) -> bool:
-    """Whether *actor* is a process of the guest."""
+    """Whether *actor*, the name in an interval, is a process of the guest."""
     return actor not in (HOST, SHARE)
 
 
@@ -135,16 +135,16 @@ def _performed_json(each: OperationInterval, begin_ns: int) -> dict[str, Any]:
 
 
 def _performed(words: Mapping[str, Any]) -> OperationInterval:
-    performed = OperationInterval(
+    interval = OperationInterval(
         str(words["actor"]),
         ActorOperation.from_json(words["operation"]),
         _number(words["call_ns"], "call_ns"),
         _number(words["return_ns"], "return_ns"),
         OperationResult(words.get("value"), words.get("error")),
     )
-    if performed.return_ns < performed.call_ns:
-        raise ValueError(f"{performed} returned before it was called")
-    return performed
+    if interval.return_ns < interval.call_ns:
+        raise ValueError(f"{interval} returned before it was called")
+    return interval
 
 
 def _number(value: Any, name: str) -> int:

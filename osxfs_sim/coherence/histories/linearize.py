@@ -1,15 +1,15 @@
-"""Searches for an order of all operations that explains what everybody was told.
+"""Searches for a linearization: an order of all operations that explains every result.
 
 Linearizability (Herlihy and Wing, 1990): each operation takes effect at one moment between its
-call and its return, and what it is told is what a single copy would have told it. The
-search is Wing and Gong's (1993) with Lowe's memory of what has been tried (2017): take any
-operation that may be the next, go on, and go back where nothing may. A configuration, that is
-which operations are done and the state they led to, is never searched twice.
+call and its return, and returns what a single copy would have returned. The search is Wing and
+Gong's (1993) with Lowe's cache of configurations (2017), as in porcupine: take any operation that
+may be the next, go on, and backtrack where none may. A configuration, that is which operations
+are complete and the state they led to, is never searched twice.
 
 It goes beyond the textbook in three things. An operation may take several steps (model.py). Each
 step has its own earliest moment: what a cache may answer can be from before the call. And an
-operation may have to come after others of the same process where its moments alone do not say so:
-the session guarantees. With no cache, all of that is linearizability again.
+operation may have to come after others of the same process where the intervals alone do not say
+so: the session guarantees. With no cache, all of that is linearizability again.
 """
 
 import enum
@@ -25,8 +25,8 @@ from osxfs_sim.coherence.histories.model import (
     SAME,
     START,
     AnswerSource,
-    Local,
     ModelStep,
+    OperationProgress,
     State,
     is_pending,
     may_happen_later,
@@ -35,7 +35,7 @@ from osxfs_sim.coherence.histories.model import (
 
 
 class CheckResult(enum.StrEnum):
-    """What a check says. Unknown is neither of the two others: the search was given up."""
+    """What a check says, as in porcupine; unknown where the search was given up."""
 
     OK = "ok"
     VIOLATION = "violation"
@@ -43,45 +43,52 @@ class CheckResult(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class PendingOperation:
-    """An operation to be put in order.
+class Candidate:
+    """An operation to be linearized, and when each of its steps may take effect.
 
-    What a cache may answer is from *look_ns* or later, what it changes happens at *act_ns* or
-    later, and all of it not later than *end_ns*. It begins when all of *after* are done, and
-    looks at each thing no earlier than those of *looked_before* did.
+    Exact linearizability is ``exactly``; modes that allow stale answers begin earlier (modes.py).
     """
 
-    performed: OperationInterval
-    look_ns: int
-    act_ns: int
+    interval: OperationInterval
+    """The operation as it was observed."""
+    read_from_ns: int
+    """The earliest moment whose state a cache may still answer with."""
+    effect_from_ns: int
+    """The earliest moment at which a change, or an answer by the host, takes effect."""
     end_ns: int
+    """The latest moment at which its last step takes effect."""
     grain: Grain = Grain.DIRECTORY
+    """Into how many atomic steps it divides."""
     after: tuple[int, ...] = ()
-    looked_before: tuple[int, ...] = ()
+    """Indices of those that must be complete before it begins."""
+    reads_before: tuple[int, ...] = ()
+    """Indices of earlier reads of its process: it reads no older state than they did."""
 
     @classmethod
-    def exactly(cls, performed: OperationInterval, grain: Grain) -> "PendingOperation":
-        """Between its call and its return."""
-        call_ns = performed.call_ns
-        return cls(performed, call_ns, call_ns, performed.return_ns, grain)
+    def exactly(cls, interval: OperationInterval, grain: Grain) -> "Candidate":
+        """Of *interval*, taking effect between its call and its return, whatever came before."""
+        call_ns = interval.call_ns
+        return cls(interval, call_ns, call_ns, interval.return_ns, grain)
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether it left everything as it was, whenever it was."""
-        if self.performed.operation.act not in MUTATORS | {"map", "unmap"}:
+        """Whether it leaves every state as it is: a read, or a change that was refused."""
+        if self.interval.operation.act not in MUTATORS | {"map", "unmap"}:
             return True
-        return self.performed.outcome.error is not None and not is_pending(self.performed)
+        return self.interval.outcome.error is not None and not is_pending(self.interval)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a search is given up: after *steps*, or when it has taken *within_ns*."""
+    """When a search is given up, and its answer is unknown."""
 
     steps: int | None = None
+    """Most steps of the model to try; None: no limit."""
     within_ns: int | None = None
+    """Longest time to search; None: no limit."""
 
     def are_reached(self, steps: int, begun_ns: int) -> bool:
-        """Whether a search that began at *begun_ns* ends, having taken so many steps."""
+        """Whether a search that began at *begun_ns* (monotonic) is to be given up after *steps*."""
         if self.steps is not None and steps >= self.steps:
             return True
         return self.within_ns is not None and time.monotonic_ns() - begun_ns > self.within_ns
@@ -92,189 +99,228 @@ NO_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a search found. *order* are the tasks of the longest order that explains something.
-
-    *stuck* are those that might have come next, and to whom nothing explains what they were told.
-    """
+    """What a search found."""
 
     answer: CheckResult
-    order: tuple[int, ...]
-    stuck: tuple[int, ...] = ()
+    """OK: there is a linearization. VIOLATION: there is none. UNKNOWN: a limit was reached."""
+    linearization: tuple[int, ...]
+    """The longest (partial) linearization found, as indices of candidates."""
+    counterexample: tuple[int, ...] = ()
+    """Candidates that might come next, and whose results the model cannot explain there."""
     steps: int = 0
+    """How many steps of the model were tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Configuration:
-    """A configuration: what is *done* (a bit for each task), who is under way, and the state."""
+    """What is *done* (a bit for each candidate), what is under way, and the state (Lowe, 2017)."""
 
     done: int
-    under_way: tuple[tuple[int, Local], ...]
+    under_way: tuple[tuple[int, OperationProgress], ...]
     state: State
 
 
 @dataclass(slots=True)
 class _Frame:
-    """A place, what may be tried from it, and the order that led to it."""
+    """A configuration, what may be tried from it, and the linearization that led to it."""
 
-    place: _Configuration
-    order: "tuple[int, object] | None"
+    configuration: _Configuration
+    linearization: "tuple[int, object] | None"
     length: int
     untried: Iterator[tuple[int, _Configuration]] = field(default_factory=lambda: iter(()))
 
 
 def search(
-    tasks: Sequence[PendingOperation], state: State, umask: int, limits: Limits = NO_LIMITS
+    candidates: Sequence[Candidate], state: State, umask: int, limits: Limits = NO_LIMITS
 ) -> Search:
-    """Whether the *tasks*, from *state* on, can be put in order."""
-    return _Searcher(tasks, umask).search(state, limits)
+    """Search for a linearization of *candidates* that begins in *state*.
+
+    *umask* is that of their processes. An answer is certain unless one of *limits* was reached:
+    then it is unknown.
+    """
+    return _Searcher(candidates, umask).search(state, limits)
 
 
 class _Searcher:
-    def __init__(self, tasks: Sequence[PendingOperation], umask: int) -> None:
-        self._tasks = tasks
+    def __init__(self, candidates: Sequence[Candidate], umask: int) -> None:
+        self._tasks = candidates
         self._umask = umask
-        self._by_end = sorted(range(len(tasks)), key=lambda each: tasks[each].end_ns)
-        self._after = [sum(1 << other for other in task.after) for task in tasks]
-        self._touching = _touching(tasks)
+        self._by_end = sorted(range(len(candidates)), key=lambda each: candidates[each].end_ns)
+        self._after = [sum(1 << other for other in candidate.after) for candidate in candidates]
+        self._touching = _touching(candidates)
 
     def search(self, state: State, limits: Limits) -> Search:
         everything = (1 << len(self._tasks)) - 1
         first = _Frame(_Configuration(0, (), state), None, 0)
-        first.untried = self._next(first.place)
-        stack, tried, best, taken = [first], {first.place}, first, 0
+        first.untried = self._next(first.configuration)
+        stack, tried, best, taken = [first], {first.configuration}, first, 0
         begun_ns = time.monotonic_ns()
         while stack:
             frame = stack[-1]
-            if frame.place.done == everything:
-                return Search(CheckResult.OK, _listed(frame.order), steps=taken)
+            if frame.configuration.done == everything:
+                return Search(CheckResult.OK, _listed(frame.linearization), steps=taken)
             if frame.length > best.length:
                 best = frame
             if limits.are_reached(taken, begun_ns):
-                return Search(CheckResult.UNKNOWN, _listed(best.order), steps=taken)
-            for number, place in frame.untried:
+                return Search(CheckResult.UNKNOWN, _listed(best.linearization), steps=taken)
+            for number, configuration in frame.untried:
                 taken += 1
-                if place in tried:
+                if configuration in tried:
                     continue
-                tried.add(place)
-                finished = place.done != frame.place.done
-                order = (number, frame.order) if finished else frame.order
-                deeper = _Frame(place, order, frame.length + finished)
-                deeper.untried = self._next(place)
+                tried.add(configuration)
+                finished = configuration.done != frame.configuration.done
+                linearization = (number, frame.linearization) if finished else frame.linearization
+                deeper = _Frame(configuration, linearization, frame.length + finished)
+                deeper.untried = self._next(configuration)
                 stack.append(deeper)
                 break
             else:
                 stack.pop()
-        stuck = tuple(self._ready(best.place))
-        return Search(CheckResult.VIOLATION, _listed(best.order), stuck, taken)
+        counterexample = tuple(self._ready(best.configuration))
+        return Search(CheckResult.VIOLATION, _listed(best.linearization), counterexample, taken)
 
     def _first_end_ns(self, done: int) -> int:
         return next((self._tasks[each].end_ns for each in self._by_end if not done >> each & 1), 0)
 
-    def _ready(self, place: _Configuration) -> Iterator[int]:
-        """Tasks that may do something next, as far as their moments say; those in haste first."""
-        first_end_ns = self._first_end_ns(place.done)
+    def _ready(self, configuration: _Configuration) -> Iterator[int]:
+        """Candidates that may take the next step by their intervals; the earliest end first."""
+        first_end_ns = self._first_end_ns(configuration.done)
         for number in self._by_end:
-            if place.done >> number & 1:
+            if configuration.done >> number & 1:
                 continue
-            task = self._tasks[number]
-            if min(task.look_ns, task.act_ns) > first_end_ns:
+            candidate = self._tasks[number]
+            if min(candidate.read_from_ns, candidate.effect_from_ns) > first_end_ns:
                 continue
-            if self._after[number] & ~(place.done | self._without_effect(place)):
+            if self._after[number] & ~(configuration.done | self._without_effect(configuration)):
                 continue
             yield number
 
-    def _without_effect(self, place: _Configuration) -> int:
+    def _without_effect(self, configuration: _Configuration) -> int:
         """Renames that have decided to do nothing: there is nothing of them to be seen."""
-        return sum(1 << number for number, local in place.under_way if local.phase == SAME)
+        return sum(
+            1 << number for number, progress in configuration.under_way if progress.phase == SAME
+        )
 
-    def _next(self, place: _Configuration) -> Iterator[tuple[int, _Configuration]]:
-        under_way = dict(place.under_way)
+    def _next(self, configuration: _Configuration) -> Iterator[tuple[int, _Configuration]]:
+        under_way = dict(configuration.under_way)
         later: list[tuple[int, _Configuration]] = []
-        for number in self._ready(place):
-            task = self._tasks[number]
-            local = under_way.get(number, START)
-            if task.changes_nothing and self._ends_here(place, under_way, number, local):
-                # Whoever changes nothing may go first: nobody else is worse off for it.
-                yield number, self._place_after(place, under_way, number, place.state, DONE)
+        for number in self._ready(configuration):
+            candidate = self._tasks[number]
+            progress = under_way.get(number, START)
+            if candidate.changes_nothing and self._ends_here(
+                configuration, under_way, number, progress
+            ):
+                # What changes no state may go first: it rules out nothing else.
+                yield (
+                    number,
+                    self._configuration_after(
+                        configuration, under_way, number, configuration.state, DONE
+                    ),
+                )
                 return
-            for step in self._steps(place, under_way, number, local):
-                after = self._place_after(place, under_way, number, step.state, step.local)
+            for step in self._steps(configuration, under_way, number, progress):
+                after = self._configuration_after(
+                    configuration, under_way, number, step.state, step.progress
+                )
                 later.append((number, after))
         yield from later
 
     def _ends_here(
-        self, place: _Configuration, under_way: dict[int, Local], number: int, local: Local
+        self,
+        configuration: _Configuration,
+        under_way: dict[int, OperationProgress],
+        number: int,
+        progress: OperationProgress,
     ) -> bool:
         """Whether the operation can do all that it has left in this very state."""
         return any(
-            step.local is DONE or self._ends_here(place, under_way, number, step.local)
-            for step in self._steps(place, under_way, number, local)
-            if step.state == place.state
+            step.progress is DONE
+            or self._ends_here(configuration, under_way, number, step.progress)
+            for step in self._steps(configuration, under_way, number, progress)
+            if step.state == configuration.state
         )
 
     def _steps(
-        self, place: _Configuration, under_way: dict[int, Local], number: int, local: Local
+        self,
+        configuration: _Configuration,
+        under_way: dict[int, OperationProgress],
+        number: int,
+        progress: OperationProgress,
     ) -> Iterator[ModelStep]:
         """The steps that it may take now."""
-        task = self._tasks[number]
-        first_end_ns = self._first_end_ns(place.done)
+        candidate = self._tasks[number]
+        first_end_ns = self._first_end_ns(configuration.done)
         for step in steps(
-            *(place.state, task.performed, number + 1, local, task.grain, self._umask)
+            *(
+                configuration.state,
+                candidate.interval,
+                number + 1,
+                progress,
+                candidate.grain,
+                self._umask,
+            )
         ):
-            from_ns = task.act_ns if step.source is AnswerSource.HOST else task.look_ns
+            from_ns = (
+                candidate.effect_from_ns
+                if step.source is AnswerSource.HOST
+                else candidate.read_from_ns
+            )
             if from_ns > first_end_ns:
                 continue
-            if from_ns >= task.performed.call_ns and self._touching[number] & ~place.done:
+            if (
+                from_ns >= candidate.interval.call_ns
+                and self._touching[number] & ~configuration.done
+            ):
                 continue
-            if self._is_in_session(place, under_way, task, step):
+            if self._is_in_session(configuration, under_way, candidate, step):
                 yield step
 
     def _is_in_session(
         self,
-        place: _Configuration,
-        under_way: dict[int, Local],
-        task: PendingOperation,
+        configuration: _Configuration,
+        under_way: dict[int, OperationProgress],
+        candidate: Candidate,
         step: ModelStep,
     ) -> bool:
         """A process that has seen one moment of something sees no earlier one."""
-        for other in (*task.after, *task.looked_before):
-            if place.done >> other & 1:
+        for other in (*candidate.after, *candidate.reads_before):
+            if configuration.done >> other & 1:
                 continue
             if step.source is not AnswerSource.ENTRY or other not in under_way:
                 return False
         return True
 
-    def _place_after(
+    def _configuration_after(
         self,
-        place: _Configuration,
-        under_way: dict[int, Local],
+        configuration: _Configuration,
+        under_way: dict[int, OperationProgress],
         number: int,
         state: State,
-        local: Local,
+        progress: OperationProgress,
     ) -> _Configuration:
         others = {each: other for each, other in under_way.items() if each != number}
-        done = place.done
-        if local is DONE:
+        done = configuration.done
+        if progress is DONE:
             done |= 1 << number
         else:
-            others[number] = local
+            others[number] = progress
         held = [each.object for each in others.values()]
         return _Configuration(done, tuple(sorted(others.items())), state.without_lost(held))
 
 
-def _touching(tasks: Sequence[PendingOperation]) -> list[int]:
-    """Of each the tasks of the same process, as bits, that ended at the moment it was called.
+def _touching(candidates: Sequence[Candidate]) -> list[int]:
+    """Of each candidate those of its process, as bits, that returned at the moment of its call.
 
-    By the moments alone they might come after it; a process does one thing after the other. The
+    By the intervals alone they might come after it; a process makes one call after the other. The
     parts of one listing have one call, and no order.
     """
     by_actor: dict[str, list[int]] = {}
     found = []
-    for number, task in enumerate(tasks):
-        mine, before = task.performed, 0
+    for number, candidate in enumerate(candidates):
+        mine, before = candidate.interval, 0
         own = by_actor.setdefault(mine.actor, [])
         for other in reversed(own):
-            earlier = tasks[other].performed
+            earlier = candidates[other].interval
             if earlier.return_ns < mine.call_ns:
                 break
             if not (may_happen_later(earlier) or _are_of_one_listing(earlier, mine)):
@@ -289,9 +335,9 @@ def _are_of_one_listing(one: OperationInterval, other: OperationInterval) -> boo
     return len(moments) == 1 and {one.operation.act, other.operation.act} <= {"entry", "opendir"}
 
 
-def _listed(order: "tuple[int, object] | None") -> tuple[int, ...]:
+def _listed(linearization: "tuple[int, object] | None") -> tuple[int, ...]:
     found = []
-    while order is not None:
-        found.append(order[0])
-        order = order[1]  # type: ignore[assignment]
+    while linearization is not None:
+        found.append(linearization[0])
+        linearization = linearization[1]  # type: ignore[assignment]
     return tuple(reversed(found))

@@ -1,4 +1,4 @@
-"""A small file system as a state machine: which steps an operation can take, and what it is told.
+"""The sequential model: a small file system as a state machine, with the steps of each operation.
 
 Pure, and a value throughout: a search may go back to any state. An operation is not one
 step. ``read`` is open, read and close, and between them another process may come: each step
@@ -28,7 +28,7 @@ ROOT = 0
 OBSERVERS = frozenset(
     {"stat", "read", "list", "fsync", "map", "mread", "unmap", "entry", "opendir", "sync"}
 )
-"""Acts that change nothing that anybody can see."""
+"""Acts that change nothing that another process can read."""
 
 MUTATORS = frozenset(
     {"create", "write", "overwrite", "append", "truncate", "unlink", "rename", "link"}
@@ -39,49 +39,55 @@ MUTATORS = frozenset(
 UNKNOWN_OUTCOMES = frozenset(
     {"EINTR", "EIO", "ENOSPC", "EDQUOT", "ETIMEDOUT", "ENOTCONN", "ECONNABORTED"}
 )
-"""Errors that say nothing of the tree: the call was interrupted, or what carries it out failed.
-What a change has done then nobody knows; a look was told nothing."""
+"""Errors that say nothing of the tree: the call was interrupted, or the share failed to apply it.
+What a change has done then is not known; a read has returned no state."""
 
 _AT_ITS_END = frozenset({"ENOSPC", "EDQUOT"})
-"""Of these, errors of a call that has come to its end: nothing of it happens afterwards."""
+"""Of these, errors of a call that has ended: none of it takes effect afterwards."""
 
 
-def is_pending(performed: OperationInterval) -> bool:
-    """Whether nobody knows what *performed* has done."""
-    return performed.outcome.error in UNKNOWN_OUTCOMES
+def is_pending(interval: OperationInterval) -> bool:
+    """Whether the outcome of *interval* is not known: Herlihy and Wing's pending invocation."""
+    return interval.outcome.error in UNKNOWN_OUTCOMES
 
 
-def may_happen_later(performed: OperationInterval) -> bool:
-    """Whether some of it may happen after it has returned: it was given up, not carried out."""
-    return is_pending(performed) and performed.outcome.error not in _AT_ITS_END
+def may_happen_later(interval: OperationInterval) -> bool:
+    """Whether some of *interval* may take effect after it has returned: the call was given up."""
+    return is_pending(interval) and interval.outcome.error not in _AT_ITS_END
 
 
 class Object(NamedTuple):
-    """A file with its *content*, or a directory (None)."""
+    """A file or a directory, as far as the model compares it."""
 
     content: str | None
+    """The file's content, one character a byte; None for a directory."""
     mode: int
+    """Its permission bits."""
 
     @property
     def is_directory(self) -> bool:
+        """Whether it is a directory, and not a file."""
         return self.content is None
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Names and what they lead to. *names* are paths; the root, "", is no object that changes.
+    """Names and what they lead to; a value. The root, "", is no object that changes.
 
     Objects are told apart by the number of the operation that made them, from 1 on; negative for
-    those that were there before. *mappings* are what processes have mapped, and how many bytes.
+    those that were there before.
     """
 
     names: tuple[tuple[str, int], ...] = ()
+    """Paths and the numbers of the objects that they lead to, sorted."""
     objects: tuple[tuple[int, Object], ...] = ()
+    """Numbers and their objects, sorted."""
     mappings: tuple[tuple[str, tuple[int, int]], ...] = ()
+    """``actor:handle`` and what it has mapped: the object's number, and how many bytes."""
 
     @classmethod
     def of(cls, initial: Mapping[str, str], umask: int) -> "State":
-        """Files with these contents."""
+        """A state of files alone: *initial* maps paths to contents; mode 644 less *umask*."""
         paths = sorted(initial)
         return cls(
             tuple((path, -number) for number, path in enumerate(paths, 1)),
@@ -94,9 +100,11 @@ class State:
         )
 
     def links(self, number: int) -> int:
+        """How many names lead to object *number*."""
         return sum(each == number for _, each in self.names)
 
     def object(self, number: int) -> Object:
+        """Object *number*. Raises KeyError where it is not there any more."""
         if number == ROOT:
             return Object(None, 0o755)
         return dict(self.objects)[number]
@@ -107,7 +115,7 @@ class State:
         objects: Mapping[int, Object] | None = None,
         mappings: Mapping[str, tuple[int, int] | None] | None = None,
     ) -> "State":
-        """The same with these names, objects and mappings; None takes one away."""
+        """A state with these names, objects and mappings set; None as a value removes one."""
         return State(
             _merged(self.names, names),
             _merged(self.objects, objects),
@@ -115,7 +123,7 @@ class State:
         )
 
     def without_lost(self, held: Iterable[int]) -> "State":
-        """Without objects that no name, no mapping and none of *held* leads to."""
+        """A state without the objects that no name, no mapping and none of *held* leads to."""
         needed = {number for _, number in self.names}
         needed |= {number for _, (number, _) in self.mappings} | set(held)
         if all(number in needed for number, _ in self.objects):
@@ -131,22 +139,25 @@ def _merged(pairs: tuple[Any, ...], changes: Mapping[Any, Any] | None) -> tuple[
 
 
 class AnswerSource(enum.Enum):
-    """Where a step's answer comes from: what a cache may give, and what it may not."""
+    """Where a step's answer may come from: a cache of the guest's kernel, or the host alone."""
 
     ENTRY = "entry"
-    """What a name leads to: a cache may know."""
+    """What a name leads to: the dentry cache may answer."""
     CONTENT = "content"
-    """What an object is like: a cache may know."""
+    """What an object is like: the inode's cached attributes and pages may answer."""
     HOST = "host"
-    """A change, or an answer that only the change's place can give."""
+    """A change, or an answer that only the host can give."""
 
 
-class Local(NamedTuple):
-    """How far an operation has come: its *phase*, the *object* it has reached, what it has seen."""
+class OperationProgress(NamedTuple):
+    """How far an operation has come between two of its steps."""
 
     phase: str
+    """What it has done so far: "start", "done", or a name that the act's method gives."""
     object: int
+    """The number of the object that it has resolved its name to; ROOT until then."""
     seen: int = 0
+    """A number that a later step needs: the size it was told, or whether it is a directory."""
 
 
 _NOT_MAPPED = "EBADF"
@@ -154,20 +165,23 @@ _NOT_MAPPED = "EBADF"
 SAME = "same"
 """The phase of a rename that finds two names of one object, and so does nothing and says so."""
 
-START = Local("start", ROOT)
-DONE = Local("done", ROOT)
+START = OperationProgress("start", ROOT)
+DONE = OperationProgress("done", ROOT)
 
 
 class ModelStep(NamedTuple):
-    """One step that an operation may take, and what is then."""
+    """One step that an operation may take, and the state and progress after it."""
 
     source: AnswerSource
+    """What the step's answer may come from."""
     state: State
-    local: Local
+    """The state after it."""
+    progress: OperationProgress
+    """How far the operation is after it; DONE at its end."""
 
 
 def resolve(state: State, path: str) -> int | str:
-    """The object at *path*, or the error's name."""
+    """The number of the object at *path*, or the errno of the path walk (ENOENT, ENOTDIR)."""
     names = dict(state.names)
     parts = path.split("/") if path else []
     for depth in range(1, len(parts)):
@@ -180,15 +194,20 @@ def resolve(state: State, path: str) -> int | str:
 
 
 def steps(
-    state: State, performed: OperationInterval, number: int, local: Local, grain: Grain, umask: int
+    state: State,
+    interval: OperationInterval,
+    number: int,
+    progress: OperationProgress,
+    grain: Grain,
+    umask: int,
 ) -> Iterator[ModelStep]:
-    """What the operation *performed*, the *number*-th, may do next such that its outcome holds.
+    """The steps that *interval*, the *number*-th operation, may take in *state* towards its result.
 
-    None: here it can do nothing that would lead to what it was told, not now.
+    Nothing is yielded where no step from *state* on leads to the result that it returned.
     """
-    machine = _Machine(state, performed, number, local, grain, umask)
-    yield from getattr(machine, performed.operation.act)()
-    if is_pending(performed):
+    machine = _Machine(state, interval, number, progress, grain, umask)
+    yield from getattr(machine, interval.operation.act)()
+    if is_pending(interval):
         yield ModelStep(AnswerSource.HOST, state, DONE)  # nothing more of it happens
 
 
@@ -198,21 +217,21 @@ class _Machine:
     def __init__(
         self,
         state: State,
-        performed: OperationInterval,
+        interval: OperationInterval,
         number: int,
-        local: Local,
+        progress: OperationProgress,
         grain: Grain,
         umask: int,
     ) -> None:
         self._state = state
-        self._operation = performed.operation
-        self._actor = performed.actor
-        self._value, self._error = performed.outcome.value, performed.outcome.error
+        self._operation = interval.operation
+        self._actor = interval.actor
+        self._value, self._error = interval.outcome.value, interval.outcome.error
         self._number = number
-        self._local = local
+        self._local = progress
         self._grain = grain
         self._umask = umask
-        self._is_pending = is_pending(performed)
+        self._is_pending = is_pending(interval)
 
     # What the acts are made of
 
@@ -220,7 +239,7 @@ class _Machine:
         return resolve(self._state, self._operation.path)
 
     def _parent_error(self, path: str) -> str | None:
-        """The error of the way to *path*, if it is none that leads there."""
+        """The error of the path walk to *path*'s directory; None if it leads there."""
         parent = path.rpartition("/")[0]
         found = resolve(self._state, parent)
         if isinstance(found, str):
@@ -230,29 +249,29 @@ class _Machine:
     def _told(
         self, error: str | None, source: AnswerSource, state: State | None = None
     ) -> Iterator[ModelStep]:
-        """The end of the operation, if this is what it was told."""
+        """The end of the operation, if *error* is what it returned."""
         if error == self._error or (self._is_pending and error is None):
             yield ModelStep(source, state or self._state, DONE)
 
     def _bind(self, phase: str = "bound", *, only_files: str | None = None) -> Iterator[ModelStep]:
-        """Reach the object; the error *only_files* if it is a directory."""
+        """Look the name up; the error *only_files* if it is a directory."""
         found = self._found()
         if isinstance(found, str):
             yield from self._told(found, AnswerSource.ENTRY)
         elif only_files and self._state.object(found).is_directory:
             yield from self._told(only_files, AnswerSource.ENTRY)
         else:
-            yield ModelStep(AnswerSource.ENTRY, self._state, Local(phase, found))
+            yield ModelStep(AnswerSource.ENTRY, self._state, OperationProgress(phase, found))
 
     def _gone(self) -> Iterator[ModelStep]:
-        """Through a share, who has reached what is then removed may be told so."""
+        """Through a share, an operation whose object is then removed may fail by that."""
         number = self._local.object
         if self._grain is Grain.SHARE and number != ROOT and not self._state.links(number):
             for error in ("ENOENT", "ESTALE"):
                 yield from self._told(error, AnswerSource.HOST)
 
     def _refused(self, error: str | None) -> Iterator[ModelStep]:
-        """An error by what the guest's kernel believes of names, before anything is asked."""
+        """An error by the dentries that the guest's kernel caches, before any request."""
         if error is not None:
             yield from self._told(error, AnswerSource.ENTRY)
 
@@ -290,7 +309,7 @@ class _Machine:
         if error is not None:
             yield from self._told(error, AnswerSource.HOST)
         elif self._operation.content:
-            yield ModelStep(AnswerSource.HOST, state, Local("made", self._number))
+            yield ModelStep(AnswerSource.HOST, state, OperationProgress("made", self._number))
         else:
             yield from self._told(None, AnswerSource.HOST, state)
 
@@ -333,8 +352,8 @@ class _Machine:
             if new == self._local.object:
                 yield from self._told(None, AnswerSource.ENTRY)
             return
-        if self._local.phase == "looked":
-            # The kernel knows the old name from one moment and looks at the new one now.
+        if self._local.phase == "resolved":
+            # The kernel has the old name's dentry from one moment and looks the new one up now.
             was_directory = bool(self._local.seen)
             if not isinstance(new, str):
                 is_directory = self._state.object(new).is_directory
@@ -345,9 +364,11 @@ class _Machine:
             yield from self._gone()
         elif self._grain is Grain.SHARE and not isinstance(old, str):
             kind = int(self._state.object(old).is_directory)
-            yield ModelStep(AnswerSource.ENTRY, self._state, Local("looked", old, kind))
+            yield ModelStep(
+                AnswerSource.ENTRY, self._state, OperationProgress("resolved", old, kind)
+            )
             if self._error is None:
-                yield ModelStep(AnswerSource.ENTRY, self._state, Local(SAME, old))
+                yield ModelStep(AnswerSource.ENTRY, self._state, OperationProgress(SAME, old))
         error = self._parent_error(path) or self._parent_error(to)
         if error is None and isinstance(old, str):
             error = old
@@ -413,7 +434,7 @@ class _Machine:
     def _then_written(self, state: State, number: int) -> Iterator[ModelStep]:
         """The file is empty in *state*: what is left is the write(2), if there is anything."""
         if self._operation.content:
-            yield ModelStep(AnswerSource.HOST, state, Local("cut", number))
+            yield ModelStep(AnswerSource.HOST, state, OperationProgress("cut", number))
         else:
             yield from self._told(None, AnswerSource.HOST, state)
 
@@ -436,7 +457,7 @@ class _Machine:
                 yield from self._told("EISDIR", AnswerSource.HOST)
                 return
             for source in (AnswerSource.ENTRY, AnswerSource.HOST):
-                yield ModelStep(source, self._state, Local("bound", found))
+                yield ModelStep(source, self._state, OperationProgress("bound", found))
             return
         error, state = self._new("", self._operation.mode)
         yield from self._refused(error)
@@ -477,7 +498,7 @@ class _Machine:
         )
         yield from self._gone()
 
-    # Acts that only look
+    # Acts that only read
 
     def stat(self) -> Iterator[ModelStep]:
         if self._local.phase == "start":
@@ -506,14 +527,14 @@ class _Machine:
                 yield ModelStep(
                     AnswerSource.CONTENT,
                     self._state,
-                    Local("measured", number, len(self._content())),
+                    OperationProgress("measured", number, len(self._content())),
                 )
                 yield from self._gone()
             case phase:
                 content = self._content()
                 if phase == "measured":
                     seen = self._local.seen
-                    # Who cuts a page clears what is behind the cut: that may be seen as well.
+                    # A truncation clears the page behind the cut: that may be read as well.
                     cleared = content.ljust(seen, "\0")
                     if content and len(content) < seen and cleared == self._value:
                         yield from self._told(None, AnswerSource.CONTENT)
@@ -528,7 +549,7 @@ class _Machine:
             yield from self._told(None, AnswerSource.ENTRY)
 
     def opendir(self) -> Iterator[ModelStep]:
-        """What a listing says of the directory itself."""
+        """What a listing says of the directory itself, by opendir(3)."""
         found = self._found()
         if isinstance(found, str):
             yield from self._told(found, AnswerSource.ENTRY)
@@ -570,7 +591,7 @@ class _Machine:
             return
         number, size = mapped
         content = self._state.object(number).content
-        # What lies beyond the end is zero, up to the end of its page; beyond that nobody survives.
+        # What lies beyond the end is zero, up to the end of its page; beyond that is SIGBUS.
         if content and content[:size].ljust(size, "\0") == self._value:
             yield from self._told(None, AnswerSource.CONTENT)
 

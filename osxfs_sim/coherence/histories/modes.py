@@ -1,10 +1,10 @@
 """What each mode of the contract makes of an operation: how old its answer may be.
 
 consistent   every operation between its call and its return. One thing is excepted, and no
-             share can do it: reading memory asks nobody, so what a guest has mapped may show
-             any state since it was mapped.
+             share can do it: reading memory makes no request, so what a guest has mapped may
+             show any state since it was mapped.
 cached       changes of either side between call and return (they are written through). What a
-             guest is told may be as old as *stale_ns*: bounded staleness. A guest process
+             guest reads may be as old as *stale_ns*: bounded staleness. A guest process
              keeps its session guarantees (sessions.py).
 delegated    see delegated.py.
 """
@@ -14,31 +14,29 @@ from dataclasses import dataclass
 
 from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.history import Grain, is_guest
-from osxfs_sim.coherence.histories.linearize import PendingOperation
+from osxfs_sim.coherence.histories.linearize import Candidate
 from osxfs_sim.coherence.histories.model import MUTATORS, is_pending, may_happen_later
 from osxfs_sim.coherence.histories.sessions import changes, predecessors
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How old an answer may be, in nanoseconds: what a guest, and what the host is told.
-
-    *stale_ns* follows from lifetimes and events, *lag_ns* from the age of what is held back. Both
-    with an allowance for what a machine needs beside that.
-    """
+    """How old an answer may be, in nanoseconds, for the guests' reads and for the host's."""
 
     stale_ns: int = 0
+    """How old a guest's answer may be: cache timeout or event propagation, and an allowance."""
     lag_ns: int = 0
+    """How old the host's answer may be: write-back age, and an allowance."""
 
 
 EXACT = Bounds()
 
 
 def past_the_bound(operations: Sequence[OperationInterval], bounds: Bounds) -> int:
-    """How many looks of guests the bound can find wrong: some change was made longer before.
+    """How many reads of guests the bound can find stale: some change returned longer before.
 
-    All others may be told what was before there was any change, and are right whatever they say
-    of what the host did, but for nonsense and for their sessions.
+    All others may return what was before any change, and are right whatever they say of what the
+    host did, but for nonsense and for their sessions.
     """
     changed_ns = min((each.return_ns for each in operations if changes(each)), default=None)
     if changed_ns is None:
@@ -51,16 +49,16 @@ def past_the_bound(operations: Sequence[OperationInterval], bounds: Bounds) -> i
     )
 
 
-def too_old(
+def stale_beyond_bound(
     operations: Sequence[OperationInterval], bounds: Bounds
 ) -> list[tuple[OperationInterval, str]]:
-    """Guests' looks that say otherwise than the host, when the last change is past the bound.
+    """Guests' reads that differ from the host's, when the last change is past the bound.
 
-    All of these say of the same state what it is, so this needs no search, which is long for a
-    guest that believes much. Each comes with words for what the host was told.
+    All of these are of one state, so this needs no search, which is long where long timeouts allow
+    many states. Each comes with a sentence that names the host's read.
     """
     if any(_may_change(each) and may_happen_later(each) for each in operations):
-        return []  # when the last change was nobody knows
+        return []  # when the last change was is not known
     changed_ns = max((each.return_ns for each in operations if _may_change(each)), default=0)
     host = {
         (each.operation.act, each.operation.path): each
@@ -72,7 +70,7 @@ def too_old(
         if not is_guest(each.actor) or each.call_ns - bounds.stale_ns <= changed_ns:
             continue
         if is_pending(each):
-            continue  # it was told nothing
+            continue  # it returned no state
         other = host.get((each.operation.act, each.operation.path))
         if other is not None and each.operation.act in _COMPARED and _differ(each, other):
             words = f"{each}, when nothing had been changed for longer than the bound: {other}"
@@ -84,14 +82,14 @@ _COMPARED = ("stat", "read", "entry", "opendir")
 """Not a mapping: what it leads to may have no name any more."""
 
 
-def _may_change(performed: OperationInterval) -> bool:
+def _may_change(interval: OperationInterval) -> bool:
     """Also one that was refused: what is done in two steps may have done the first."""
-    return performed.operation.act in MUTATORS
+    return interval.operation.act in MUTATORS
 
 
 def _differ(one: OperationInterval, other: OperationInterval) -> bool:
     if one.outcome.error is not None or other.outcome.error is not None:
-        # Which error it is depends on how far somebody came.
+        # Which error it is depends on how far the path walk came.
         return (one.outcome.error is None) is not (other.outcome.error is None)
     return _compared(one.outcome.value) != _compared(other.outcome.value)
 
@@ -104,73 +102,76 @@ def _compared(value: object) -> object:
     return [value.get(key) for key in keys]
 
 
-def consistent(operations: Sequence[OperationInterval], grain: Grain) -> list[PendingOperation]:
-    """Each between its call and its return; a mapping through a share since it was mapped."""
-    tasks = []
-    for number, performed in enumerate(operations):
-        own = grain if is_guest(performed.actor) else Grain.DIRECTORY
-        if performed.operation.act == "mread" and own is Grain.SHARE:
-            tasks.append(_as_mapped(operations, number, own, 0))
+def consistent(operations: Sequence[OperationInterval], grain: Grain) -> list[Candidate]:
+    """Each of *operations* between call and return; a mapping through a share since its map."""
+    candidates = []
+    for number, interval in enumerate(operations):
+        own = grain if is_guest(interval.actor) else Grain.DIRECTORY
+        if interval.operation.act == "mread" and own is Grain.SHARE:
+            candidates.append(_as_mapped(operations, number, own, 0))
         else:
-            tasks.append(PendingOperation.exactly(performed, own))
-    return tasks
+            candidates.append(Candidate.exactly(interval, own))
+    return candidates
 
 
 def cached(
     operations: Sequence[OperationInterval], grain: Grain, bounds: Bounds
-) -> list[PendingOperation]:
-    """The guests' looks up to *stale_ns* earlier, in sessions."""
-    tasks = []
-    for number, performed in enumerate(operations):
-        if not is_guest(performed.actor):
-            tasks.append(PendingOperation.exactly(performed, Grain.DIRECTORY))
-        elif performed.operation.act == "mread" and grain is Grain.SHARE:
-            tasks.append(_as_mapped(operations, number, grain, bounds.stale_ns))
+) -> list[Candidate]:
+    """The guests' reads up to *bounds.stale_ns* before their calls, in sessions; others exactly."""
+    candidates = []
+    for number, interval in enumerate(operations):
+        if not is_guest(interval.actor):
+            candidates.append(Candidate.exactly(interval, Grain.DIRECTORY))
+        elif interval.operation.act == "mread" and grain is Grain.SHARE:
+            candidates.append(_as_mapped(operations, number, grain, bounds.stale_ns))
         else:
-            tasks.append(_in_session(operations, number, grain, bounds.stale_ns))
-    return tasks
+            candidates.append(_in_session(operations, number, grain, bounds.stale_ns))
+    return candidates
 
 
 def _as_mapped(
     operations: Sequence[OperationInterval], number: int, grain: Grain, stale_ns: int
-) -> PendingOperation:
-    performed = operations[number]
+) -> Candidate:
+    interval = operations[number]
     mapped_ns = max(
         (
             each.call_ns
             for each in operations[:number]
             if each.operation.act == "map"
-            and each.actor == performed.actor
-            and each.operation.handle == performed.operation.handle
+            and each.actor == interval.actor
+            and each.operation.handle == interval.operation.handle
         ),
-        default=performed.call_ns,  # it was given up, and then there is nothing mapped
+        default=interval.call_ns,  # the map was given up, and nothing is mapped
     )
-    after, looked = predecessors(operations, number)
-    return PendingOperation(
-        *(performed, mapped_ns - stale_ns, performed.call_ns, performed.return_ns, grain),
-        *(tuple(after), tuple(looked)),
+    after, reads = predecessors(operations, number)
+    return Candidate(
+        *(interval, mapped_ns - stale_ns, interval.call_ns, interval.return_ns, grain),
+        *(tuple(after), tuple(reads)),
     )
 
 
 def _in_session(
     operations: Sequence[OperationInterval], number: int, grain: Grain, stale_ns: int
-) -> PendingOperation:
-    performed = operations[number]
-    after, looked = predecessors(operations, number)
-    look_ns = performed.call_ns - stale_ns
-    return PendingOperation(
-        *(performed, look_ns, performed.call_ns, performed.return_ns, grain),
-        *(tuple(after), tuple(looked)),
+) -> Candidate:
+    interval = operations[number]
+    after, reads = predecessors(operations, number)
+    read_from_ns = interval.call_ns - stale_ns
+    return Candidate(
+        *(interval, read_from_ns, interval.call_ns, interval.return_ns, grain),
+        *(tuple(after), tuple(reads)),
     )
 
 
 def seen_late(
     operations: Sequence[OperationInterval], number: int, grain: Grain, from_ns: int
-) -> PendingOperation:
-    """All of it from *from_ns* on, in its session: for somebody who changes nothing."""
-    performed = operations[number]
-    assert not changes(performed), performed
-    after, looked = predecessors(operations, number)
-    return PendingOperation(
-        *(performed, from_ns, from_ns, performed.return_ns, grain), *(tuple(after), tuple(looked))
+) -> Candidate:
+    """The *number*-th of *operations*, a read, of any state from *from_ns* on, in its session.
+
+    Raises AssertionError for one that changes something.
+    """
+    interval = operations[number]
+    assert not changes(interval), interval
+    after, reads = predecessors(operations, number)
+    return Candidate(
+        *(interval, from_ns, from_ns, interval.return_ns, grain), *(tuple(after), tuple(reads))
     )

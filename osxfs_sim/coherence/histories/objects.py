@@ -1,4 +1,4 @@
-"""Divides a history into parts that can be judged one by one: its objects.
+"""Partitions a history into parts that can be judged one by one: its objects.
 
 Linearizability is local: a history of several objects is linearizable if and only if that of each
 object is (Herlihy and Wing, theorem 1). With rename and link a name is no object: they touch
@@ -9,7 +9,7 @@ changed in the history. What nothing connects, no operation of ours can tell apa
 A listing tells of many names, and no file system promises them as of one moment (readdir(3)
 leaves open whether what is made or removed meanwhile is seen). So a listing is taken apart: each
 name that the history knows was there or not at some moment of it, on its own. What is listed and
-known to nobody else is a name from nowhere, and nothing explains it.
+known to no other operation is a name from nowhere, and nothing explains it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,15 +28,18 @@ _OF_NAMES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """The *operations* on the *names* of one object. *initial* is what was there before."""
+    """The part of a history that is about one object (porcupine's partition)."""
 
     names: tuple[str, ...]
+    """The paths of the object, sorted."""
     operations: tuple[OperationInterval, ...]
+    """The operations on it, ordered by their calls; ``sync`` is in every partition."""
     initial: Mapping[str, str]
+    """Those of its files that were there before: path to content."""
 
 
-def parts_of(history: History) -> list[Partition]:
-    """The history's objects, and those operations on each that are a matter of its own.
+def partition_by_object(history: History) -> list[Partition]:
+    """The partitions of *history*, one per object, in the order of their first names.
 
     ``sync`` is about all of them, and is in each.
     """
@@ -45,13 +48,13 @@ def parts_of(history: History) -> list[Partition]:
     operations = taken_apart(history.operations, known)
     by_object: dict[str, list[OperationInterval]] = {}
     everywhere = []
-    for performed in operations:
-        operation = performed.operation
+    for interval in operations:
+        operation = interval.operation
         if operation.act == "sync":
-            everywhere.append(performed)
+            everywhere.append(interval)
         else:
-            name = operation.path or _name_of_handle(performed, operations)
-            by_object.setdefault(_root(joined, name), []).append(performed)
+            name = operation.path or _name_of_handle(interval, operations)
+            by_object.setdefault(_root(joined, name), []).append(interval)
     return [
         Partition(
             tuple(sorted(name for name in known if _root(joined, name) == root)),
@@ -71,8 +74,8 @@ def _joined(history: History) -> dict[str, str]:
     joined: dict[str, str] = {}
     names: set[str] = set(history.initial)
     changed: set[str] = set(history.initial)
-    for performed in history.operations:
-        operation = performed.operation
+    for interval in history.operations:
+        operation = interval.operation
         given = [operation.path]
         if operation.act in TWO_NAMES:
             given.append(operation.to)
@@ -80,7 +83,7 @@ def _joined(history: History) -> dict[str, str]:
         if operation.act in _OF_NAMES:
             changed.update(given)
         if operation.act == "list":
-            for name in performed.outcome.value or ():
+            for name in interval.outcome.value or ():
                 names.add(f"{operation.path}/{name}" if operation.path else name)
     for name in names:
         joined.setdefault(name, name)
@@ -90,9 +93,9 @@ def _joined(history: History) -> dict[str, str]:
             if parent in changed:
                 _join(joined, name, parent)
             parent = parent.rpartition("/")[0]
-    for performed in history.operations:
-        if performed.operation.act in TWO_NAMES:
-            _join(joined, performed.operation.path, performed.operation.to)
+    for interval in history.operations:
+        if interval.operation.act in TWO_NAMES:
+            _join(joined, interval.operation.path, interval.operation.to)
     return joined
 
 
@@ -109,17 +112,17 @@ def _join(joined: dict[str, str], one: str, other: str) -> None:
     joined[other] = one
 
 
-def _name_of_handle(performed: OperationInterval, operations: Sequence[OperationInterval]) -> str:
-    """The path at which the handle of *performed* was last made by its process."""
-    handle = performed.operation.handle
+def _name_of_handle(interval: OperationInterval, operations: Sequence[OperationInterval]) -> str:
+    """The path at which the handle of *interval* was last made by its process."""
+    handle = interval.operation.handle
     return next(
         (
             each.operation.path
             for each in reversed(operations)
-            if each.actor == performed.actor
+            if each.actor == interval.actor
             and each.operation.handle == handle
             and each.operation.path
-            and each.call_ns <= performed.call_ns
+            and each.call_ns <= interval.call_ns
         ),
         "",
     )
@@ -128,17 +131,17 @@ def _name_of_handle(performed: OperationInterval, operations: Sequence[Operation
 def taken_apart(
     operations: Iterable[OperationInterval], known: Iterable[str]
 ) -> list[OperationInterval]:
-    """The same with each listing as what it says of the directory, and of each *known* name."""
+    """*operations* with each listing split into ``opendir`` and one ``entry`` per *known* name."""
     found: list[OperationInterval] = []
-    for performed in operations:
-        operation, outcome = performed.operation, performed.outcome
+    for interval in operations:
+        operation, outcome = interval.operation, interval.outcome
         if operation.act != "list":
-            found.append(performed)
+            found.append(interval)
             continue
         if operation.path:
             found.append(
                 replace(
-                    performed,
+                    interval,
                     operation=ActorOperation("opendir", operation.path),
                     outcome=OperationResult(error=outcome.error),
                 )
@@ -149,7 +152,7 @@ def taken_apart(
         prefix = f"{operation.path}/" if operation.path else ""
         found += [
             replace(
-                performed,
+                interval,
                 operation=ActorOperation("entry", name),
                 outcome=OperationResult(name.removeprefix(prefix) in listed),
             )

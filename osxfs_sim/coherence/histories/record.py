@@ -1,9 +1,9 @@
-"""Has a programme performed by processes of both sides at once, and takes down what they say.
+"""Has a programme performed by processes of both sides at once, and records the history.
 
-At the end everybody has stopped, and whoever mounted the share has the host take what is held. The
-first guest looks at every name, the host changes some for the last time, and then both look once
-more: whatever is lost shows here at the latest, and what is never told shows here alone, if they
-wait until nothing may be old any more.
+At the end all processes have stopped, and the process that mounted the share flushes what is dirty.
+The first guest reads every name, the host changes some for the last time, and then both read once
+more: whatever is lost shows here at the latest, and a missing invalidation shows here alone, if
+they wait until no answer may be stale any more.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from osxfs_sim.coherence.histories.generate import Programme
 from osxfs_sim.coherence.histories.history import HOST, SHARE, Grain, History
 
 Flush = Callable[[], Any]
-"""Waits until the host has everything that the guests have changed."""
+"""Waits until everything that the guests have changed is on the host."""
 
 
 def record(
@@ -32,33 +32,34 @@ def record(
 ) -> History:
     """Perform *programme* in the two sides of an empty share; the same directory twice is native.
 
-    *settle_ns* are waited before the last looks: until host events have come, and nobody may still
-    be told what was before. Raises UserError where a process does not answer.
+    *settle_ns* are waited before the final reads: until host events have come, and no stale answer
+    is allowed any more. *about* goes into the history. Raises UserError where a process does not
+    answer.
     """
     for path, content in programme.initial.items():
         (host / path).write_text(content)
         (host / path).chmod(0o644 & ~process_umask())
     grain = Grain.DIRECTORY if host == guest else Grain.SHARE
-    performed: list[OperationInterval] = []
+    interval: list[OperationInterval] = []
     with contextlib.ExitStack() as processes:
         actors = {
             name: processes.enter_context(Actor(name, host if name == HOST else guest))
-            for name in programme.lots
+            for name in programme.batches
         }
-        for name, lot in programme.lots.items():
-            actors[name].start(lot)
+        for name, batch in programme.batches.items():
+            actors[name].start(batch)
         for actor in actors.values():
-            performed += actor.finish()
+            interval += actor.finish()
         if flush is not None:
-            performed.append(flushed(flush))
+            interval.append(flushed(flush))
         first = next(name for name in actors if name != HOST)
         if programme.last:
-            performed += actors[first].play(last_looks(programme.names))
-            performed += actors[HOST].play(programme.last)
-        performed += actors[HOST].play([ActorOperation("wait", pause_ns=settle_ns)])
+            interval += actors[first].play(final_reads(programme.names))
+            interval += actors[HOST].play(programme.last)
+        interval += actors[HOST].play([ActorOperation("wait", pause_ns=settle_ns)])
         for name in (HOST, first):
-            performed += actors[name].play(last_looks(programme.names))
-    known = [each for each in performed if each.operation.act != "wait"]
+            interval += actors[name].play(final_reads(programme.names))
+    known = [each for each in interval if each.operation.act != "wait"]
     return History.of(
         known,
         grain=grain,
@@ -68,8 +69,8 @@ def record(
     )
 
 
-def last_looks(names: tuple[str, ...]) -> list[ActorOperation]:
-    """One look at everything."""
+def final_reads(names: tuple[str, ...]) -> list[ActorOperation]:
+    """One read of everything: a listing, and stat and read of each of *names*."""
     return [
         ActorOperation("list"),
         *(ActorOperation(act, name) for name in names for act in ("stat", "read")),
@@ -77,7 +78,7 @@ def last_looks(names: tuple[str, ...]) -> list[ActorOperation]:
 
 
 def flushed(flush: Flush) -> OperationInterval:
-    """Have it done; when it was."""
+    """Call *flush*, and return its interval, as a ``sync`` of the share."""
     call_ns = time.monotonic_ns()
     flush()
     return OperationInterval(
@@ -86,7 +87,7 @@ def flushed(flush: Flush) -> OperationInterval:
 
 
 def process_umask() -> int:
-    """The mask of this process, which its actors inherit."""
+    """The umask of this process, which its actors inherit, read without setting it."""
     for line in Path("/proc/self/status").read_text().splitlines():
         key, _, value = line.partition(":")
         if key == "Umask":

@@ -1,4 +1,4 @@
-"""A schedule is a history without its times: who does what, one after the other.
+"""A schedule is a history without its times: steps of actors, one after the other.
 
 It can be played again, and written as a script (coherence/actors/scripts.py).
 """
@@ -10,6 +10,7 @@ from typing import Any
 from osxfs_sim.coherence.actors.operations import ActorOperation
 from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.actors.scripts import script
+from osxfs_sim.coherence.actors.staging import ScheduleStep
 from osxfs_sim.coherence.histories.history import HOST, SHARE, History
 from osxfs_sim.coherence.histories.linearize import CheckResult
 from osxfs_sim.coherence.histories.modes import Bounds
@@ -18,20 +19,20 @@ from osxfs_sim.coherence.histories.timeline import in_words
 from osxfs_sim.coherence.histories.verdicts import Rules, check
 from osxfs_sim.model.consistency import Mode
 
-Step = tuple[str, ActorOperation]
-"""Who, and what (as in coherence/actors/staging.py)."""
-
 _JUDGE = '''
 def breach(told: list[OperationInterval]) -> str | None:
-    """Judged as {mode}; what a guest is told may be {stale_ns} ns old, the host {lag_ns} ns."""
+    """Judged as {mode}; a guest's read may be {stale_ns} ns old, the host's {lag_ns} ns."""
     from osxfs_sim.coherence.histories.schedules import judged
 
     return judged(told, {mode!r}, stale_ns={stale_ns}, lag_ns={lag_ns})
 '''
 
 
-def schedule_of(history: History) -> list[Step]:
-    """Its operations in the order of their calls; what was there before is made by the host."""
+def schedule_of(history: History) -> list[ScheduleStep]:
+    """The operations of *history* in the order of their calls, without pauses.
+
+    The files that were there before are created by the host first.
+    """
     made = [
         (HOST, ActorOperation("create", path, data=content))
         for path, content in sorted(history.initial.items())
@@ -40,7 +41,10 @@ def schedule_of(history: History) -> list[Step]:
 
 
 def script_of(history: History, rules: Rules, settings: Mapping[str, Any], title: str) -> str:
-    """The source of a script that plays the schedule of *history* on a share with *settings*."""
+    """The source of a Python script that plays *history*'s schedule and judges it by *rules*.
+
+    On a share with *settings* (keywords of osxfs_sim.share). *title* opens its docstring.
+    """
     steps = [
         (actor, ActorOperation("flush") if actor == SHARE else operation)
         for actor, operation in schedule_of(history)
@@ -54,7 +58,10 @@ def script_of(history: History, rules: Rules, settings: Mapping[str, Any], title
 def judged(
     told: Sequence[OperationInterval], mode: str, *, stale_ns: int = 0, lag_ns: int = 0
 ) -> str | None:
-    """What is wrong with what was told, for a script; None if nothing is."""
+    """What violates *mode* in *told*, the intervals of a play, in words; None: nothing for certain.
+
+    Raises KeyError for an unknown mode, ValueError for a history that is not well-formed.
+    """
     operations = [
         replace(each, operation=ActorOperation("sync")) if each.actor == SHARE else each
         for each in told
@@ -63,4 +70,4 @@ def judged(
     verdict = check(history, Rules(Mode[mode.upper()], Bounds(stale_ns, lag_ns)))
     if verdict.answer is not CheckResult.VIOLATION:
         return None
-    return "\n".join(in_words(part) for part in verdict.violations)
+    return "\n".join(in_words(partition) for partition in verdict.violations)

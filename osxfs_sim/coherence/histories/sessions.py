@@ -1,13 +1,13 @@
 """Which operations of one process may not go back behind which others: the session guarantees.
 
-Terry and others (1994): *monotonic reads* (who has seen a state of something sees no earlier one of
-it) and *read your writes*. The other two, writes follow reads and monotonic writes, hold by
-themselves here: a change takes effect between its call and its return.
+Terry and others (1994): *monotonic reads* (a process that has read a state of something reads no
+earlier one of it) and *read your writes*. The other two, writes follow reads and monotonic writes,
+hold by themselves here: a change takes effect between its call and its return.
 
-"Something" is a path: what the name leads to, and what is then found. A kernel keeps what names
-lead to and what objects are like apart, and each on its own is never replaced by something older;
-a whole tree is no such thing. Nor is a listing: it is asked for anew each time, while a name that
-it no longer has may still be believed. So listings follow listings, and looks follow looks.
+"Something" is a path: what the name leads to, and what is then found. A kernel caches dentries and
+inodes apart, and each on its own is never replaced by something older; a whole tree is no such
+thing. Nor is a listing: it is requested anew each time, while the dentry of a name that it no
+longer has may still be valid. So listings follow listings, and other reads follow reads.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,30 +16,34 @@ from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.model import MUTATORS, is_pending
 
 _OF_OBJECTS = frozenset({"write", "overwrite", "append", "truncate", "chmod"})
-"""They change what a name leads to, by the name as it was believed: who looks again may believe the
-name as before, and must see the change in what it leads to."""
+"""They change what a name leads to, by the dentry as it was cached: a later read may still use
+that dentry, and must see the change in the inode that it leads to."""
 
 TWO_NAMES = frozenset({"rename", "link"})
-"""They look at two names, each as of a moment of its own: no one moment holds for both."""
+"""They look up two names, each as of a moment of its own: no one moment holds for both."""
 
 
-def changes(performed: OperationInterval) -> bool:
-    """Whether it was a change that was made, as far as its process was told."""
-    return performed.operation.act in MUTATORS and performed.outcome.error is None
+def changes(interval: OperationInterval) -> bool:
+    """Whether *interval* is of a change that succeeded."""
+    return interval.operation.act in MUTATORS and interval.outcome.error is None
 
 
-def may_have_changed(performed: OperationInterval) -> bool:
-    """Whether it changed something, or nobody knows whether it did."""
-    return performed.operation.act in MUTATORS and (changes(performed) or is_pending(performed))
+def may_have_changed(interval: OperationInterval) -> bool:
+    """Whether *interval* is of a change that succeeded, or whose outcome is not known."""
+    return interval.operation.act in MUTATORS and (changes(interval) or is_pending(interval))
 
 
 def predecessors(
     operations: Sequence[OperationInterval], number: int
 ) -> tuple[list[int], list[int]]:
-    """Of the *number*-th: own changes that it must see, own looks that it must not go behind."""
+    """The session constraints of the *number*-th of *operations*, as indices of earlier ones.
+
+    First its process's own changes that it must see, then its own reads of which it must not read
+    an older state.
+    """
     mine = operations[number]
     after: list[int] = []
-    looked: list[int] = []
+    reads: list[int] = []
     names = set(_names(mine))
     above = {parent for name in names for parent in _above(name)}
     for other in range(number):
@@ -54,18 +58,18 @@ def predecessors(
             if mine.operation.act not in TWO_NAMES and touched & (names | above):
                 after.append(other)
         elif {mine.operation.act, earlier.operation.act} & TWO_NAMES:
-            continue  # which of the two it had to look at to say so, nobody knows
+            continue  # which of the two names decided the result is not known
         elif touched & names and _is_listing(earlier) == _is_listing(mine):
-            looked.append(other)
-    return after, looked
+            reads.append(other)
+    return after, reads
 
 
-def _is_listing(performed: OperationInterval) -> bool:
-    return performed.operation.act in ("entry", "opendir")
+def _is_listing(interval: OperationInterval) -> bool:
+    return interval.operation.act in ("entry", "opendir")
 
 
-def _names(performed: OperationInterval) -> Iterator[str]:
-    operation = performed.operation
+def _names(interval: OperationInterval) -> Iterator[str]:
+    operation = interval.operation
     if operation.path:
         yield operation.path
     if operation.to:

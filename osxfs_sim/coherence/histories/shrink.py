@@ -1,10 +1,11 @@
 """Makes a violation small enough to be understood.
 
-In two ways, and it matters which. ``purely`` leaves operations out of the history and judges the
-rest: what remains was seen just so. It may leave out only what cannot have made the history
-worse: other objects, looks, what was refused, and what came after. A change that others may have
-seen stays. ``by_replay`` plays a shorter schedule on a live share and judges what it then sees:
-it may leave out anything, but what it shows is another history, of the same fault or of another.
+In two ways, and it matters which. ``shrink_recorded`` leaves operations out of the history and
+judges the rest: what remains was observed just so. It may leave out only what cannot have made the
+history worse: other objects, reads, what was refused, and what came after. A change that others
+may have read stays. ``shrink_by_replay`` plays a shorter schedule on a live share and judges what
+that returns: it may leave out anything, but what it shows is another history, of the same fault or
+of another.
 
 Both are delta debugging (Zeller and Hildebrandt, 2002).
 """
@@ -15,23 +16,24 @@ from typing import TypeVar
 
 from osxfs_sim.coherence.actors.operations import OperationResult
 from osxfs_sim.coherence.actors.processes import OperationInterval
+from osxfs_sim.coherence.actors.staging import ScheduleStep
 from osxfs_sim.coherence.histories.history import SHARE, History
-from osxfs_sim.coherence.histories.schedules import Step, schedule_of
+from osxfs_sim.coherence.histories.schedules import schedule_of
 from osxfs_sim.coherence.histories.sessions import may_have_changed
 
 T = TypeVar("T")
 
 Violates = Callable[[History], bool]
-"""Whether a history is a violation, for certain: unknown is none."""
+"""Whether a history is certainly a violation; False where it is unknown."""
 
-Play = Callable[[Sequence[Step]], History]
-"""Performs a schedule in an empty place, one step after the other, and tells what was seen."""
+PlaySchedule = Callable[[Sequence[ScheduleStep]], History]
+"""Performs a schedule in an empty directory, one step after the other; the history of that."""
 
 
 def minimize(items: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T]:
-    """The least of *items* (in order) that still fails: without any one of them it does not.
+    """Delta debugging (ddmin): a part of *items* that still *fails*, and without any one does not.
 
-    All of them must fail.
+    In their order. All of *items* together must fail, else what is returned need not.
     """
     kept, pieces = list(items), 2
     while len(kept) >= 2:
@@ -48,16 +50,19 @@ def minimize(items: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T
     return kept
 
 
-def purely(history: History, names: Sequence[str], violates: Violates) -> History:
-    """A part of *history* that violates as well: what is about *names*, and of that the least."""
+def shrink_recorded(history: History, names: Sequence[str], violates: Violates) -> History:
+    """A smallest part of *history* that violates as well, of the operations on *names* alone.
+
+    Nothing is performed again: what it contains was observed just so.
+    """
     history = restricted(history, names)
     history = _ended_early(history, violates)
     fixed = [each for each in history.operations if may_have_changed(each)]
     units = _units([each for each in history.operations if not may_have_changed(each)])
 
     def fails(kept: Sequence[list[OperationInterval]]) -> bool:
-        looks = [each for unit in kept for each in unit]
-        return violates(history.only([*fixed, *looks]))
+        reads = [each for unit in kept for each in unit]
+        return violates(history.only([*fixed, *reads]))
 
     if not units:
         return history
@@ -67,7 +72,7 @@ def purely(history: History, names: Sequence[str], violates: Violates) -> Histor
 
 
 def restricted(history: History, names: Sequence[str]) -> History:
-    """The operations that are about one of *names*, or about everything.
+    """The history of the operations on one of *names*, and of those on everything (``sync``).
 
     A listing stays with what it says of *names*, and no more.
     """
@@ -107,7 +112,7 @@ def _ended_early(history: History, violates: Violates) -> History:
         begun = [each for each in history.operations if each.call_ns <= end_ns]
         ended = [each for each in begun if each.return_ns <= end_ns]
         if any(may_have_changed(each) for each in begun if each.return_ns > end_ns):
-            continue  # others may have seen it already
+            continue  # others may have read it already
         if violates(history.only(ended)):
             return history.only(ended)
     return history
@@ -122,23 +127,23 @@ def _units(operations: Sequence[OperationInterval]) -> list[list[OperationInterv
     return list(units.values())
 
 
-def by_replay(
+def shrink_by_replay(
     history: History,
     names: Sequence[str],
-    play: Play,
+    play: PlaySchedule,
     violates: Violates,
     attempts: int = 1,
 ) -> History | None:
-    """The history of the shortest schedule that showed a violation when played.
+    """The history of the shortest schedule that showed a violation when played, or None.
 
-    It begins with all that *history* has about *names*: a look that proves nothing may be what
+    It begins with all that *history* has about *names*: a read that proves nothing may be what
     filled a cache. The operations are played one after the other in the order of their calls.
-    None: played like that nothing was wrong, in *attempts* attempts; what is wrong then needs two
-    at once.
+    None: played like that nothing was wrong, in *attempts* attempts; the violation then needs
+    concurrent calls.
     """
     seen: dict[int, History] = {}
 
-    def fails(units: Sequence[list[Step]]) -> bool:
+    def fails(units: Sequence[list[ScheduleStep]]) -> bool:
         steps = [step for unit in units for step in unit]
         if not any(actor != SHARE for actor, _ in steps):
             return False
@@ -157,8 +162,8 @@ def by_replay(
     return seen[sum(map(len, kept))]
 
 
-def _step_units(schedule: Sequence[Step]) -> list[list[Step]]:
-    units: dict[Hashable, list[Step]] = {}
+def _step_units(schedule: Sequence[ScheduleStep]) -> list[list[ScheduleStep]]:
+    units: dict[Hashable, list[ScheduleStep]] = {}
     for number, (actor, operation) in enumerate(schedule):
         handle = operation.handle
         units.setdefault((actor, handle) if handle else number, []).append((actor, operation))

@@ -1,7 +1,7 @@
 """Empty places on one share, one for each run, and the playing of schedules in them.
 
-A share takes a second to mount and a directory in it a millisecond. Names that nobody has looked
-at yet are in no cache, so a new directory is as good as a new share.
+A share takes a second to mount and a directory in it a millisecond. Names that no process has
+looked up yet are in no cache, so a new directory is as good as a new share.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from typing import Self
 
 from osxfs_sim.coherence.actors.operations import ActorOperation
 from osxfs_sim.coherence.actors.processes import Actor, OperationInterval
+from osxfs_sim.coherence.actors.staging import ScheduleStep
 from osxfs_sim.coherence.histories.history import SHARE, Grain, History, is_guest
 from osxfs_sim.coherence.histories.record import Flush, flushed, process_umask
-from osxfs_sim.coherence.histories.schedules import Step
 
 
 class Places:
-    """Directories in the two sides of a share (or in one directory), for a ``with`` block."""
+    """Makes empty directories in the two sides of a share (or in one), for a ``with`` block."""
 
     def __init__(self, host: Path, guest: Path, flush: Flush | None = None) -> None:
         self._host, self._guest, self._flush = host, guest, flush
@@ -34,33 +34,34 @@ class Places:
         self._processes.close()
 
     def sides(self) -> tuple[Path, Path]:
-        """A new empty directory, as host and guest have it."""
+        """A new empty directory, made by the guest and flushed: its host's and its guest's path."""
         name = self._new()
         return self._host / name, self._guest / name
 
     def _new(self) -> str:
         name = next(self._names)
-        # By the guest: its kernel then knows of it whatever it believes of the directory above.
+        # By the guest: its kernel then has the dentry, whatever else it caches of the directory.
         (self._guest / name).mkdir()
         if self._flush is not None:
             self._flush()
         return name
 
-    def play(self, schedule: Sequence[Step]) -> History:
-        """Perform *schedule* in a new directory, one step after the other. Raises UserError.
+    def play(self, schedule: Sequence[ScheduleStep]) -> History:
+        """Perform *schedule* in a new directory, one step after the other, and return its history.
 
+        Raises UserError where a process does not answer.
         The processes are the same from one schedule to the next: they take long to start.
         """
         place = self._new()
         grain = Grain.DIRECTORY if self._host == self._guest else Grain.SHARE
-        performed: list[OperationInterval] = []
+        interval: list[OperationInterval] = []
         for name, operation in schedule:
             if name != SHARE:
                 done = self._actor(name).do(_within(place, operation))
-                performed.append(replace(done, operation=operation))
+                interval.append(replace(done, operation=operation))
             elif self._flush is not None:
-                performed.append(flushed(self._flush))
-        return History.of(performed, grain=grain, umask=process_umask())
+                interval.append(flushed(self._flush))
+        return History.of(interval, grain=grain, umask=process_umask())
 
     def _actor(self, name: str) -> Actor:
         if name not in self._actors:

@@ -1,4 +1,4 @@
-"""A judged object in words: what was done to it when, and what of it nothing explains."""
+"""A judged partition in words: its operations by call and return, and those nothing explains."""
 
 from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.verdicts import PartitionVerdict
@@ -6,22 +6,25 @@ from osxfs_sim.coherence.histories.verdicts import PartitionVerdict
 _MS = 1_000_000
 
 
-def in_words(part: PartitionVerdict) -> str:
-    """A line per operation in the order of their calls, and those that explain nothing marked."""
-    lines = [f"{', '.join(part.names)}:"]
-    begin_ns = min((each.call_ns for each in part.operations), default=0)
-    for each in part.operations:
+def in_words(partition: PartitionVerdict) -> str:
+    """*partition* as text: a line per operation, the counterexample marked, then what is lost.
+
+    In the order of calls; times are milliseconds since the first one.
+    """
+    lines = [f"{', '.join(partition.names)}:"]
+    begin_ns = min((each.call_ns for each in partition.operations), default=0)
+    for each in partition.operations:
         when = (
             f"{(each.call_ns - begin_ns) / _MS:10.3f} to {(each.return_ns - begin_ns) / _MS:.3f} ms"
         )
-        lines.append(f"  {when:28} {said(each)}{mark(part, each)}")
-    lines += [f"  {lost}" for lost in part.lost]
+        lines.append(f"  {when:28} {describe_interval(each)}{explanation_mark(partition, each)}")
+    lines += [f"  {lost}" for lost in partition.lost]
     return "\n".join(lines)
 
 
-def said(performed: OperationInterval) -> str:
-    """Who did what, and was told what, shortly."""
-    operation, outcome = performed.operation, performed.outcome
+def describe_interval(interval: OperationInterval) -> str:
+    """*interval* in a few words: process, operation, and result."""
+    operation, outcome = interval.operation, interval.outcome
     told = "done" if outcome.error is None and outcome.value is None else None
     value = outcome.value
     if operation.act == "entry":
@@ -35,13 +38,13 @@ def said(performed: OperationInterval) -> str:
         told += f"size {value['size']}"
         if value["type"] == "directory":
             told = f"{value['type']}, mode {value['mode']:03o}"
-    return f"{performed.actor}: {operation_words} -> {told or outcome}"
+    return f"{interval.actor}: {operation_words} -> {told or outcome}"
 
 
-def mark(part: PartitionVerdict, performed: OperationInterval) -> str:
-    """How the search left it: nothing where it is explained."""
-    if performed in part.stuck:
+def explanation_mark(partition: PartitionVerdict, interval: OperationInterval) -> str:
+    """How the search left *interval*, as a remark to append; "" where it is explained."""
+    if interval in partition.counterexample:
         return "   <- not explained"
-    if part.explained and performed not in part.explained:
+    if partition.linearized and interval not in partition.linearized:
         return "   (not reached)"
     return ""

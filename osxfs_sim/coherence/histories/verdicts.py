@@ -13,77 +13,96 @@ from osxfs_sim.coherence.histories.delegated import delegated
 from osxfs_sim.coherence.histories.history import Grain, History, is_guest
 from osxfs_sim.coherence.histories.linearize import NO_LIMITS, CheckResult, Limits, search
 from osxfs_sim.coherence.histories.model import State, is_pending, may_happen_later
-from osxfs_sim.coherence.histories.modes import EXACT, Bounds, cached, consistent, too_old
-from osxfs_sim.coherence.histories.objects import Partition, parts_of
+from osxfs_sim.coherence.histories.modes import (
+    EXACT,
+    Bounds,
+    cached,
+    consistent,
+    stale_beyond_bound,
+)
+from osxfs_sim.coherence.histories.objects import Partition, partition_by_object
 from osxfs_sim.coherence.histories.sessions import may_have_changed
-from osxfs_sim.coherence.histories.wording import require_judgeable
+from osxfs_sim.coherence.histories.well_formed import require_well_formed
 from osxfs_sim.model.consistency import Mode
 
 _NEVER_NS = 1 << 80
-"""The end of a call that was given up: what it asked for may still be done at any time."""
+"""The end of a call without a known outcome: it may still take effect at any time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a history is judged by, and when the search is given up."""
+    """By what a history is judged, and when the search is given up."""
 
     mode: Mode
+    """The mode whose promises are checked."""
     bounds: Bounds = EXACT
+    """How old answers may be under it."""
     limits: Limits = NO_LIMITS
+    """When the search in one partition is given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionVerdict:
-    """What is said of one object.
-
-    *explained* is the longest order that explains what everybody was told, *stuck* those that
-    nothing explains after it. *lost* are broken rules, in words. *unjudged* operations are left to
-    the mode's freedom.
-    """
+    """What is said of one partition: one object of a history."""
 
     names: tuple[str, ...]
+    """The paths of the object, sorted."""
     answer: CheckResult
+    """Whether its operations can be explained."""
     operations: tuple[OperationInterval, ...] = ()
-    explained: tuple[OperationInterval, ...] = ()
-    stuck: tuple[OperationInterval, ...] = ()
+    """All operations on it, ordered by their calls."""
+    linearized: tuple[OperationInterval, ...] = ()
+    """The longest (partial) linearization that was found."""
+    counterexample: tuple[OperationInterval, ...] = ()
+    """The operations of which none can follow *linearized*; () unless a violation."""
     lost: tuple[str, ...] = ()
+    """Broken rules that need no search, a sentence each."""
     unjudged: int = 0
+    """How many operations the mode allows to return anything."""
     steps: int = 0
+    """How many steps of the model the search tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryVerdict:
-    """What is said of a history."""
+    """What is said of a history: a verdict per partition."""
 
     mode: Mode
-    parts: tuple[PartitionVerdict, ...]
+    """The mode that it was judged by."""
+    partitions: tuple[PartitionVerdict, ...]
+    """One verdict per object, in the order of their first names."""
 
     @property
     def answer(self) -> CheckResult:
-        answers = {part.answer for part in self.parts}
+        """VIOLATION if any partition is one, else UNKNOWN if any is, else OK."""
+        answers = {partition.answer for partition in self.partitions}
         if CheckResult.VIOLATION in answers:
             return CheckResult.VIOLATION
         return CheckResult.UNKNOWN if CheckResult.UNKNOWN in answers else CheckResult.OK
 
     @property
     def unjudged(self) -> int:
-        return sum(part.unjudged for part in self.parts)
+        """How many operations the mode allows to return anything."""
+        return sum(partition.unjudged for partition in self.partitions)
 
     @property
     def violations(self) -> tuple[PartitionVerdict, ...]:
-        return tuple(part for part in self.parts if part.answer is CheckResult.VIOLATION)
+        """The verdicts of the partitions that are violations, in order."""
+        return tuple(
+            partition for partition in self.partitions if partition.answer is CheckResult.VIOLATION
+        )
 
 
 def check(history: History, rules: Rules, executor: Executor | None = None) -> HistoryVerdict:
-    """The verdict on *history*; its objects by the processes of *executor*.
+    """Judge *history* by *rules*, partition by partition, in the processes of *executor* if given.
 
-    Raises ValueError where it holds what no history can (see wording.py).
+    Raises ValueError where the history is not well-formed (well_formed.py).
     """
-    require_judgeable(history.operations)
+    require_well_formed(history.operations)
     if wrong := out_of_order(history.operations):
-        raise ValueError(f"a process does one thing after the other: {wrong}")
-    parts = parts_of(history)
-    words = [(part, history.grain, history.umask, rules) for part in parts]
+        raise ValueError(f"a process makes one call after the other: {wrong}")
+    partitions = partition_by_object(history)
+    words = [(partition, history.grain, history.umask, rules) for partition in partitions]
     verdicts = executor.map(_judged, words) if executor is not None else map(_judged, words)
     return HistoryVerdict(rules.mode, tuple(verdicts))
 
@@ -92,46 +111,46 @@ def _judged(words: tuple[Partition, Grain, int, Rules]) -> PartitionVerdict:
     return judge(*words)
 
 
-def judge(part: Partition, grain: Grain, umask: int, rules: Rules) -> PartitionVerdict:
-    """The verdict on one object."""
-    # Who was told nothing says nothing; of a change it is open whether and when it was made.
+def judge(partition: Partition, grain: Grain, umask: int, rules: Rules) -> PartitionVerdict:
+    """Judge one partition by *rules*; *grain* and *umask* are its history's."""
+    # A read without a result says nothing; of a change it is open whether and when it was made.
     operations = tuple(
-        each for each in part.operations if may_have_changed(each) or not is_pending(each)
+        each for each in partition.operations if may_have_changed(each) or not is_pending(each)
     )
-    unjudged = untold = len(part.operations) - len(operations)
+    unjudged = untold = len(partition.operations) - len(operations)
     lost: tuple[str, ...] = ()
     match rules.mode:
         case Mode.CONSISTENT:
-            tasks = tuple(consistent(operations, grain))
+            candidates = tuple(consistent(operations, grain))
         case Mode.CACHED:
-            if old := too_old(operations, rules.bounds):
+            if old := stale_beyond_bound(operations, rules.bounds):
                 return PartitionVerdict(
-                    *(part.names, CheckResult.VIOLATION, part.operations),
-                    stuck=tuple(each for each, _ in old),
+                    *(partition.names, CheckResult.VIOLATION, partition.operations),
+                    counterexample=tuple(each for each, _ in old),
                     lost=tuple(words for _, words in old),
                     unjudged=untold,
                 )
-            tasks = tuple(cached(operations, grain, rules.bounds))
+            candidates = tuple(cached(operations, grain, rules.bounds))
         case Mode.DELEGATED:
             promised = delegated(operations, grain, rules.bounds)
-            tasks, lost = promised.tasks, promised.lost
+            candidates, lost = promised.candidates, promised.lost
             unjudged += promised.unjudged
-    tasks = tuple(
-        replace(task, end_ns=_NEVER_NS) if may_happen_later(task.performed) else task
-        for task in tasks
+    candidates = tuple(
+        replace(candidate, end_ns=_NEVER_NS) if may_happen_later(candidate.interval) else candidate
+        for candidate in candidates
     )
-    found = search(tasks, State.of(part.initial, umask), umask, rules.limits)
+    found = search(candidates, State.of(partition.initial, umask), umask, rules.limits)
     answer = found.answer
     if answer is CheckResult.OK and untold and not any(is_guest(each.actor) for each in operations):
         answer = CheckResult.UNKNOWN  # every call of the guests failed: there is nothing to go by
     if answer is CheckResult.VIOLATION and _may_be_torn(operations):
         answer = CheckResult.UNKNOWN
     return PartitionVerdict(
-        part.names,
+        partition.names,
         CheckResult.VIOLATION if lost else answer,
-        part.operations,
-        tuple(tasks[each].performed for each in found.order),
-        tuple(tasks[each].performed for each in found.stuck),
+        partition.operations,
+        tuple(candidates[each].interval for each in found.linearization),
+        tuple(candidates[each].interval for each in found.counterexample),
         lost,
         unjudged,
         found.steps,
@@ -139,14 +158,14 @@ def judge(part: Partition, grain: Grain, umask: int, rules: Rules) -> PartitionV
 
 
 def _may_be_torn(operations: Sequence[OperationInterval]) -> bool:
-    """Whether what was long was read while it changed: no system reads several pages at once."""
+    """Whether more than a page was read while it changed: no system reads several atomically."""
     changed = [each for each in operations if each.operation.act in _OF_CONTENT]
     return any(
-        change.call_ns <= look.return_ns
-        and look.call_ns <= change.return_ns
-        and max(map(len, (change.operation.content, look.outcome.value))) > _PAGE_BYTES
-        for look in operations
-        if look.operation.act in ("read", "mread") and look.outcome.value is not None
+        change.call_ns <= read.return_ns
+        and read.call_ns <= change.return_ns
+        and max(map(len, (change.operation.content, read.outcome.value))) > _PAGE_BYTES
+        for read in operations
+        if read.operation.act in ("read", "mread") and read.outcome.value is not None
         for change in changed
     )
 
@@ -156,7 +175,7 @@ _OF_CONTENT = frozenset({"create", "write", "overwrite", "append", "truncate"})
 
 
 def out_of_order(operations: Sequence[OperationInterval]) -> OperationInterval | None:
-    """One that its process called before another of it had returned."""
+    """The first that its process called before another of it had returned; None: there is none."""
     returned_ns: dict[str, int] = {}
     for each in operations:
         if each.call_ns < returned_ns.get(each.actor, each.call_ns):

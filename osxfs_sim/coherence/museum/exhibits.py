@@ -1,15 +1,15 @@
 """The museum: each bug of model/bugs.py as something that can be seen, and seen cured.
 
-A demonstration is a schedule for processes of host and guest, what they are told step by
-step where the share has the bug, and what they are told where it is cured. The same schedule
-is then played on shares, and what was told is laid beside what is documented here: so a bug
-that no longer shows is as much a failure as a cure that does not work.
+A demonstration is a schedule for processes of host and guest, what each step returns where the
+share has the bug, and what it returns where it is cured. The same schedule is then played on
+shares, and the answers are compared with what is documented here: so a bug that no longer shows
+is as much a failure as a cure that does not work.
 
-What cures a bug is said honestly. Where the mistake is about what is believed, the cure is a
-policy, and the share keeps the bug: believing nothing, it meets it no more. Where the mistake
+What cures a bug is said honestly. Where the mistake is about what is cached, the cure is a
+policy, and the share keeps the bug: caching nothing, it meets it no more. Where the mistake
 lies elsewhere no policy helps, and the cure is to be without it.
 
-Shares are made by whoever plays (see Stage): nothing here mounts.
+Shares are made by the caller (see MakeShare): nothing here mounts.
 """
 
 import contextlib
@@ -20,12 +20,12 @@ from typing import Any, Protocol
 
 from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
 from osxfs_sim.coherence.actors.processes import Actor
-from osxfs_sim.coherence.scorecard.hearing import Hearing
+from osxfs_sim.coherence.scorecard.listener_process import ListenerProcess
 from osxfs_sim.model.bugs import BUGS, Bug
 from osxfs_sim.model.user_error import UserError
 
 HOUR_NS = 3_600 * 10**9
-"""How long Docker Desktop's VirtioFS says in its mount options that it believes (V5's report)."""
+"""The cache timeout that Docker Desktop's VirtioFS states in its mount options (V5's report)."""
 
 HOST, LISTENER, SHARE = "host", "listener", "share"
 """Actors that are no process of the guest's own choice: all other names are guests."""
@@ -36,32 +36,38 @@ _END = ".heard"
 
 @dataclass(frozen=True, slots=True)
 class ExhibitStep:
-    """*who* does what, and what is told: *shown* with the bug, *cured* without it (None: the same).
+    """One operation of a demonstration, and what it returns with the bug and without.
 
-    The listener can ``watch`` and ``hear``, the share ``settle`` (the guest has been told of
-    all that the host has done) and ``remount``.
+    The listener can ``watch`` and ``hear``, the share ``settle`` (the events of all that the host
+    has done have been delivered) and ``remount``.
     """
 
-    who: str
+    actor: str
+    """``host``, ``listener``, ``share``, or else the name of a guest process."""
     operation: ActorOperation
+    """What it does."""
     shown: str
+    """What is returned where the share has the bug."""
     cured: str | None = None
+    """What is returned where it is cured; None: the same."""
 
     def expected(self, *, is_cured: bool) -> str:
-        """What is told here."""
+        """What the step returns, in words, with the bug or cured."""
         return self.shown if self.cured is None or not is_cured else self.cured
 
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """A share to play on: *settings* are fields of ShareSettings, *words* say why these."""
+    """A share to play on, and why this one."""
 
     words: str
+    """What it is, and why it shows or cures the bug."""
     settings: Mapping[str, Any]
+    """Fields of ShareSettings, by name."""
 
     @property
     def has_bug(self) -> bool:
-        """Whether the share still makes the mistake."""
+        """Whether the share still has the bug."""
         return bool(self.settings.get("bugs"))
 
 
@@ -70,69 +76,86 @@ class Demonstration:
     """One bug: where it shows, the schedule, and each arrangement that cures it."""
 
     bug: Bug
+    """Which bug it is."""
     shows: Arrangement
+    """A share on which it shows."""
     cures: tuple[Arrangement, ...]
+    """Shares on which it does not."""
     steps: tuple[ExhibitStep, ...] = field(repr=False)
+    """The schedule."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepAnswer:
-    """What a step was told."""
+    """What a step returned, and what it should."""
 
     step: ExhibitStep
-    told: str
+    """The step."""
+    answer: str
+    """What it returned, in words."""
     expected: str
+    """What the exhibit documents."""
 
     @property
     def as_expected(self) -> bool:
-        return self.told == self.expected
+        """Whether the answer is the documented one."""
+        return self.answer == self.expected
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
+class DemonstrationPlay:
     """A schedule played on one share, with the bug or cured."""
 
     arrangement: Arrangement
+    """The share that it was played on."""
     is_cured: bool
-    told: tuple[StepAnswer, ...]
+    """Whether the answers of a cure are expected."""
+    answers: tuple[StepAnswer, ...]
+    """One per step, in order."""
 
     @property
     def as_documented(self) -> bool:
-        """Whether every step was told what this module says."""
-        return all(told.as_expected for told in self.told)
+        """Whether every step returned what this module documents."""
+        return all(told.as_expected for told in self.answers)
 
 
 @dataclass(frozen=True, slots=True)
-class Showing:
+class DemonstrationResult:
     """A demonstration, played with the bug and with each cure."""
 
     demonstration: Demonstration
-    plays: tuple[Play, ...]
+    """What was played."""
+    plays: tuple[DemonstrationPlay, ...]
+    """With the bug first, then each cure."""
 
     @property
     def as_documented(self) -> bool:
+        """Whether every play was as documented: the bug showed, and each cure worked."""
         return all(play.as_documented for play in self.plays)
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
-    """A mounted share: its directories, and what waits until the guest knows what the host did."""
+class MountedSides:
+    """A mounted share, as a play needs it."""
 
     host: Path
+    """The host's directory."""
     guest: Path
+    """The mount point."""
     settle: Callable[[], object]
+    """Waits until all events of host changes so far have been delivered."""
 
 
 class MakeShare(Protocol):
-    """Makes a share of *settings* for the time of a ``with`` block."""
+    """Mounts *host* by *settings* (fields of ShareSettings) for a ``with`` block."""
 
     def __call__(
         self, host: Path, settings: Mapping[str, Any]
-    ) -> "contextlib.AbstractContextManager[Sides]": ...
+    ) -> "contextlib.AbstractContextManager[MountedSides]": ...
 
 
 def seen(outcome: OperationResult) -> str:
-    """What an operation was told, in the words of a demonstration."""
+    """The result of an operation, in the words of a demonstration."""
     if outcome.error is not None:
         return outcome.error
     match outcome.value:
@@ -152,11 +175,11 @@ def demonstrate(
     stage: MakeShare,
     ground: Callable[[], Path],
     say: Callable[[str], None],
-) -> Showing:
-    """Play it with the bug and with each cure. Raises UserError.
+) -> DemonstrationResult:
+    """Play *demonstration* with the bug and with each cure. Raises UserError.
 
-    *ground* gives a new empty directory for the host's side of each play; *say* is told what
-    is being played.
+    *stage* mounts the shares, *ground* gives a new empty directory for the host's side of each
+    play, *say* gets a line of progress for each.
     """
     plays = []
     arrangements = [(demonstration.shows, False), *((cure, True) for cure in demonstration.cures)]
@@ -164,8 +187,8 @@ def demonstrate(
         what = "cured: " if is_cured else ""
         say(f"{BUGS[demonstration.bug].id} {demonstration.bug}: {what}{arrangement.words}")
         told = play(demonstration.steps, arrangement, stage, ground(), is_cured=is_cured)
-        plays.append(Play(arrangement, is_cured, told))
-    return Showing(demonstration, tuple(plays))
+        plays.append(DemonstrationPlay(arrangement, is_cured, told))
+    return DemonstrationResult(demonstration, tuple(plays))
 
 
 def play(
@@ -176,7 +199,10 @@ def play(
     *,
     is_cured: bool,
 ) -> tuple[StepAnswer, ...]:
-    """*steps* on shares of *host* made as *arrangement* says. Raises UserError."""
+    """Play *steps* on a share of *host*, mounted by *arrangement*; an answer each.
+
+    Raises UserError where a process does not answer.
+    """
     told: list[StepAnswer] = []
     for scene in _scenes(steps):
         with stage(host, arrangement.settings) as sides, _Actors(sides) as cast:
@@ -195,10 +221,10 @@ def _scenes(steps: Sequence[ExhibitStep]) -> Iterator[tuple[ExhibitStep, ...]]:
 class _Actors:
     """The processes of one mount, each started when it is first needed."""
 
-    def __init__(self, sides: Sides) -> None:
+    def __init__(self, sides: MountedSides) -> None:
         self._sides = sides
         self._actors: dict[str, Actor] = {}
-        self._hearing: Hearing | None = None
+        self._listener: ListenerProcess | None = None
         self._ends = contextlib.ExitStack()
 
     def __enter__(self) -> "_Actors":
@@ -208,19 +234,19 @@ class _Actors:
         self._ends.close()
 
     def perform(self, step: ExhibitStep) -> str:
-        match step.who, step.operation.act:
+        match step.actor, step.operation.act:
             case ("share", "settle"):
                 self._sides.settle()
                 return "done"
             case ("share", "remount"):
                 return "done"  # this mount is a new one
             case ("listener", "watch"):
-                self._hearing = self._ends.enter_context(Hearing())
-                self._hearing.watch(str(self._sides.guest))
+                self._listener = self._ends.enter_context(ListenerProcess())
+                self._listener.watch(str(self._sides.guest))
                 return "done"
             case ("listener", "hear"):
                 return ", ".join(self._heard()) or "nothing"
-        return seen(self._actor(step.who).do(step.operation).outcome)
+        return seen(self._actor(step.actor).do(step.operation).outcome)
 
     def _actor(self, name: str) -> Actor:
         if name not in self._actors:
@@ -230,11 +256,11 @@ class _Actors:
 
     def _heard(self) -> list[str]:
         """All events so far: until one that is made now, and comes after them."""
-        assert self._hearing is not None
+        assert self._listener is not None
         self._actor(HOST).do(ActorOperation("create", _END))
         heard: list[str] = []
         while True:
-            reports = self._hearing.take(_HEARS_WITHIN_NS)
+            reports = self._listener.take(_HEARS_WITHIN_NS)
             if not reports:
                 raise UserError("the listener in the guest hears nothing of the host")
             for report in reports:
@@ -246,16 +272,16 @@ class _Actors:
 
 
 def demonstrations() -> tuple[Demonstration, ...]:
-    """All of them, in the museum's order."""
+    """All demonstrations, in the museum's order."""
     return _DEMONSTRATIONS
 
 
 def demonstration_of(bug: Bug) -> Demonstration:
-    """The one of *bug*."""
+    """The demonstration of *bug*."""
     return next(each for each in _DEMONSTRATIONS if each.bug is bug)
 
 
-# The schedules. A share of these has no latency: what is shown is what is told, not when.
+# The schedules. A share of these has no latency: what is shown is what is answered, not when.
 
 _AT_ONCE: Mapping[str, Any] = {"latency_ns": 0, "bandwidth": "none", "calibrate": False}
 
@@ -269,25 +295,25 @@ def _without(**settings: Any) -> dict[str, Any]:
 
 
 def _step(
-    who: str, act: str, shown: str = "done", cured: str | None = None, **what: Any
+    actor: str, act: str, shown: str = "done", cured: str | None = None, **what: Any
 ) -> ExhibitStep:
-    return ExhibitStep(who, ActorOperation(act, **what), shown, cured)
+    return ExhibitStep(actor, ActorOperation(act, **what), shown, cured)
 
 
 _SETTLE = _step(SHARE, "settle")
 _CACHED: Mapping[str, Any] = {"profile": "osxfs-cached", "cache_timeout_ns": HOUR_NS}
-_BELIEVES_AN_HOUR = "profile osxfs-cached: names and attributes are believed for an hour"
-_BELIEVES_NOTHING = "the policy: profile osxfs (consistent), which believes nothing"
+_CACHES_AN_HOUR = "profile osxfs-cached: names and attributes are cached for an hour"
+_CACHES_NOTHING = "the policy: profile osxfs (consistent), which caches nothing"
 _CONSISTENT: Mapping[str, Any] = {"profile": "osxfs"}
 
 _DEMONSTRATIONS = (
     Demonstration(
         Bug.STALE_SIZE,
-        Arrangement(_BELIEVES_AN_HOUR, _share(Bug.STALE_SIZE, **_CACHED)),
+        Arrangement(_CACHES_AN_HOUR, _share(Bug.STALE_SIZE, **_CACHED)),
         (
-            Arrangement(_BELIEVES_NOTHING, _share(Bug.STALE_SIZE, **_CONSISTENT)),
+            Arrangement(_CACHES_NOTHING, _share(Bug.STALE_SIZE, **_CONSISTENT)),
             Arrangement(
-                "the policy: a lifetime of 0",
+                "the policy: a cache timeout of 0",
                 _share(Bug.STALE_SIZE, profile="osxfs-cached", cache_timeout_ns=0),
             ),
         ),
@@ -303,8 +329,8 @@ _DEMONSTRATIONS = (
     ),
     Demonstration(
         Bug.LOST_BY_LINK,
-        Arrangement(_BELIEVES_AN_HOUR, _share(Bug.LOST_BY_LINK, **_CACHED)),
-        (Arrangement(_BELIEVES_NOTHING, _share(Bug.LOST_BY_LINK, **_CONSISTENT)),),
+        Arrangement(_CACHES_AN_HOUR, _share(Bug.LOST_BY_LINK, **_CACHED)),
+        (Arrangement(_CACHES_NOTHING, _share(Bug.LOST_BY_LINK, **_CONSISTENT)),),
         (
             _step("guest", "create", path="a", data="one"),
             _step("guest", "mkdir", path="b"),
@@ -332,7 +358,7 @@ _DEMONSTRATIONS = (
             _step("guest", "mkdir", path="a"),
             _step("ls a", "list", "nothing", path="a"),
             _step("ls A", "list", "nothing", path="A"),
-            # As ls does: it looks at each, and then lists them in order.
+            # As ls does: it stats each, and then lists them in order.
             _step("ls a A", "stat", "a directory", path="a"),
             _step("ls a A", "stat", "a directory", path="A"),
             _step("ls a A", "list", "nothing", path="A"),
@@ -347,7 +373,7 @@ _DEMONSTRATIONS = (
         ),
         (
             Arrangement(
-                "the policy: profile osxfs-cached, as long as the name is believed",
+                "the policy: profile osxfs-cached, as long as the dentry is valid",
                 _share(Bug.TWO_LOCKS, **_CACHED),
             ),
             Arrangement("without the bug: one inode, one set of locks", _without(**_CONSISTENT)),
@@ -362,8 +388,8 @@ _DEMONSTRATIONS = (
     ),
     Demonstration(
         Bug.PHANTOM,
-        Arrangement(_BELIEVES_AN_HOUR, _share(Bug.PHANTOM, **_CACHED)),
-        (Arrangement(_BELIEVES_NOTHING, _share(Bug.PHANTOM, **_CONSISTENT)),),
+        Arrangement(_CACHES_AN_HOUR, _share(Bug.PHANTOM, **_CACHED)),
+        (Arrangement(_CACHES_NOTHING, _share(Bug.PHANTOM, **_CONSISTENT)),),
         (
             _step(HOST, "symlink", path="lock", to="host:4711"),
             _step(HOST, "create", path="note", data="note"),
@@ -382,11 +408,11 @@ _DEMONSTRATIONS = (
     Demonstration(
         Bug.STALE_CONTENT,
         Arrangement(
-            f"{_BELIEVES_AN_HOUR}, and pages outlive an open",
+            f"{_CACHES_AN_HOUR}, and pages outlive an open",
             _share(Bug.STALE_CONTENT, **_CACHED),
         ),
         (
-            Arrangement(_BELIEVES_NOTHING, _share(Bug.STALE_CONTENT, **_CONSISTENT)),
+            Arrangement(_CACHES_NOTHING, _share(Bug.STALE_CONTENT, **_CONSISTENT)),
             Arrangement(
                 "the policy: profile virtiofsd-none (direct), which keeps no content",
                 _share(Bug.STALE_CONTENT, profile="virtiofsd-none"),
@@ -412,12 +438,12 @@ _DEMONSTRATIONS = (
     Demonstration(
         Bug.STILL_MISSING,
         Arrangement(
-            "profile osxfs-negative: a missing name is believed missing for an hour",
+            "profile osxfs-negative: negative entries are cached for an hour",
             _share(Bug.STILL_MISSING, profile="osxfs-negative", negative_timeout_ns=HOUR_NS),
         ),
         (
             Arrangement(
-                "the policy: a missing name is not believed missing (missing lifetime 0)",
+                "the policy: negative entries are not cached (negative timeout 0)",
                 _share(Bug.STILL_MISSING, profile="osxfs-negative", negative_timeout_ns=0),
             ),
         ),
@@ -438,7 +464,7 @@ _DEMONSTRATIONS = (
         ),
         (
             Arrangement(
-                "without the bug: no policy cures it, since it believes nothing as it is",
+                "without the bug: no policy cures it, since it caches nothing as it is",
                 _without(**_CONSISTENT),
             ),
         ),
@@ -469,7 +495,7 @@ _DEMONSTRATIONS = (
         (
             Arrangement(
                 "without the bug: descriptors of what is in use alone. No policy cures it: what "
-                "the guest's kernel knows does not depend on what it believes",
+                "the guest's kernel knows does not depend on its cache timeouts",
                 _without(**_CONSISTENT),
             ),
         ),

@@ -1,7 +1,7 @@
 """The changes of the scorecard, each performed on the host by plain system calls.
 
 Every change has names of its own, made beforehand where it needs them, so that
-what is heard belongs to one change. A change is timed around the system calls
+an event belongs to one change. A change is timed around the system calls
 that the guest can see; opening and closing lie outside where they can.
 """
 
@@ -25,54 +25,60 @@ _NAME = re.compile(r"([0-9]{6,})\.([ab])")
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class ChangeNames:
     """The two names of change *number* in *directory*."""
 
     directory: Path
+    """The directory, as the process that uses the names sees it."""
     number: int
+    """Which change, from 0 on."""
 
     def path(self, role: Role) -> str:
-        """Where the name of this *role* is."""
+        """The path of the name of this *role*."""
         return os.path.join(self.directory, self.name(role))
 
     def name(self, role: Role) -> str:
-        """The name itself; ``parse_name`` undoes it."""
+        """The name of this *role*, such as 000012.a; ``parse_name`` is the inverse."""
         return f"{self.number:06}.{role}"
 
 
 def parse_name(name: str) -> tuple[int, Role] | None:
-    """Number and role of a name that Names gave; None for any other."""
+    """Number and role of a *name* that ChangeNames gave; None for any other."""
     match = _NAME.fullmatch(name)
     return None if match is None else (int(match[1]), Role(match[2]))
 
 
 @dataclass(frozen=True, slots=True)
 class PerformedChange:
-    """When a change began, its steps, and what is to be closed when all has been heard."""
+    """A change that was made: when, and what it makes visible."""
 
     began_ns: int
+    """Before its first system call, by CLOCK_MONOTONIC."""
     steps: tuple[ChangeStep, ...]
-    kept_open: int | None = None
+    """Its system calls that a guest can see."""
+    open_fd: int | None = None
+    """A descriptor to be closed once everything has been received; None: none is open."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScorecardChange:
-    """How to make what a change needs, and how to perform it.
+    """How to make what a change needs, and how to perform it. Both raise OSError."""
 
-    *roles* are its names; with *watched* the object itself is listened to as well.
-    """
-
-    prepare: Callable[[Names], None]
-    perform: Callable[[Names], PerformedChange]
+    prepare: Callable[[ChangeNames], None]
+    """Makes what the change needs, on the host."""
+    perform: Callable[[ChangeNames], PerformedChange]
+    """Performs it, on the host."""
     roles: tuple[Role, ...] = (A,)
+    """Which of the two names it is about."""
     watched: bool = False
+    """Whether the object itself is watched as well (IN_DELETE_SELF)."""
 
 
-def _nothing(names: Names) -> None:
+def _nothing(names: ChangeNames) -> None:
     del names
 
 
-def _make_file(names: Names, role: Role = A, content: str = _BEFORE) -> None:
+def _make_file(names: ChangeNames, role: Role = A, content: str = _BEFORE) -> None:
     fd = os.open(names.path(role), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         os.write(fd, content.encode())
@@ -80,23 +86,23 @@ def _make_file(names: Names, role: Role = A, content: str = _BEFORE) -> None:
         os.close(fd)
 
 
-def _make_files(names: Names) -> None:
+def _make_files(names: ChangeNames) -> None:
     _make_file(names)
     _make_file(names, B, "replaced\n")
 
 
-def _make_directory(names: Names) -> None:
+def _make_directory(names: ChangeNames) -> None:
     os.mkdir(names.path(A))
 
 
-def _once(call: Callable[[], object], shown: Mapping[Role, ExpectedState]) -> PerformedChange:
+def _once(call: Callable[[], object], expected: Mapping[Role, ExpectedState]) -> PerformedChange:
     """A change that is one system call."""
     began_ns = time.monotonic_ns()
     call()
-    return PerformedChange(began_ns, (ChangeStep(time.monotonic_ns(), shown),))
+    return PerformedChange(began_ns, (ChangeStep(time.monotonic_ns(), expected),))
 
 
-def _create(names: Names) -> PerformedChange:
+def _create(names: ChangeNames) -> PerformedChange:
     began_ns = time.monotonic_ns()
     fd = os.open(names.path(A), os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o644)
     done_ns = time.monotonic_ns()
@@ -106,7 +112,7 @@ def _create(names: Names) -> PerformedChange:
     )
 
 
-def _write(names: Names) -> PerformedChange:
+def _write(names: ChangeNames) -> PerformedChange:
     began_ns = time.monotonic_ns()
     fd = os.open(names.path(A), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     created = ChangeStep(time.monotonic_ns(), {A: ExpectedState()})
@@ -123,7 +129,7 @@ def _file(content: str) -> ExpectedState:
 
 
 def _through_descriptor(
-    names: Names,
+    names: ChangeNames,
     call: Callable[[int], object],
     content: str,
     *,
@@ -137,73 +143,73 @@ def _through_descriptor(
         os.close(fd)
         raise
     if keep_open:
-        return PerformedChange(performed.began_ns, performed.steps, kept_open=fd)
+        return PerformedChange(performed.began_ns, performed.steps, open_fd=fd)
     os.close(fd)
     return performed
 
 
-def _modify(names: Names) -> PerformedChange:
+def _modify(names: ChangeNames) -> PerformedChange:
     return _through_descriptor(names, lambda fd: os.write(fd, _AFTER.encode()), _AFTER)
 
 
-def _modify_open(names: Names) -> PerformedChange:
+def _modify_open(names: ChangeNames) -> PerformedChange:
     return _through_descriptor(
         names, lambda fd: os.write(fd, _AFTER.encode()), _AFTER, keep_open=True
     )
 
 
-def _append(names: Names) -> PerformedChange:
+def _append(names: ChangeNames) -> PerformedChange:
     return _through_descriptor(
         names, lambda fd: os.write(fd, _MORE.encode()), _BEFORE + _MORE, flags=os.O_APPEND
     )
 
 
-def _truncate(names: Names) -> PerformedChange:
+def _truncate(names: ChangeNames) -> PerformedChange:
     # By descriptor, so that a writer closes: some systems tell of nothing before that.
     return _through_descriptor(names, lambda fd: os.ftruncate(fd, 3), _BEFORE[:3])
 
 
-def _chmod(names: Names) -> PerformedChange:
+def _chmod(names: ChangeNames) -> PerformedChange:
     return _once(lambda: os.chmod(names.path(A), 0o600), {A: ExpectedState(mode=0o600)})
 
 
-def _utimes(names: Names) -> PerformedChange:
+def _utimes(names: ChangeNames) -> PerformedChange:
     times_ns = (_MTIME_NS, _MTIME_NS)
     return _once(
         lambda: os.utime(names.path(A), ns=times_ns), {A: ExpectedState(mtime_ns=_MTIME_NS)}
     )
 
 
-def _delete(names: Names) -> PerformedChange:
+def _delete(names: ChangeNames) -> PerformedChange:
     return _once(lambda: os.unlink(names.path(A)), {A: _GONE})
 
 
-def _mkdir(names: Names) -> PerformedChange:
+def _mkdir(names: ChangeNames) -> PerformedChange:
     return _once(lambda: os.mkdir(names.path(A)), {A: ExpectedState()})
 
 
-def _rmdir(names: Names) -> PerformedChange:
+def _rmdir(names: ChangeNames) -> PerformedChange:
     return _once(lambda: os.rmdir(names.path(A)), {A: _GONE})
 
 
-def _rename(names: Names) -> PerformedChange:
+def _rename(names: ChangeNames) -> PerformedChange:
     return _once(lambda: os.rename(names.path(A), names.path(B)), {A: _GONE, B: _file(_BEFORE)})
 
 
-def _rename_directory(names: Names) -> PerformedChange:
+def _rename_directory(names: ChangeNames) -> PerformedChange:
     return _once(lambda: os.rename(names.path(A), names.path(B)), {A: _GONE, B: ExpectedState()})
 
 
-def _symlink(names: Names) -> PerformedChange:
+def _symlink(names: ChangeNames) -> PerformedChange:
     return _once(lambda: os.symlink("nowhere", names.path(A)), {A: ExpectedState()})
 
 
-def _link(names: Names) -> PerformedChange:
-    shown = _file(_BEFORE)
-    return _once(lambda: os.link(names.path(A), names.path(B)), {A: shown, B: shown})
+def _link(names: ChangeNames) -> PerformedChange:
+    expected = _file(_BEFORE)
+    return _once(lambda: os.link(names.path(A), names.path(B)), {A: expected, B: expected})
 
 
-def _read(names: Names) -> PerformedChange:
+def _read(names: ChangeNames) -> PerformedChange:
     def read() -> None:
         with open(names.path(A), "rb") as file:
             file.read()

@@ -38,14 +38,16 @@ class ChangeKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What must be heard of a change, and what may be. All else is unexpected."""
+    """Which events of a change must come, and which may. All others are unexpected."""
 
     required: tuple[NameEvent, ...] = ()
+    """Events that must come."""
     allowed: frozenset[NameEvent] = frozenset()
+    """Events that may come."""
 
     @property
     def known(self) -> frozenset[NameEvent]:
-        """All signals that are not unexpected."""
+        """All events that are not unexpected: required or allowed."""
         return self.allowed.union(self.required)
 
 
@@ -120,12 +122,12 @@ _NATIVE: Mapping[ChangeKind, _Row] = {
 
 
 def native(kind: ChangeKind) -> Expectation:
-    """What a plain directory raises."""
+    """The events that a plain directory raises for *kind*, by inotify(7)."""
     return Expectation(*_NATIVE[kind])
 
 
 def expected_of(kind: ChangeKind, notify: NotifySpec) -> Expectation:
-    """What a system raises that notifies as *notify* says: what it leaves out is not known."""
+    """The events for *kind* of a system that raises what *notify* says; others are unexpected."""
     required, allowed = _OSXFS[kind]
     told = tuple(signal for signal in required if _is_told(signal, kind, notify))
     may = frozenset(signal for signal in allowed if _is_told(signal, kind, notify))
@@ -136,7 +138,7 @@ def expected_of(kind: ChangeKind, notify: NotifySpec) -> Expectation:
 
 
 def _touched(signal: NameEvent) -> NameEvent:
-    """What is heard instead where all that is told of is touched."""
+    """The event instead of *signal* where the system announces changes by touching the file."""
     if signal.event in (Event.DELETE, Event.DELETE_SELF):
         return signal
     return replace(signal, event=Event.ATTRIB)

@@ -1,9 +1,9 @@
-"""Judges what was heard of a change against what had to be. Pure: no clock, no files.
+"""Judges the events that came of a change against those expected. Pure: no clock, no files.
 
 Missing and unexpected events are wrong, and so is what comes before its change has begun: nothing
-had happened to that name. So is an early one: the contract
-(DEL-1) promises that when an event reaches the guest, the guest's state already
-shows what it tells of. A duplicate is counted and is not wrong.
+had happened to that name. So is an early one: the contract (DEL-1) promises that when an event
+reaches the guest, a read there already returns what it tells of. A duplicate is counted and is not
+wrong.
 """
 
 from collections import Counter
@@ -11,36 +11,43 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from osxfs_sim.coherence.scorecard.expectations import Expectation
-from osxfs_sim.coherence.scorecard.signals import ChangeStep, Log, NameEvent, ReceivedEvent
+from osxfs_sim.coherence.scorecard.signals import ChangeLog, ChangeStep, NameEvent, ReceivedEvent
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeScore:
-    """One change. *delays_ns*: from its beginning until each requirement was first met."""
+    """How the events of one change compare with what was expected."""
 
     delivered: int
+    """How many required events came."""
     missing: tuple[NameEvent, ...]
+    """Required events that did not come."""
     duplicates: tuple[NameEvent, ...]
+    """Events that came again."""
     unexpected: tuple[NameEvent, ...]
+    """Events that are neither required nor allowed, or came before the change began."""
     early: tuple[NameEvent, ...]
+    """Events at which the guest still read an older state (breaks DEL-1)."""
     delays_ns: tuple[int, ...]
+    """From the change's begin until each required event first came, in the order of the
+    requirements."""
 
 
-def judge(log: Log, expectation: Expectation) -> ChangeScore:
-    """Compare a change's *log* with what was expected of it."""
+def judge(log: ChangeLog, expectation: Expectation) -> ChangeScore:
+    """Score one change: its *log* against the *expectation*."""
     first: dict[NameEvent, ReceivedEvent] = {}
     duplicates, unexpected, early = [], [], []
     known = expectation.known
-    for heard in log.heard:
-        if heard.signal not in known or heard.at_ns < log.began_ns:
-            unexpected.append(heard.signal)
+    for received in log.received:
+        if received.signal not in known or received.at_ns < log.began_ns:
+            unexpected.append(received.signal)
             continue
-        if heard.signal in first:
-            duplicates.append(heard.signal)
+        if received.signal in first:
+            duplicates.append(received.signal)
         else:
-            first[heard.signal] = heard
-        if is_early(heard, log.steps):
-            early.append(heard.signal)
+            first[received.signal] = received
+        if is_early(received, log.steps):
+            early.append(received.signal)
     missing, delays_ns = [], []
     for signal in expectation.required:
         if signal in first:
@@ -57,37 +64,45 @@ def judge(log: Log, expectation: Expectation) -> ChangeScore:
     )
 
 
-def is_early(heard: ReceivedEvent, steps: tuple[ChangeStep, ...]) -> bool:
-    """Whether the guest still saw an older state when the event came.
+def is_early(received: ReceivedEvent, steps: tuple[ChangeStep, ...]) -> bool:
+    """Whether the read at the event *received* returned an older state than it tells of.
 
-    It must see at least what the host had finished before the look began;
-    later steps may be seen too, as the host went on meanwhile.
+    It must return at least what the host had finished before the read began; later steps may be
+    seen too, as the host went on meanwhile.
     """
-    finished = sum(step.done_ns <= heard.look.began_ns for step in steps)
+    finished = sum(step.done_ns <= received.observed.began_ns for step in steps)
     if not finished:
         return False
     return not any(
-        step.shown[heard.signal.role].agrees(heard.look) for step in steps[finished - 1 :]
+        step.expected[received.signal.role].agrees(received.observed)
+        for step in steps[finished - 1 :]
     )
 
 
-def is_satisfied(log: Log, expectation: Expectation) -> bool:
-    """Whether nothing required is missing any more."""
-    signals = {each.signal for each in log.heard if each.at_ns >= log.began_ns}
+def is_satisfied(log: ChangeLog, expectation: Expectation) -> bool:
+    """Whether *log* has all events that *expectation* requires."""
+    signals = {each.signal for each in log.received if each.at_ns >= log.began_ns}
     return signals.issuperset(expectation.required)
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """All changes of one kind, added up; *delays_ns* are sorted."""
+    """All changes of one kind, added up."""
 
     changes: int
+    """How many changes were made."""
     delivered: int
+    """How many required events came, of all changes."""
     missing: Counter[str]
+    """How often each required event did not come."""
     duplicates: Counter[str]
+    """How often each event came again."""
     unexpected: Counter[str]
+    """How often each event came that should not have."""
     early: Counter[str]
+    """How often each event came before the state that it tells of."""
     delays_ns: tuple[int, ...]
+    """All delays, sorted."""
 
     @property
     def is_right(self) -> bool:
@@ -96,7 +111,7 @@ class Score:
 
 
 def add_up(verdicts: Iterable[ChangeScore]) -> Score:
-    """The score of many changes of one kind."""
+    """The scores of many changes of one kind, added up; zeros for none."""
     verdicts = tuple(verdicts)
     return Score(
         len(verdicts),

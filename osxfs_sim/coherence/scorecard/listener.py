@@ -1,4 +1,4 @@
-"""Watches directories in the guest and, as soon as it hears of a name, looks at it.
+"""Watches directories in the guest and, as soon as an event of a name comes, reads its state.
 
 A process of its own, started as a script with nothing but the standard library
 and inotify-simple, so that what measures and what is measured share neither an
@@ -7,8 +7,7 @@ interpreter nor its lock. A line of JSON on standard input asks for a watch:
     {"watch": PATH, "object": false}      answered by {"watching": PATH}
 
 and each event is a line of JSON on standard output. It ends with its input. Its
-own looking (lstat, open for reading, a listing) raises no event that it listens
-for.
+own reads (lstat, open for reading, a listing) raise no event that it listens for.
 """
 
 import contextlib
@@ -36,8 +35,11 @@ _OF_AN_OBJECT = flags.DELETE_SELF
 _MOST_CONTENT_BYTES = 64
 
 
-def look(directory: str, name: str) -> dict[str, Any]:
-    """What is seen of *name* in *directory* now: the fields of signals.Look."""
+def observe(directory: str, name: str) -> dict[str, Any]:
+    """Read the state of *name* in *directory*: the fields of signals.ObservedState.
+
+    Raises OSError where the directory cannot be listed.
+    """
     path = os.path.join(directory, name)
     seen: dict[str, Any] = {"began_ns": time.monotonic_ns(), "exists": True}
     try:
@@ -52,15 +54,15 @@ def look(directory: str, name: str) -> dict[str, Any]:
             # May vanish between the two: then there is no content to compare.
             with contextlib.suppress(FileNotFoundError):
                 seen["content"] = _content(path)
-                # Having read, the kernel believes the attributes no longer (atime has
-                # changed), so that a next look would ask anew: let it believe them again.
+                # After a read the kernel's cached attributes are invalid (atime has changed),
+                # so that the next read would request them anew: let it cache them again.
                 os.lstat(path)
     seen["listed"] = name in os.listdir(directory)
     return seen
 
 
 def _content(path: str) -> str:
-    # Not by open(), which asks for the attributes and so may end what is stale.
+    # Not by open(), which calls fstat(2) and so may refresh what is stale.
     fd = os.open(path, os.O_RDONLY)
     try:
         return os.read(fd, _MOST_CONTENT_BYTES).decode("latin-1")
@@ -76,7 +78,7 @@ class _Listener:
         self._watched: dict[int, str] = {}
 
     def listen(self) -> None:
-        """Obey standard input, tell what is heard; until the input ends."""
+        """Add watches from standard input, report events; until the input ends."""
         poller = select.poll()
         poller.register(sys.stdin.fileno(), select.POLLIN | select.POLLHUP)
         poller.register(self._inotify.fileno(), select.POLLIN)
@@ -119,29 +121,29 @@ class _Listener:
             path = os.path.join(watched, event.name) if event.name else watched
             kinds = [flag for flag in flags if flag & event.mask and flag is not flags.ISDIR]
             _tell(
-                heard=f"IN_{kinds[0].name}",
+                received=f"IN_{kinds[0].name}",
                 # Of an object itself the kernel does not always say that it was a directory.
                 directory=bool(event.mask & flags.ISDIR and event.name),
                 path=path,
                 at_ns=at_ns,
-                look=look(*os.path.split(path)),
+                observed=observe(*os.path.split(path)),
             )
 
 
 def _tell(**words: Any) -> None:
-    # Past the buffer of sys.stdout, which would complain at exit if nobody reads any more.
+    # Past the buffer of sys.stdout, which would complain at exit if the reader has gone.
     os.write(sys.stdout.fileno(), json.dumps(words).encode() + b"\n")
 
 
 def main() -> None:
-    """Serve whoever started it."""
+    """Be the listener's process, until standard input ends."""
     try:
         listener = _Listener()
     except OSError as error:
         _tell(trouble=f"no inotify: {error.strerror} (fs.inotify.max_user_instances)")
         return
     _tell(ready=True)
-    # Who has gone away needs no answer.
+    # A caller that has gone away needs no answer.
     with contextlib.suppress(BrokenPipeError):
         listener.listen()
 

@@ -1,10 +1,10 @@
-"""Performs each kind of change on the host many times, and scores what the guest hears.
+"""Performs each kind of change on the host many times, and scores the events in the guest.
 
-What a change needs is made first, in lots; then nothing is done until the guest
-has heard of that, so that no event of the preparation is taken for one of the
-change, nor coalesced with it. Before each lot the guest looks at every name, so
-that its caches believe the old state, a missing name included. What is heard of a name from then
-on, and before its own change, is heard of nothing: it is judged, too.
+What a change needs is made first, in batches; then nothing is done until the events of that have
+come, so that no event of the preparation is taken for one of the change, nor coalesced with it.
+Before each batch the guest reads every name, so that its kernel caches the old state, negative
+entries included. An event of a name from then on, and before its own change, is one of nothing: it
+is judged, too.
 """
 
 import os
@@ -17,16 +17,16 @@ from random import Random
 
 from osxfs_sim.coherence.scorecard.changes import (
     CHANGES,
-    Names,
+    ChangeNames,
     PerformedChange,
     ScorecardChange,
     parse_name,
 )
 from osxfs_sim.coherence.scorecard.expectations import ChangeKind, Expectation
-from osxfs_sim.coherence.scorecard.hearing import Hearing
 from osxfs_sim.coherence.scorecard.judging import Score, add_up, is_satisfied, judge
-from osxfs_sim.coherence.scorecard.listener import look
-from osxfs_sim.coherence.scorecard.signals import Log, NameEvent, ReceivedEvent
+from osxfs_sim.coherence.scorecard.listener import observe
+from osxfs_sim.coherence.scorecard.listener_process import ListenerProcess
+from osxfs_sim.coherence.scorecard.signals import ChangeLog, NameEvent, ReceivedEvent
 from osxfs_sim.model.events import EventSpec, NotifySpec, StreamSpec
 from osxfs_sim.model.user_error import UserError
 
@@ -34,42 +34,43 @@ Progress = Callable[[str], None]
 
 _PATIENCE_NS = 2_000_000_000
 _QUIET_NS = 100_000_000
-_LOT = 100
+_BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The times of a scorecard, in nanoseconds.
-
-    *window_ns* is how long the system may collect changes before it tells them.
-    An event that has not come *patience_ns* after the last change of its lot is
-    missing. All has been heard once nothing came for *quiet_ns*. *lot* is how many
-    changes are prepared together.
-    """
+    """The times of a scorecard, in nanoseconds, and the size of its batches."""
 
     window_ns: int = 0
+    """How long the system may collect changes before it raises events."""
     patience_ns: int = _PATIENCE_NS
+    """An event that has not come so long after the last change of its batch is missing."""
     quiet_ns: int = _QUIET_NS
-    lot: int = _LOT
+    """Without an event for so long, all of them have come."""
+    batch: int = _BATCH
+    """How many changes are prepared together."""
 
     @classmethod
     def of(cls, events: EventSpec) -> "Pace":
-        """The pace that suits a system."""
+        """The pace that suits a system with these *events*."""
         stream, notify = events.stream or StreamSpec(), events.notify or NotifySpec()
         debounce_ns = max(notify.debounce_files_ns, notify.debounce_directories_ns)
         window_ns = stream.latency_ns + debounce_ns
         # Two names a change, and room to spare: a preparation must not make the stream overflow.
-        lot = max(1, min(_LOT, stream.most_pending // 4))
-        return cls(window_ns, window_ns + _PATIENCE_NS, 2 * window_ns + _QUIET_NS, lot)
+        batch = max(1, min(_BATCH, stream.most_pending // 4))
+        return cls(window_ns, window_ns + _PATIENCE_NS, 2 * window_ns + _QUIET_NS, batch)
 
 
 @dataclass(frozen=True, slots=True)
 class KindResult:
-    """What was expected of a kind of change, and its score."""
+    """The result of one kind of change."""
 
     kind: ChangeKind
+    """The kind of change."""
     expectation: Expectation
+    """Which events were expected of it."""
     score: Score
+    """What came."""
 
 
 def run_scorecard(
@@ -85,23 +86,23 @@ def run_scorecard(
 ) -> Iterator[KindResult]:
     """Perform each of *kinds* *number* times in *host*; yields each when it is scored.
 
-    *guest* shows the same directory to the guest. What is made beforehand is waited for until
-    nothing more is heard, after *settle* has waited until no event of it is on its way. Raises
-    UserError if nothing can be heard there.
+    *guest* is the same directory through the share. After what is made beforehand, *settle* waits
+    until no event of it is in flight, and then until none has come for the quiet time. Raises
+    UserError if the guest cannot watch there.
     """
-    with Hearing() as hearing:
+    with ListenerProcess() as listener:
         for position, kind in enumerate(kinds, start=1):
             progress(f"{kind} ({position} of {len(kinds)})")
             name = kind.name.lower()
             os.mkdir(host / name)
-            field = _Field(
-                *(host / name, guest / name, kind, expected(kind), hearing, pace, random),
+            field = _KindRun(
+                *(host / name, guest / name, kind, expected(kind), listener, pace, random),
                 settle,
             )
             yield KindResult(kind, field.expectation, field.score(number))
 
 
-class _Field:
+class _KindRun:
     """One kind of change in a directory of its own."""
 
     def __init__(
@@ -110,7 +111,7 @@ class _Field:
         guest: Path,
         kind: ChangeKind,
         expectation: Expectation,
-        hearing: Hearing,
+        listener: ListenerProcess,
         pace: Pace,
         random: Random,
         settle: Callable[[], object],
@@ -120,26 +121,26 @@ class _Field:
         self._host = host
         self._guest = guest
         self._change: ScorecardChange = CHANGES[kind]
-        self._hearing = hearing
+        self._listener = listener
         self._pace = pace
         self._random = random
-        self._heard: dict[int, list[ReceivedEvent]] = {}
+        self._received: dict[int, list[ReceivedEvent]] = {}
         self._performed: dict[int, PerformedChange] = {}
         self._prepared_ns: dict[int, int] = {}
         self._until_ns: dict[int, int] = {}
-        self._strange: Counter[str] = Counter()
+        self._foreign: Counter[str] = Counter()
 
     def score(self, number: int) -> Score:
-        """Perform the change *number* times, and add up what was heard."""
+        """Perform the change *number* times, and add up the scores."""
         self._wait_for_directory()
-        self._hearing.watch(str(self._guest))
-        lot = self._pace.lot
-        for start in range(0, number, lot):
-            self._perform_lot(range(start, min(start + lot, number)))
+        self._listener.watch(str(self._guest))
+        batch = self._pace.batch
+        for start in range(0, number, batch):
+            self._perform_batch(range(start, min(start + batch, number)))
         score = add_up(
             judge(self._log(change), self.expectation) for change in sorted(self._performed)
         )
-        score.unexpected.update(self._strange)
+        score.unexpected.update(self._foreign)
         return score
 
     def _wait_for_directory(self) -> None:
@@ -149,61 +150,61 @@ class _Field:
                 raise UserError(f"the guest does not see the new directory {self._guest}")
             time.sleep(0.01)
 
-    def _perform_lot(self, lot: range) -> None:
-        for change in lot:
-            self._change.prepare(Names(self._host, change))
+    def _perform_batch(self, batch: range) -> None:
+        for change in batch:
+            self._change.prepare(ChangeNames(self._host, change))
         self._settle()
-        self._hear_out()
-        self._prepared_ns |= dict.fromkeys(lot, time.monotonic_ns())
-        for change in lot:
-            names = Names(self._guest, change)
+        self._drain_events()
+        self._prepared_ns |= dict.fromkeys(batch, time.monotonic_ns())
+        for change in batch:
+            names = ChangeNames(self._guest, change)
             if self._change.watched:
-                self._hearing.watch(names.path(self._change.roles[0]), itself=True)
+                self._listener.watch(names.path(self._change.roles[0]), itself=True)
             for role in self._change.roles:
-                look(str(self._guest), names.name(role))
+                observe(str(self._guest), names.name(role))
         try:
-            for change in lot:
+            for change in batch:
                 self._perform(change)
-            self._listen(lambda: all(map(self._is_satisfied, lot)), self._pace.patience_ns)
-            self._hear_out()
+            self._listen(lambda: all(map(self._is_satisfied, batch)), self._pace.patience_ns)
+            self._drain_events()
         finally:
-            self._close(lot)
+            self._close(batch)
 
     def _perform(self, change: int) -> None:
-        performed = self._change.perform(Names(self._host, change))
+        performed = self._change.perform(ChangeNames(self._host, change))
         self._performed[change] = performed
-        # Who waits for the event before the next change never meets a window half over.
+        # If each change waited for the event of the one before, none would meet a window half over.
         pause_ns = round(self._random.random() * self._pace.window_ns)
         self._listen(lambda: self._is_satisfied(change), self._pace.window_ns + self._pace.quiet_ns)
         self._listen(lambda: False, pause_ns)
 
-    def _close(self, lot: range) -> None:
-        """Close what was kept open; what is heard from then on is not of the change."""
+    def _close(self, batch: range) -> None:
+        """Close what was kept open; events from then on are not of the change."""
         was_open = False
-        for change in lot:
+        for change in batch:
             performed = self._performed.get(change)
-            if performed is not None and performed.kept_open is not None:
+            if performed is not None and performed.open_fd is not None:
                 self._until_ns[change] = time.monotonic_ns()
-                os.close(performed.kept_open)
+                os.close(performed.open_fd)
                 was_open = True
         if was_open:
-            self._hear_out()
+            self._drain_events()
 
     def _is_satisfied(self, change: int) -> bool:
         return is_satisfied(self._log(change), self.expectation)
 
-    def _log(self, change: int) -> Log:
+    def _log(self, change: int) -> ChangeLog:
         performed = self._performed[change]
         prepared_ns, until_ns = self._prepared_ns[change], self._until_ns.get(change)
-        heard = tuple(
+        received = tuple(
             each
-            for each in self._heard.get(change, ())
+            for each in self._received.get(change, ())
             if each.at_ns >= prepared_ns and (until_ns is None or each.at_ns < until_ns)
         )
-        return Log(performed.began_ns, performed.steps, heard)
+        return ChangeLog(performed.began_ns, performed.steps, received)
 
-    def _hear_out(self) -> None:
-        """Wait until nothing has been heard for the quiet time."""
+    def _drain_events(self) -> None:
+        """Wait until no event has come for the quiet time."""
         while self._take(self._pace.quiet_ns):
             pass
 
@@ -213,19 +214,19 @@ class _Field:
             self._take(left_ns)
 
     def _take(self, within_ns: int) -> bool:
-        """Sort in what is heard within that time; whether it was anything."""
-        reports = self._hearing.take(within_ns)
+        """Sort in the events that come within that time; whether there were any."""
+        reports = self._listener.take(within_ns)
         for report in reports:
             directory, name = os.path.split(report.path)
             if directory != str(self._guest):
                 continue  # late, of the kind before
             parsed = parse_name(name)
             if parsed is None:
-                # Nobody here makes such a name: the system did, and let it be seen.
-                self._strange[f"{report.event} {name}"] += 1
+                # No change here makes such a name: the system did, and let it be seen.
+                self._foreign[f"{report.event} {name}"] += 1
                 continue
             change, role = parsed
             signal = NameEvent(report.event, role, report.directory)
-            heard = ReceivedEvent(signal, report.at_ns, report.look)
-            self._heard.setdefault(change, []).append(heard)
+            received = ReceivedEvent(signal, report.at_ns, report.observed)
+            self._received.setdefault(change, []).append(received)
         return bool(reports)

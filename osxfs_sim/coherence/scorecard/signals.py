@@ -1,4 +1,4 @@
-"""The words of the scorecard: what was heard, what was then seen, what a change shows.
+"""The values of the scorecard: events received, states observed, what a change makes visible.
 
 Plain values, so that a log can be written by hand and judged. Times are
 nanoseconds of the machine's monotonic clock, which all processes share.
@@ -31,11 +31,14 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NameEvent:
-    """One event about one of the names of a change; *directory*: with IN_ISDIR."""
+    """One event about one of the names of a change."""
 
     event: Event
+    """Which event."""
     role: Role = Role.A
+    """Of which of the change's names."""
     directory: bool = False
+    """Whether it has IN_ISDIR."""
 
     def __str__(self) -> str:
         isdir = "|IN_ISDIR" if self.directory else ""
@@ -43,69 +46,82 @@ class NameEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What the guest saw of a name at once when an event of it came.
-
-    *listed* is whether the directory lists it; *mode* has the permission bits;
-    *content* is that of a regular file. None where there is no object.
-    """
+class ObservedState:
+    """What the guest read of a name at once when an event of it came."""
 
     began_ns: int
+    """Before the first system call of the read, by CLOCK_MONOTONIC."""
     exists: bool
+    """Whether lstat(2) found the name."""
     listed: bool
+    """Whether the directory lists it."""
     size_bytes: int | None = None
+    """st_size; None where it does not exist."""
     mode: int | None = None
+    """Its permission bits; None where it does not exist."""
     mtime_ns: int | None = None
+    """In ns since 1970; None where it does not exist."""
     content: str | None = None
+    """The first 64 bytes of a regular file (latin-1); else None."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedState:
-    """What a look at a name must show; None: not looked at."""
+    """What a read of a name must return."""
 
     exists: bool = True
+    """Whether the name must exist, and be listed."""
     size_bytes: int | None = None
+    """What st_size must be; None: anything."""
     mode: int | None = None
+    """What the permission bits must be; None: anything."""
     mtime_ns: int | None = None
+    """What st_mtime must be, in ns since 1970; None: anything."""
     content: str | None = None
+    """What the file must contain; None: anything."""
 
-    def agrees(self, look: Look) -> bool:
-        """Whether *look* shows it, by name and in the directory's listing."""
-        if (look.exists, look.listed) != (self.exists, self.exists):
+    def agrees(self, observed: ObservedState) -> bool:
+        """Whether *observed* is that state, by name and in the directory's listing."""
+        if (observed.exists, observed.listed) != (self.exists, self.exists):
             return False
         pairs = (
-            (self.size_bytes, look.size_bytes),
-            (self.mode, look.mode),
-            (self.mtime_ns, look.mtime_ns),
-            (self.content, look.content),
+            (self.size_bytes, observed.size_bytes),
+            (self.mode, observed.mode),
+            (self.mtime_ns, observed.mtime_ns),
+            (self.content, observed.content),
         )
         return all(wanted is None or wanted == seen for wanted, seen in pairs)
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedEvent:
-    """A signal, when the listener had it in its hands, and what it saw then."""
+    """An event of a name of a change, and what the listener read of the name then."""
 
     signal: NameEvent
+    """Which event, of which name."""
     at_ns: int
-    look: Look
+    """When the listener had read it, by CLOCK_MONOTONIC."""
+    observed: ObservedState
+    """What a read of the name returned at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeStep:
-    """A system call of a change: when it had returned, and what each name then shows."""
+    """A system call of a change, and the state of each name after it."""
 
     done_ns: int
-    shown: Mapping[Role, ExpectedState]
+    """When the system call had returned, by CLOCK_MONOTONIC."""
+    expected: Mapping[Role, ExpectedState]
+    """What a read of each name must return from then on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
-    """One change: when its first system call began, its steps, and all that was heard.
-
-    Also what was heard of its names before it began, once the events of their making had come.
-    """
+class ChangeLog:
+    """One change and all events of its names, from when the events of their making had come."""
 
     began_ns: int
+    """Before its first system call, by CLOCK_MONOTONIC."""
     steps: tuple[ChangeStep, ...]
-    heard: tuple[ReceivedEvent, ...]
+    """Its system calls, in order."""
+    received: tuple[ReceivedEvent, ...]
+    """All events of its names, in the order in which they came."""

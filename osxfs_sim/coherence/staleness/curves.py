@@ -1,15 +1,15 @@
-"""How likely a look is to show the old state, against the time since the change. Pure.
+"""How likely a read is to return the old state, against the time since the change. Pure.
 
 In the words of Bailis and others (Probabilistically bounded staleness for practical partial
-quorums, VLDB 2012) this is 1 less the t-visibility: the probability that a look which begins
-a time t after the change has returned shows the old state.
+quorums, VLDB 2012) this is 1 less the t-visibility: the probability that a read which begins
+a time t after the change has returned returns the old state.
 
-Looks are made now and then, so of each change only a bracket is known: the begin of the last
-look that showed the old state, and that of the first that showed the new one. Turnbull's
-estimator (1976) would make one curve of such brackets, but needs looks that have nothing to do
-with what they find; here the first look that sees the change is the last one. So no curve is
-guessed: between the share of changes that are surely still unseen and the share of those that
-may be, the truth of the samples lies whatever the looks were.
+Reads are made now and then, so of each change only a bracket is known: the begin of the last
+read that returned the old state, and that of the first that returned the new one (interval
+censoring). Turnbull's estimator (1976) would make one curve of such brackets, but needs reads that
+have nothing to do with what they find; here the first read that sees the change is the last one.
+So no curve is guessed: between the share of changes that are surely still unseen and the share of
+those that may be, the truth of the samples lies whatever the reads were.
 
 The band around that is Clopper and Pearson's interval (1934) for both shares. Each holds for
 one moment; that all of them hold at once, the level of each is made stricter by as much as it
@@ -41,75 +41,78 @@ _SEED = 1976
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Bounds of a probability, at each of the times that were asked for."""
+    """Bounds of a probability, at each of the times that were given."""
 
     low: Numbers
+    """Lower bounds, in [0, 1]; the shape of the times."""
     high: Numbers
+    """Upper bounds, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
-class Crossing:
-    """When a probability falls below a share, in ns since the change: an interval for it.
-
-    *seen_ns* is when it does among the samples. None: not as long as anybody has waited, or, of
-    *high_ns*, not that so few samples could tell.
-    """
+class ThresholdCrossing:
+    """When P(stale) falls below a share, in ns since the change, with a confidence interval."""
 
     low_ns: int
+    """Not before this, with the confidence asked for."""
     seen_ns: int | None
+    """When it does among the samples; None: not as long as was waited."""
     high_ns: int | None
+    """Not after this, with that confidence; None: so few samples cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What samples tell of P(stale): per change, until when and from when; each sorted, in ns.
+    """What samples tell of P(stale): per change, until when and from when; in ns since the change.
 
-    *surely_ns*: a look that began so long after the change showed the old state (-1: none
-    did). *seen_ns*: one that began then showed the new (infinite: none did).
+    Both tuples are as long as there are samples, and each is sorted by itself.
     """
 
     surely_ns: tuple[int, ...]
+    """Per change, the latest begin of a read that was stale; -1: none was. Sorted."""
     seen_ns: tuple[float, ...]
+    """Per change, the begin of the first read that was fresh; infinite: none was. Sorted."""
 
     @classmethod
     def of(cls, samples: Sequence[StalenessSample]) -> "Curve":
-        """The curve of *samples*, at least one."""
+        """The curve of *samples*. Raises AssertionError where there are none."""
         assert samples
         return cls(
-            tuple(sorted(each.lower_ns if each.stale_looks else _NEVER_STALE for each in samples)),
+            tuple(sorted(each.lower_ns if each.stale_reads else _NEVER_STALE for each in samples)),
             tuple(sorted(math.inf if each.seen_ns is None else each.seen_ns for each in samples)),
         )
 
     @property
     def number(self) -> int:
+        """How many samples it is of."""
         return len(self.seen_ns)
 
     @property
     def moments_ns(self) -> Numbers:
-        """When the shares change, sorted."""
+        """When the shares change: unique times, sorted."""
         stale = [each for each in self.surely_ns if each != _NEVER_STALE]
         seen = [each for each in self.seen_ns if math.isfinite(each)]
         return np.unique(np.array([*stale, *seen], dtype=float))
 
     def shares(self, times_ns: Numbers) -> Band:
-        """The share of changes that a look at each of *times_ns* surely, and perhaps, misses."""
+        """The shares of changes that a read at each of *times_ns* surely, and perhaps, misses."""
         stale, unseen = self._counts(times_ns)
         return Band(stale / self.number, unseen / self.number)
 
     def band(self, times_ns: Numbers, confidence: float = CONFIDENCE) -> Band:
-        """Bounds that P(stale) keeps to at all times at once, with this *confidence*."""
+        """Bounds that P(stale) keeps to at all of *times_ns* at once, with this *confidence*."""
         stale, unseen = self._counts(times_ns)
         level = joint_level(self.number, confidence)
         return Band(_at_least(stale, self.number, level), _at_most(unseen, self.number, level))
 
-    def falls_below(self, share: float, confidence: float = CONFIDENCE) -> Crossing:
-        """When P(stale) falls below *share*. The interval holds for this one share alone."""
+    def falls_below(self, share: float, confidence: float = CONFIDENCE) -> ThresholdCrossing:
+        """When P(stale) falls below *share*, 0 to 1; the interval holds for this share alone."""
         number, level = self.number, 1 - confidence
         counts = np.arange(number + 1)
         few = math.ceil(share * number) - 1
         enough = np.flatnonzero(_at_most(counts, number, level) < share)
         many = np.flatnonzero(_at_least(counts, number, level) >= share)
-        return Crossing(
+        return ThresholdCrossing(
             max(0, self.surely_ns[number - int(many[0])]) if many.size else 0,
             self._fewer_than(few) if few >= 0 else None,
             self._fewer_than(int(enough[-1])) if enough.size else None,

@@ -1,7 +1,8 @@
-"""Keeps a share busy while something is measured: processes that look at other files of it.
+"""Keeps a share busy while something is measured: processes that read other files of it.
 
-What they look at has nothing to do with what is measured, so that they change no answer, only
-who else asks. How much they did and took is part of a result: "under load" says nothing by itself.
+What they read has nothing to do with what is measured, so that they change no answer, only what
+else is requested. How much they did and took is part of a result: "under load" says nothing by
+itself.
 """
 
 import contextlib
@@ -29,10 +30,12 @@ _ANSWERS_WITHIN_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class LoadSpec:
-    """*processes* of the guest, each taking at most *share* of one processor."""
+    """A load to be made. Raises AssertionError for no process, or an impossible share."""
 
     processes: int
+    """How many processes of the guest read; at least 1."""
     share: float
+    """How much of one processor each takes at most, above 0 up to 1."""
 
     def __post_init__(self) -> None:
         assert self.processes >= 1, self.processes
@@ -40,32 +43,34 @@ class LoadSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadDone:
-    """What all processes together did: files looked at, and the time it took of processors.
+class LoadResult:
+    """What all processes of a load together did and took."""
 
-    *elapsed_s* is how long the one lived that lived longest. What the share's server took
-    for it is not in it.
-    """
-
-    looks: int
+    reads: int
+    """How many files all of them read together."""
     processor_s: float
+    """The processor time that they took together, the server's not included."""
     elapsed_s: float
+    """How long the one ran that ran longest."""
 
 
 @dataclass(slots=True)
 class Load:
-    """A load under way. *done* is there when the ``with`` block of ``loaded`` has ended."""
+    """A load under way; ``loaded`` makes it."""
 
     spec: LoadSpec
-    done: LoadDone | None = None
+    """What was asked for."""
+    done: LoadResult | None = None
+    """What it did; None until the block of ``loaded`` has ended, which sets it."""
     _processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
 
 @contextlib.contextmanager
 def loaded(host: Path, guest: Path, spec: LoadSpec) -> Iterator[Load]:
-    """Processes of the guest look at files of a new directory of *host*, seen as *guest*.
+    """Keep a share busy as *spec* says, for a ``with`` block, by files of a new directory.
 
-    Raises UserError if one could not begin, or ended before it was told to.
+    It is made in *host*; *guest* is the same through the share. Raises UserError if a process could
+    not begin, or ended before its time.
     """
     os.mkdir(host / _NAME)
     for number in range(FILES):
@@ -94,7 +99,7 @@ def _start(directory: Path, share: float) -> "subprocess.Popen[bytes]":
     )
 
 
-def _finish(processes: list["subprocess.Popen[bytes]"]) -> LoadDone:
+def _finish(processes: list["subprocess.Popen[bytes]"]) -> LoadResult:
     for process in processes:
         assert process.stdin is not None
         process.stdin.close()
@@ -103,8 +108,8 @@ def _finish(processes: list["subprocess.Popen[bytes]"]) -> LoadDone:
     for each in told:
         if "error" in each:
             raise UserError(f"a process of the load has met an error: {each['error']}")
-    return LoadDone(
-        sum(each["looks"] for each in told),
+    return LoadResult(
+        sum(each["reads"] for each in told),
         sum(each["processor_s"] for each in told),
         max(each["elapsed_s"] for each in told),
     )

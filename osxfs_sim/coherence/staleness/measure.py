@@ -1,15 +1,14 @@
 """Measures how long one side goes on seeing an old state after a change on the other.
 
-The guest looks, so that it believes the old state; a random time later the host
-changes it; then the guest looks until it sees the new state. In the other direction the host
-looks, and the guest changes. Change and looks
-are made one after the other in one thread: the change is one system call, and
-nothing is gained by a second clock or an interpreter's lock between the two.
+The guest reads, so that its kernel caches the old state; a random time later the host changes it;
+then the guest reads until it gets the new state. In the other direction the host reads, and the
+guest changes. Change and reads are made one after the other in one thread: the change is one
+system call, and nothing is gained by a second clock or an interpreter's lock between the two.
 
-Looks are spaced by a small part of the time that has gone by, so that what
-measures does not take the processor from what serves. When a look showed the old
-state, its answer was given some time between the look's beginning and its end;
-so what is known of that moment is an interval (see Sample).
+Reads are spaced by a small part of the time that has gone by, so that what measures does not take
+the processor from what serves. When a read returned the old state, its answer was given some time
+between the read's call and its return; so what is known of that moment is an interval (see
+StalenessSample).
 """
 
 import os
@@ -28,7 +27,7 @@ from osxfs_sim.coherence.staleness.predictions import (
     View,
     compare,
 )
-from osxfs_sim.coherence.staleness.views import VIEWS, Look, ViewOf
+from osxfs_sim.coherence.staleness.views import VIEWS, ReadOnce, ViewProbe
 
 Progress = Callable[[str], None]
 
@@ -43,35 +42,37 @@ _OLD_ENOUGH_NS = 50_000_000
 
 @dataclass(frozen=True, slots=True)
 class ViewResult:
-    """What was measured of a view, in the order it was measured.
-
-    Fewer samples than asked for: the first ones were none of them seen, and so
-    the rest was not waited for. *comparison* is None without a prediction.
-    """
+    """What was measured of a view, and what was expected."""
 
     view: View
+    """The view that was measured."""
     outlook: Outlook
+    """What was expected of it, and how it was measured."""
     samples: tuple[StalenessSample, ...]
+    """One per change, in the order in which they were made; fewer than asked for where none of the
+    first was seen."""
     comparison: PredictionTest | None
+    """The test of the samples against the prediction; None without a prediction."""
     direction: Direction = Direction.TO_GUEST
+    """On which side the change was to be seen."""
 
     @property
     def departs_ns(self) -> int | None:
-        """When the measured curve first is where the predicted one cannot be; else None."""
+        """When the measured curve first is where the predicted one cannot be, in ns; else None."""
         if self.outlook.prediction is None:
             return None
         return departure_ns(self.outlook.prediction, self.outlook.phase_ns, self.samples)
 
     @property
     def agrees(self) -> bool | None:
-        """The verdict: by both, the number and the whole curve; None without a prediction."""
+        """The verdict, by both the test and the whole curve; None without a prediction."""
         if self.comparison is None:
             return None
         return self.comparison.agrees and self.departs_ns is None
 
 
 def kernel_tick_ns() -> int:
-    """The tick in which this machine's kernel counts the lifetimes of what it caches."""
+    """The jiffy of this machine's kernel, in ns, in which it counts cache timeouts."""
     return round(time.clock_getres(_CLOCK_MONOTONIC_COARSE) * 1e9)
 
 
@@ -86,12 +87,12 @@ def measure_views(
     direction: Direction = Direction.TO_GUEST,
     settle: Callable[[], object] = lambda: None,
 ) -> Iterator[ViewResult]:
-    """Measure each view *number* times; yields each when it is measured.
+    """Measure each view of *outlooks* *number* times; yields each when it is measured.
 
-    *guest* shows the directory *host* to the guest. What is looked at is made on the host in
-    both directions, so that nothing of it is still held by the guest. *settle_ns* is how long the
+    *guest* is the directory *host* through the share. What is read is made on the host in both
+    directions, so that nothing of it is still dirty in the guest. *settle_ns* is how long the
     host's events of what is made beforehand may take to reach the guest; then *settle* waits
-    until they have, which on a busy share takes longer.
+    until they have, which on a busy share takes longer. Raises OSError where a side fails.
     """
     for position, (view, outlook) in enumerate(outlooks.items(), start=1):
         progress(f"{direction}: {view} ({position} of {len(outlooks)})")
@@ -109,15 +110,15 @@ def measure_views(
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """One directory, as each is seen from: where files are made, looked at, and changed."""
+    """One directory by three paths: where files are made, read, and changed."""
 
     made: Path
-    looked_at: Path
+    read: Path
     changed: Path
 
 
 def _measure(
-    view: ViewOf,
+    view: ViewProbe,
     sides: _Sides,
     outlook: Outlook,
     number: int,
@@ -133,39 +134,39 @@ def _measure(
     unseen = 0
     for position, name in enumerate(names):
         phase_ns = round(random.random() * outlook.phase_ns)
-        with view.looking(str(sides.looked_at / name)) as look:
-            assert not look(), f"{name} is new before it has changed"
+        with view.reader(str(sides.read / name)) as read_once:
+            assert not read_once(), f"{name} is new before it has changed"
             _sleep(phase_ns)
             changed = str(sides.changed / name)
-            sample = _look_until_seen(view, changed, look, phase_ns, outlook.patience_ns)
+            sample = _read_until_visible(view, changed, read_once, phase_ns, outlook.patience_ns)
         yield sample
         unseen += sample.seen_ns is None
         if unseen == position + 1 == _GIVE_UP_AFTER:
             return
 
 
-def _look_until_seen(
-    view: ViewOf, path: str, look: Look, phase_ns: int, patience_ns: int
+def _read_until_visible(
+    view: ViewProbe, path: str, read_once: ReadOnce, phase_ns: int, patience_ns: int
 ) -> StalenessSample:
     called = view.change(path)
-    stale_looks = lower_ns = 0
+    stale_reads = lower_ns = 0
     while True:
         began_ns = time.monotonic_ns()
-        is_new = look()
+        is_new = read_once()
         ended_ns = time.monotonic_ns()
         if is_new:
             return StalenessSample(
                 phase_ns,
-                stale_looks,
+                stale_reads,
                 lower_ns,
-                began_ns - called.done_ns,
-                ended_ns - called.began_ns,
+                began_ns - called.return_ns,
+                ended_ns - called.call_ns,
             )
-        stale_looks += 1
-        lower_ns = began_ns - called.done_ns
-        since_ns = ended_ns - called.done_ns
+        stale_reads += 1
+        lower_ns = began_ns - called.return_ns
+        since_ns = ended_ns - called.return_ns
         if since_ns > patience_ns:
-            return StalenessSample(phase_ns, stale_looks, lower_ns)
+            return StalenessSample(phase_ns, stale_reads, lower_ns)
         _sleep(min(since_ns // _SPACING, _LONGEST_PAUSE_NS))
 
 

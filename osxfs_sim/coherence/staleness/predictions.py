@@ -1,9 +1,9 @@
 """How stale each view of a file may be, and whether what was measured agrees. Pure.
 
-A view is fresh again when its cached answer's lifetime ends or when an event of
-the host ends it, whichever comes first. A change at a time that has nothing to
-do with the guest's looks meets a lifetime anywhere between its beginning and
-its end, so staleness is uniform between 0 and the lifetime.
+A view is fresh again when its cached answer times out or when an event of the host
+invalidates it, whichever comes first. A change at a time that has nothing to do with the
+guest's reads meets a cached answer at any age, so staleness is uniform between 0 and the
+timeout.
 """
 
 import enum
@@ -16,12 +16,12 @@ import numpy as np
 
 from osxfs_sim.model.caching import CachePolicy
 from osxfs_sim.model.events import EventSpec
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import format_duration
 from osxfs_sim.model.write_back import WriteBackSpec
 
 
 class Direction(enum.StrEnum):
-    """Who sees the change: it was made on the other side."""
+    """Which side reads: the change was made on the other one."""
 
     TO_GUEST = "to-guest"
     TO_HOST = "to-host"
@@ -40,20 +40,21 @@ class View(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Believed:
-    """How long the guest believes what it was told of an object, in nanoseconds.
-
-    *keeps_pages*: an open does not drop the content that the guest holds.
-    """
+class PredictedTimeouts:
+    """How long the guest's kernel keeps what it caches of a file, by a policy's answers, in ns."""
 
     entry_timeout_ns: int = 0
+    """How long a dentry that was found is valid."""
     attr_timeout_ns: int = 0
+    """How long attributes are valid."""
     negative_timeout_ns: int = 0
+    """How long a negative dentry is valid."""
     keeps_pages: bool = False
+    """Whether an open keeps the page cache (FOPEN_KEEP_CACHE)."""
 
     @classmethod
-    def by(cls, policy: CachePolicy, now_ns: int) -> "Believed":
-        """What *policy* answers for a new, empty file; *now_ns* is the wall-clock time."""
+    def by(cls, policy: CachePolicy, now_ns: int) -> "PredictedTimeouts":
+        """What *policy* answers for a new, empty file; *now_ns* is the time, in ns since 1970."""
         status = os.stat_result((0o100644, 1, 1, 1, 0, 0, 0, 0, 0, 0), {"st_mtime_ns": now_ns})
         entry_timeout_ns, attr_timeout_ns = policy.found(b"file", status, now_ns)
         negative_timeout_ns = policy.negative_timeout_ns(b"file", now_ns)
@@ -65,7 +66,7 @@ class Believed:
         )
 
     def cache_timeout_ns(self, view: View) -> int | None:
-        """How long *view* may go on showing an old state; None: for ever."""
+        """How long *view* may go on showing an old state, in ns, without events; None: for ever."""
         match view:
             case View.EXISTENCE:
                 return self.negative_timeout_ns
@@ -82,17 +83,17 @@ class Believed:
             case View.HANDLE:
                 return self.attr_timeout_ns
             case View.MAPPING:
-                return None  # reading memory asks nobody
+                return None  # reading memory makes no request
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Staleness of one view, in nanoseconds."""
+    """How stale one view may be: the base of all kinds of predictions."""
 
 
 @dataclass(frozen=True, slots=True)
 class AtOnce(Prediction):
-    """The first look that begins after the change sees it."""
+    """The first read that begins after the change returns the new state."""
 
     def __str__(self) -> str:
         return "at once"
@@ -100,12 +101,16 @@ class AtOnce(Prediction):
 
 @dataclass(frozen=True, slots=True)
 class Uniform(Prediction):
-    """Anything between the two, equally likely; and then *longer_ns* to *longest_ns* more."""
+    """Anything between two times, equally likely; and then *longer_ns* to *longest_ns* more."""
 
     low_ns: int
+    """The least."""
     high_ns: int
+    """The most, by the timeout as it was asked for."""
     longer_ns: int = 0
+    """By how much the kernel lengthens every timeout at least: its rounding to ticks."""
     longest_ns: int = 0
+    """By how much it lengthens one at most: a tick more."""
 
     def __str__(self) -> str:
         low = format_duration(self.low_ns) if self.low_ns else "0"
@@ -114,14 +119,14 @@ class Uniform(Prediction):
 
 @dataclass(frozen=True, slots=True)
 class Within(Prediction):
-    """At most that: an event of the host ends it.
-
-    *deferred*: every event waits for the end of a window. Else the first one after a quiet
-    window is told at once.
-    """
+    """At most a window of the host's event stream: its event invalidates the cached answer."""
 
     limit_ns: int
+    """The stream's window (StreamSpec.latency_ns); propagation beyond it is allowed for by
+    ``latest_ns``."""
     deferred: bool = False
+    """Whether every event waits for the end of a window; False: the first after a quiet one does
+    not."""
 
     def __str__(self) -> str:
         return f"event within {format_duration(self.limit_ns)}"
@@ -129,19 +134,21 @@ class Within(Prediction):
 
 @dataclass(frozen=True, slots=True)
 class NotSeen(Prediction):
-    """Not as long as anybody waits."""
+    """Longer than is waited for."""
 
     why: str
+    """The reason, in a phrase."""
 
     def __str__(self) -> str:
         return f"not seen: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
-class HeldBack(Prediction):
-    """Exactly that, and the way: the guest holds its changes back until they are so old."""
+class WriteBackDelay(Prediction):
+    """Exactly that, and the propagation: a dirty change is written back when it is so old."""
 
     age_ns: int
+    """WriteBackSpec.age_ns: how long a change stays dirty before it is written back."""
 
     def __str__(self) -> str:
         return f"held for {format_duration(self.age_ns)}"
@@ -152,6 +159,7 @@ class Mixture(Prediction):
     """One of several, each with its probability: they add up to 1."""
 
     parts: tuple[tuple[float, Prediction], ...]
+    """Weights, which add up to 1, and what is predicted with each."""
 
     def __post_init__(self) -> None:
         assert math.isclose(sum(weight for weight, _ in self.parts), 1.0), self.parts
@@ -162,40 +170,39 @@ class Mixture(Prediction):
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What to expect of a view and how to measure it.
-
-    The change comes at a time between 0 and *phase_ns* after the look before it,
-    and is waited for *patience_ns*. *if_silent* is what would be expected if events that are
-    lost were lost without a word; None where none are lost on purpose.
-    """
+    """What to expect of a view and how to measure it."""
 
     prediction: Prediction | None
+    """How stale the view may be; None where the policy is not known."""
     phase_ns: int
+    """Each change comes at a random time of at most this after the read before it."""
     patience_ns: int
+    """How long a change is waited for until it counts as not seen."""
     if_silent: Prediction | None = None
+    """What would be predicted if lost events were lost without a rescan; None where none are lost
+    on purpose."""
 
 
 _PATIENCE_NS = 2_000_000_000
-# A lifetime that nobody waits for: what outlives the patience is a finding, too.
+# No timeout above is waited for: what outlives the patience is a finding, too.
 _LONGEST_WAITED_FOR_NS = 30_000_000_000
 _SHORTEST_PHASE_NS = 5_000_000
 
 
 def outlook(
     view: View,
-    believed: Believed | None,
+    timeouts: PredictedTimeouts | None,
     events: EventSpec,
     tick_ns: int = 1,
     patience_ns: int | None = None,
 ) -> Outlook:
-    """What to expect of *view*; *believed* None: nothing is known of the policy.
+    """What to expect of a guest's *view*; no prediction where *timeouts* are None: not known.
 
-    The kernel counts lifetimes in ticks of *tick_ns*: it rounds them up, and lets
-    them end with the tick after that (fs/fuse/dir.c, time_to_jiffies and time_before64).
-    *patience_ns* None: twice the lifetime or 2 s, whichever is longer; 2 s for
-    a lifetime above half a minute.
+    The kernel counts cache timeouts in ticks of *tick_ns*: it rounds them up, and lets them end
+    with the tick after that (fs/fuse/dir.c, time_to_jiffies and time_before64). *patience_ns*
+    None: twice the timeout or 2 s, whichever is longer; 2 s for a timeout above half a minute.
     """
-    cache_timeout_ns = 0 if believed is None else believed.cache_timeout_ns(view)
+    cache_timeout_ns = 0 if timeouts is None else timeouts.cache_timeout_ns(view)
     window_ns = None if events.stream is None else events.stream.latency_ns
     if patience_ns is None:
         patience_ns = max(_PATIENCE_NS, 2 * (window_ns or 0))
@@ -203,7 +210,7 @@ def outlook(
             patience_ns = max(patience_ns, 2 * cache_timeout_ns)
     # With a stream, a change must meet its window anywhere too.
     phase_ns = max(_SHORTEST_PHASE_NS, 2 * (window_ns or 0))
-    if believed is None:
+    if timeouts is None:
         return Outlook(None, phase_ns, patience_ns)
     if cache_timeout_ns == 0:
         return Outlook(AtOnce(), phase_ns, patience_ns)
@@ -213,12 +220,12 @@ def outlook(
         assert events.stream is not None
         return Outlook(Within(window_ns, not events.stream.no_defer), phase_ns, patience_ns)
     if cache_timeout_ns is None:
-        return Outlook(NotSeen("nobody asks"), phase_ns, patience_ns)
-    # Nobody waits an hour to meet a lifetime at its end.
+        return Outlook(NotSeen("no request"), phase_ns, patience_ns)
+    # An hour is not waited to meet a cached answer at its timeout.
     phase_ns = min(cache_timeout_ns, patience_ns)
     low_ns = cache_timeout_ns - phase_ns
     if low_ns >= patience_ns:
-        why = f"believed for {format_duration(cache_timeout_ns)}"
+        why = f"cached for {format_duration(cache_timeout_ns)}"
         return Outlook(NotSeen(why), phase_ns, patience_ns)
     rounding_ns = -cache_timeout_ns % tick_ns
     uniform = Uniform(low_ns, cache_timeout_ns, rounding_ns, rounding_ns + tick_ns)
@@ -228,27 +235,29 @@ def outlook(
 def outlook_to_host(write_back: WriteBackSpec | None) -> Outlook:
     """What to expect of any view of the host's when the guest changes something.
 
-    Without write-back a change is on the host when the guest's call returns. With it, a change
-    waits for as long as it may: a single one meets no other limit (docs/write-back.md).
+    Without write-back (None) a change is on the host when the guest's call returns. With it, a
+    change is dirty for as long as it may be: a single one meets no other limit
+    (docs/write-back.md).
     """
     if write_back is None:
         return Outlook(AtOnce(), _SHORTEST_PHASE_NS, _PATIENCE_NS)
     patience_ns = max(_PATIENCE_NS, 2 * write_back.age_ns)
-    return Outlook(HeldBack(write_back.age_ns), _SHORTEST_PHASE_NS, patience_ns)
+    return Outlook(WriteBackDelay(write_back.age_ns), _SHORTEST_PHASE_NS, patience_ns)
 
 
 def with_losses(known: Outlook, without_events: Outlook, rate: float) -> Outlook:
-    """*known*, and what it would be if a share of *rate* of the events were lost in silence.
+    """*known*, and in *if_silent* what it would be if events were lost silently at *rate* (0 to 1).
 
-    No loss is silent here: the share is told of it when the event would have come, and ends
-    what it believes below the place (docs/events.md). So *known* stays what is predicted; what
-    a silent loss would cost, a lifetime *without_events*, is what it is to be told apart from.
+    No loss is silent here: the stream reports it when the event would have come, and the share
+    rescans, and invalidates what is cached below the place (docs/events.md). So *known* stays what
+    is predicted; what a silent loss would cost, a timeout *without_events*, is what it is to be
+    told apart from.
     """
     otherwise = without_events.prediction
     if not isinstance(known.prediction, Within) or otherwise is None:
         return known
     if isinstance(otherwise, Uniform):
-        # The changes come as early in the lifetime as they do for the events' sake.
+        # The changes come as early before the timeout as they do for the events' sake.
         otherwise = replace(otherwise, low_ns=max(0, otherwise.high_ns - known.phase_ns))
     parts = ((1 - rate, known.prediction), (rate, otherwise))
     return replace(known, if_silent=Mixture(parts))
@@ -256,57 +265,65 @@ def with_losses(known: Outlook, without_events: Outlook, rate: float) -> Outlook
 
 @dataclass(frozen=True, slots=True)
 class StalenessSample:
-    """One change, *phase_ns* after the look before it.
+    """One change, and the reads until its new state was returned.
 
-    Until it was seen, *stale_looks* showed the old state. The answer
-    changed between *lower_ns* and *upper_ns* after the change: after the last
-    look that showed the old state began, before the first that showed the new
-    one ended. *seen_ns* is when that one began. Both are None for a change that
-    was not seen; *lower_ns* is then how long it is known to have been stale.
+    The answer changed between *lower_ns* and *upper_ns* after the change. Of a change that was not
+    seen, *lower_ns* is how long it is known to have been stale.
     """
 
     phase_ns: int
-    stale_looks: int
+    """How long after the read before it the change was made."""
+    stale_reads: int
+    """How many reads returned the old state after it."""
     lower_ns: int
+    """From the change's return to the begin of the last stale read; 0 if there was none."""
     seen_ns: int | None = None
+    """From the change's return to the begin of the first fresh read; None: there was none."""
     upper_ns: int | None = None
+    """From the change's call to the end of the first fresh read; None: there was none."""
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionTest:
-    """Whether samples keep to a prediction, and by which number.
+    """Whether samples agree with a prediction, and by which statistic.
 
-    *distance* and *critical* where a test was made. It is half of a verdict: the whole curve is
-    the other (ViewResult.agrees).
+    It is half of a verdict: the whole curve is the other (ViewResult.agrees).
     """
 
     agrees: bool
+    """Whether they do."""
     text: str
+    """The test's number, for a table."""
     distance: float | None = None
+    """The Kolmogorov-Smirnov distance, 0 to 1; None where another test was made."""
     critical: float | None = None
+    """The distance from which on they do not agree; None likewise."""
 
 
 # What an event may take from the host's stream to the guest's caches beyond the window,
 # and how much of the samples must keep to that: the machine is shared.
-_ON_THE_WAY_NS = 5_000_000
+_PROPAGATION_NS = 5_000_000
 _KEEP_TO_IT = 0.9
 
 
-def latest_ns(prediction: Within | HeldBack) -> int:
-    """Until when nearly every change must be seen: the time predicted, and the way."""
-    if isinstance(prediction, HeldBack):
-        return prediction.age_ns + 2 * _ON_THE_WAY_NS  # and the crossing
-    return prediction.limit_ns + prediction.limit_ns // 10 + _ON_THE_WAY_NS
+def latest_ns(prediction: Within | WriteBackDelay) -> int:
+    """Until when nearly every change must be seen, in ns: as predicted, and a propagation delay."""
+    if isinstance(prediction, WriteBackDelay):
+        return prediction.age_ns + 2 * _PROPAGATION_NS  # and the crossing
+    return prediction.limit_ns + prediction.limit_ns // 10 + _PROPAGATION_NS
 
 
 def compare(prediction: Prediction, samples: Sequence[StalenessSample]) -> PredictionTest:
-    """Whether the *samples*, at least one, agree with *prediction* (no Mixture)."""
+    """Whether the *samples*, at least one, agree with *prediction*.
+
+    Raises AssertionError for a Mixture: it is a curve alone.
+    """
     assert not isinstance(prediction, Mixture), prediction
     number = len(samples)
     match prediction:
         case Uniform():
             return _compare_uniform(prediction, samples)
-        case Within() | HeldBack():
+        case Within() | WriteBackDelay():
             bound_ns = latest_ns(prediction)
             kept = sum(
                 sample.seen_ns is not None and sample.lower_ns <= bound_ns for sample in samples
@@ -319,13 +336,13 @@ def compare(prediction: Prediction, samples: Sequence[StalenessSample]) -> Predi
         case NotSeen():
             seen = sum(sample.seen_ns is not None for sample in samples)
             return PredictionTest(seen == 0, f"{seen}/{number} seen")
-    late = sum(sample.stale_looks > 0 for sample in samples)
+    late = sum(sample.stale_reads > 0 for sample in samples)
     return PredictionTest(late == 0, f"{late}/{number} stale")
 
 
-def _early(prediction: Within | HeldBack, samples: Sequence[StalenessSample]) -> int:
-    """How many were seen before what is held may have crossed: one that need not be held is."""
-    if not isinstance(prediction, HeldBack):
+def _early(prediction: Within | WriteBackDelay, samples: Sequence[StalenessSample]) -> int:
+    """How many were seen before they may have been written back: one seen at once was not dirty."""
+    if not isinstance(prediction, WriteBackDelay):
         return 0
     return sum(
         sample.upper_ns is not None and sample.upper_ns < prediction.age_ns for sample in samples
@@ -337,7 +354,7 @@ def _compare_uniform(prediction: Uniform, samples: Sequence[StalenessSample]) ->
     upper_ns = np.array(
         [math.inf if sample.upper_ns is None else sample.upper_ns for sample in samples]
     )
-    # What the lifetime was longer by is not known either.
+    # By how much the timeout was lengthened is not known either.
     lower_ns -= prediction.longest_ns
     upper_ns -= prediction.longer_ns
     distance = distance_from_uniform(lower_ns, upper_ns, prediction.low_ns, prediction.high_ns)

@@ -12,7 +12,6 @@ from osxfs_sim.coherence.staleness.measure import ViewResult
 from osxfs_sim.coherence.staleness.predictions import (
     AtOnce,
     Direction,
-    HeldBack,
     Mixture,
     NotSeen,
     Outlook,
@@ -21,6 +20,7 @@ from osxfs_sim.coherence.staleness.predictions import (
     Uniform,
     View,
     Within,
+    WriteBackDelay,
     compare,
 )
 from osxfs_sim.model.user_error import UserError
@@ -29,14 +29,41 @@ _KINDS: Mapping[str, type[Prediction]] = {
     "at once": AtOnce,
     "uniform": Uniform,
     "within": Within,
-    "held": HeldBack,
+    "held": WriteBackDelay,
     "not seen": NotSeen,
 }
 _MIXTURE = "mixture"
 
 
+_RENAMED = {"stale_looks": "stale_reads", "looks": "reads"}
+"""Keys of samples and of loads until 2026-12, and what they are called since."""
+
+
+def with_current_keys(document: Mapping[str, Any]) -> dict[str, Any]:
+    """*document*, a whole result of any version, with each key as this version writes it.
+
+    Nothing is checked: what is no sample or no load is left as it is.
+    """
+    views = document.get("views")
+    if isinstance(views, list):
+        views = [_view_with_current_keys(view) for view in views]
+    return {**document, "views": views, "load": _with_current_keys(document.get("load"))}
+
+
+def _view_with_current_keys(view: Any) -> Any:
+    if not isinstance(view, dict) or not isinstance(view.get("samples"), list):
+        return view
+    return {**view, "samples": [_with_current_keys(sample) for sample in view["samples"]]}
+
+
+def _with_current_keys(values: Any) -> Any:
+    if not isinstance(values, dict):
+        return values
+    return {_RENAMED.get(key, key): value for key, value in values.items()}
+
+
 def view_document(result: ViewResult) -> dict[str, Any]:
-    """*result* as values that JSON can hold."""
+    """*result* as values that JSON can hold: one of a document's ``views``."""
     outlook, comparison = result.outlook, result.comparison
     return {
         "view": result.view.value,
@@ -54,7 +81,10 @@ def view_document(result: ViewResult) -> dict[str, Any]:
 
 
 def view_result(document: Mapping[str, Any]) -> ViewResult:
-    """What ``view_document`` wrote. Raises UserError."""
+    """The result that ``view_document`` made *document* of; whether it agrees is tested anew.
+
+    Raises UserError where it is none, or has no samples.
+    """
     try:
         samples = tuple(StalenessSample(**each) for each in document["samples"])
         outlook = Outlook(

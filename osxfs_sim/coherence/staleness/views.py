@@ -1,7 +1,7 @@
-"""The ways in which a guest sees a file: how to look, and the change that each shows.
+"""The ways in which a guest sees a file: how to read it, and the change that each shows.
 
-Each view has names of its own. Its first look is what the guest believes from
-then on; each look is a real one, by the system calls that a program would make.
+Each view has names of its own. Its first read is what the guest's kernel caches from
+then on; each read is a real one, by the system calls that a program would make.
 Contents change without changing size: a view that goes by size alone stays stale.
 """
 
@@ -18,33 +18,36 @@ from osxfs_sim.coherence.staleness.predictions import View
 _BEFORE = b"before, and as long\n"
 _AFTER = b"AFTER., and as long\n"
 
-Look = Callable[[], bool]
-"""Looks once; whether the new state was seen."""
+ReadOnce = Callable[[], bool]
+"""Reads once; returns whether that was the new state. Raises OSError."""
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class CallInterval:
     """The system call that changed a file: when it began and when it had returned."""
 
-    began_ns: int
-    done_ns: int
+    call_ns: int
+    """Just before the system call, by CLOCK_MONOTONIC."""
+    return_ns: int
+    """Just after it had returned."""
 
 
 @dataclass(frozen=True, slots=True)
-class ViewOf:
-    """One view. Each of the three is given a path of one file: on the host, where it is looked
-    at, and on the other side.
-    """
+class ViewProbe:
+    """How one view is measured: each callable is given the path of one file, on its own side."""
 
     prepare: Callable[[str], None]
-    looking: Callable[[str], AbstractContextManager[Look]]
-    change: Callable[[str], Called]
+    """Makes the file at a path of the host."""
+    reader: Callable[[str], AbstractContextManager[ReadOnce]]
+    """Opens what is needed to read at a path, for a ``with`` block; yields what reads once."""
+    change: Callable[[str], CallInterval]
+    """Changes the file at a path of the other side."""
 
 
-def _timed(call: Callable[[], object]) -> Called:
-    began_ns = time.monotonic_ns()
+def _timed(call: Callable[[], object]) -> CallInterval:
+    call_ns = time.monotonic_ns()
     call()
-    return Called(began_ns, time.monotonic_ns())
+    return CallInterval(call_ns, time.monotonic_ns())
 
 
 def _nothing(path: str) -> None:
@@ -56,31 +59,31 @@ def _make(path: str) -> None:
         file.write(_BEFORE)
 
 
-def _create(path: str) -> Called:
+def _create(path: str) -> CallInterval:
     return _timed(lambda: os.mknod(path, 0o644))
 
 
-def _delete(path: str) -> Called:
+def _delete(path: str) -> CallInterval:
     return _timed(lambda: os.unlink(path))
 
 
-def _append(path: str) -> Called:
+def _append(path: str) -> CallInterval:
     with open(path, "ab", buffering=0) as file:
         return _timed(lambda: file.write(b"more\n"))
 
 
-def _overwrite(path: str) -> Called:
+def _overwrite(path: str) -> CallInterval:
     with open(path, "r+b", buffering=0) as file:
         return _timed(lambda: file.write(_AFTER))
 
 
 @contextlib.contextmanager
-def _exists(path: str) -> Iterator[Look]:
+def _exists(path: str) -> Iterator[ReadOnce]:
     yield lambda: _has_name(path)
 
 
 @contextlib.contextmanager
-def _is_absent(path: str) -> Iterator[Look]:
+def _is_absent(path: str) -> Iterator[ReadOnce]:
     yield lambda: not _has_name(path)
 
 
@@ -93,18 +96,18 @@ def _has_name(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def _has_attributes(path: str) -> Iterator[Look]:
+def _has_attributes(path: str) -> Iterator[ReadOnce]:
     old = os.stat(path)
 
-    def look() -> bool:
+    def read_once() -> bool:
         status = os.stat(path)
         return status.st_size != old.st_size and status.st_mtime_ns != old.st_mtime_ns
 
-    yield look
+    yield read_once
 
 
-# Not by open(), which asks for the attributes too: having read, the kernel believes
-# them no longer (atime has changed), and would so learn of the change at once.
+# Not by open(), which calls fstat(2) too: after a read the kernel's cached attributes are
+# invalid (atime has changed), and it would so get the new ones at once.
 
 
 @contextlib.contextmanager
@@ -117,28 +120,28 @@ def _opened(path: str) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _has_content(path: str) -> Iterator[Look]:
-    def look() -> bool:
+def _has_content(path: str) -> Iterator[ReadOnce]:
+    def read_once() -> bool:
         with _opened(path) as fd:
             return os.read(fd, len(_AFTER)) == _AFTER
 
-    yield look
+    yield read_once
 
 
 @contextlib.contextmanager
-def _is_listed(path: str) -> Iterator[Look]:
+def _is_listed(path: str) -> Iterator[ReadOnce]:
     directory, name = os.path.split(path)
     yield lambda: name in os.listdir(directory)
 
 
 @contextlib.contextmanager
-def _handle_has_content(path: str) -> Iterator[Look]:
+def _handle_has_content(path: str) -> Iterator[ReadOnce]:
     with _opened(path) as fd:
         yield lambda: os.pread(fd, len(_AFTER), 0) == _AFTER
 
 
 @contextlib.contextmanager
-def _mapping_has_content(path: str) -> Iterator[Look]:
+def _mapping_has_content(path: str) -> Iterator[ReadOnce]:
     with (
         _opened(path) as fd,
         mmap.mmap(fd, len(_BEFORE), access=mmap.ACCESS_READ) as mapping,
@@ -146,12 +149,12 @@ def _mapping_has_content(path: str) -> Iterator[Look]:
         yield lambda: mapping[:] == _AFTER
 
 
-VIEWS: Mapping[View, ViewOf] = {
-    View.EXISTENCE: ViewOf(_nothing, _exists, _create),
-    View.ABSENCE: ViewOf(_make, _is_absent, _delete),
-    View.ATTRIBUTES: ViewOf(_make, _has_attributes, _append),
-    View.CONTENT: ViewOf(_make, _has_content, _overwrite),
-    View.LISTING: ViewOf(_nothing, _is_listed, _create),
-    View.HANDLE: ViewOf(_make, _handle_has_content, _overwrite),
-    View.MAPPING: ViewOf(_make, _mapping_has_content, _overwrite),
+VIEWS: Mapping[View, ViewProbe] = {
+    View.EXISTENCE: ViewProbe(_nothing, _exists, _create),
+    View.ABSENCE: ViewProbe(_make, _is_absent, _delete),
+    View.ATTRIBUTES: ViewProbe(_make, _has_attributes, _append),
+    View.CONTENT: ViewProbe(_make, _has_content, _overwrite),
+    View.LISTING: ViewProbe(_nothing, _is_listed, _create),
+    View.HANDLE: ViewProbe(_make, _handle_has_content, _overwrite),
+    View.MAPPING: ViewProbe(_make, _mapping_has_content, _overwrite),
 }

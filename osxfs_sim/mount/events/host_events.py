@@ -35,14 +35,14 @@ from typing import Any
 from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.model.events import (
     Debounce,
-    Ends,
     EventSpec,
     EventStream,
     FileEvent,
     MustScan,
     Notice,
+    Stale,
     What,
-    ended,
+    invalidated_by,
     notices,
 )
 from osxfs_sim.model.status import CompleteDirectoriesStatus, HostEventsStatus, InvalidatedStatus
@@ -121,7 +121,7 @@ class HostEvents:
         self._injector = injector
         self._due: collections.deque[FileEvent[Inode] | MustScan[Inode]] = collections.deque()
         self._gone: dict[tuple[Inode, bytes], Inode] = {}
-        self._to_tell: collections.deque[tuple[FileEvent[Inode], Inode | None]] = (
+        self._to_raise: collections.deque[tuple[FileEvent[Inode], Inode | None]] = (
             collections.deque()
         )
         self._invalidating = 0
@@ -131,7 +131,7 @@ class HostEvents:
         self._readable = select.poll()
         self._readable.register(watcher.fileno(), select.POLLIN)
         self._rescans = Rescans(
-            self, reactor, inodes, backing, caching, tells=spec.notify is not None
+            self, reactor, inodes, backing, caching, raises_events=spec.notify is not None
         )
 
     def start(self) -> None:
@@ -232,7 +232,7 @@ class HostEvents:
 
     def _work(self, until_ns: int) -> int | None:
         """A little of each in turn, so that no step starves another."""
-        steps = (self._read_some, self._deliver_some, self._tell_some)
+        steps = (self._read_some, self._deliver_some, self._raise_some)
         idle = 0
         while idle < len(steps):
             idle = 0 if steps[self._turn]() else idle + 1
@@ -320,7 +320,7 @@ class HostEvents:
         if not self._due:
             return False
         invalidations: dict[Invalidation, None] = {}
-        told: list[tuple[FileEvent[Inode], Inode | None]] = []
+        deliveries: list[tuple[FileEvent[Inode], Inode | None]] = []
         for _ in range(min(len(self._due), _DELIVERED_AT_ONCE)):
             event = self._due.popleft()
             if isinstance(event, MustScan):
@@ -328,11 +328,12 @@ class HostEvents:
                 continue
             gone = self._invalidate_for(event, invalidations)
             if self._notify is not None:
-                told.append((event, gone))
-        if invalidations or told:
+                deliveries.append((event, gone))
+        if invalidations or deliveries:
             self._invalidating += 1
             self._invalidator.invalidate(
-                invalidations, lambda: self._reactor.call_soon(lambda: self._invalidated(told))
+                invalidations,
+                lambda: self._reactor.call_soon(lambda: self._invalidated(deliveries)),
             )
         return True
 
@@ -343,7 +344,7 @@ class HostEvents:
         directory, name, what = event.directory, event.name, event.what
         if not self._inodes.knows(directory):
             return None  # forgotten meanwhile, and all that was known of it
-        ends = ended(what)
+        stale = invalidated_by(what)
         if not name:
             invalidations[InvalAttributes(directory.number, None)] = None
             return None
@@ -354,7 +355,7 @@ class HostEvents:
             now = None
         entry = InvalEntry(directory.number, name)
         keeps = now is not None and now is before and self.leads_to_a_volume(now)
-        if Ends.ENTRY in ends:
+        if Stale.ENTRY in stale:
             if self._names is not None and status is not None:
                 self._names.added(directory, self._spellings.key(name))
             # Also where the guest knows what is there now: it may have asked in between,
@@ -364,15 +365,15 @@ class HostEvents:
             spelling = self._spellings.negative_spelling(directory, name)
             if spelling is not None:
                 invalidations[InvalEntry(directory.number, spelling)] = None
-        if Ends.DIRECTORY_ATTRIBUTES in ends:
+        if Stale.DIRECTORY_ATTRIBUTES in stale:
             invalidations[InvalAttributes(directory.number, entry_to(directory))] = None
         for inode in {before, now} - {None}:
             assert inode is not None
-            if Ends.PAGES in ends and modes.S_ISREG(inode.kind):
+            if Stale.PAGES in stale and modes.S_ISREG(inode.kind):
                 invalidations[InvalPages(inode.number, entry)] = None
-            elif Ends.ATTRIBUTES in ends or Ends.PAGES in ends:
+            elif Stale.ATTRIBUTES in stale or Stale.PAGES in stale:
                 invalidations[InvalAttributes(inode.number, entry)] = None
-        if before is None or before is now or Ends.ENTRY not in ends:
+        if before is None or before is now or Stale.ENTRY not in stale:
             return None
         moved = What.RENAMED in what
         if not before.drop_name(directory, name) and not before.is_directory:
@@ -401,36 +402,36 @@ class HostEvents:
 
     # Telling the guest's processes
 
-    def _invalidated(self, told: list[tuple[FileEvent[Inode], Inode | None]]) -> None:
+    def _invalidated(self, deliveries: list[tuple[FileEvent[Inode], Inode | None]]) -> None:
         """What is cached of these is invalidated."""
         self._invalidating -= 1
         if self._debounce is None:
-            self._to_tell.extend(told)
+            self._to_raise.extend(deliveries)
         else:
             now_ns = time.monotonic_ns()
-            for event, gone in told:
+            for event, gone in deliveries:
                 self._debounce.happened(event, now_ns)
                 if gone is not None:
                     self._gone.setdefault((event.directory, event.name), gone)
         self._reactor.wake_idle_task()
 
-    def _tell_some(self) -> bool:
+    def _raise_some(self) -> bool:
         """Raise what the guest's processes shall see of the next ones."""
         if self._debounce is not None:
             quiet = self._debounce.take(time.monotonic_ns())
-            self._to_tell.extend((event, None) for event in quiet)
-        if not self._to_tell:
+            self._to_raise.extend((event, None) for event in quiet)
+        if not self._to_raise:
             return False
         assert self._injector is not None
-        at_ns = self._to_tell[0][0].at_ns
+        at_ns = self._to_raise[0][0].at_ns
         injections: list[Injection] = []
-        for _ in range(min(len(self._to_tell), _RAISED_AT_ONCE)):
-            event, gone = self._to_tell.popleft()
+        for _ in range(min(len(self._to_raise), _RAISED_AT_ONCE)):
+            event, gone = self._to_raise.popleft()
             gone = gone or self._gone.pop((event.directory, event.name), None)
-            told = self._injections(event, gone)
+            raised = self._injections(event, gone)
             if self._map_injection is not None:
-                told = itertools.chain.from_iterable(map(self._map_injection, told))
-            injections += told
+                raised = itertools.chain.from_iterable(map(self._map_injection, raised))
+            injections += raised
         if injections:
             self._injector.inject(injections, at_ns)
         return True
@@ -454,8 +455,8 @@ class HostEvents:
                 # it before is still to be raised for who watches it.
                 if status is not None:
                     return
-        told = directory.sent_dentry(shown)
-        leads_to_a_volume = told is not None and self.leads_to_a_volume(told)
+        sent = directory.sent_dentry(shown)
+        leads_to_a_volume = sent is not None and self.leads_to_a_volume(sent)
         for notice in notices(
             what,
             self._notify,
@@ -501,7 +502,7 @@ class HostEvents:
     def is_behind(self) -> bool:
         """Whether a rescan should wait, so that what it finds does not overflow anything."""
         assert self._injector is not None
-        waiting = len(self._due) + len(self._to_tell)
+        waiting = len(self._due) + len(self._to_raise)
         return waiting >= _MOST_FOUND_WAITING or self._injector.waiting >= BUSY
 
     def has_delivered(self, asked_ns: int) -> bool:
@@ -519,7 +520,7 @@ class HostEvents:
     @property
     def waiting(self) -> int:
         """How many changes and notices are on their way; 0 once the guest was told all."""
-        waiting = self.stream.waiting + len(self._due) + len(self._to_tell) + self._rescans.waiting
+        waiting = self.stream.waiting + len(self._due) + len(self._to_raise) + self._rescans.waiting
         if self._invalidator is not None:
             # What it has just invalidated is raised a moment later.
             waiting += max(self._invalidator.waiting, self._invalidating)

@@ -38,7 +38,7 @@ _AGAIN_SOON_NS = 1_000_000
 _AGAIN_LATER_NS = 1_000_000_000
 
 
-class Way(Protocol):
+class EventDelivery(Protocol):
     """What a rescan needs of the way that events take (HostEvents)."""
 
     @property
@@ -66,22 +66,22 @@ class Rescans:
 
     def __init__(
         self,
-        way: Way,
+        delivery: EventDelivery,
         reactor: Reactor,
         inodes: InodeTable,
         backing: Backing,
         caching: Caching,
         *,
-        tells: bool,
+        raises_events: bool,
     ) -> None:
-        """*tells*: the guest is told of what is found, and not only made to ask again."""
+        """*raises_events*: events are raised of what is found, too."""
         self.count = 0
-        self._way = way
+        self._delivery = delivery
         self._reactor = reactor
         self._inodes = inodes
         self._backing = backing
         self._caching = caching
-        self._tells = tells
+        self._raises_events = raises_events
         self._scans: dict[Inode, MustScan[Inode]] = {}
         self._scanning = False
 
@@ -120,30 +120,30 @@ class Rescans:
 
     async def _scan(self, loss: MustScan[Inode]) -> None:
         await self._invalidate_below(loss.directory)
-        if self._tells:
+        if self._raises_events:
             await self._look_below(loss)
 
     async def _invalidate_below(self, top: Inode) -> None:
         """Invalidate all that is cached of *top* and below, whatever it costs."""
         invalidations: list[Invalidation] = [IncrementEpoch(self._reactor.increment_epoch)]
         for inode in self._known_below(top):
-            way = entry_to(inode)
+            entry = entry_to(inode)
             if not self._caching.can_invalidate_root_names():
                 # Name by name; a directory's entry takes the missing names below it along.
                 invalidations += [
                     InvalEntry(inode.number, name)
                     for name, child in (inode.sent_dentries or {}).items()
-                    if not self._way.leads_to_a_volume(child)
+                    if not self._delivery.leads_to_a_volume(child)
                 ]
             if modes.S_ISREG(inode.kind):
-                invalidations.append(InvalPages(inode.number, way))
+                invalidations.append(InvalPages(inode.number, entry))
             else:
-                invalidations.append(InvalAttributes(inode.number, way))
+                invalidations.append(InvalAttributes(inode.number, entry))
             if len(invalidations) >= _INVALIDATED_AT_ONCE:
-                self._way.invalidate_then(invalidations, _nothing)
+                self._delivery.invalidate_then(invalidations, _nothing)
                 invalidations = []
                 await yield_()
-                while self._way.is_backlogged:
+                while self._delivery.is_backlogged:
                     await pause(_AGAIN_SOON_NS)
         done = False
 
@@ -151,7 +151,7 @@ class Rescans:
             nonlocal done
             done = True
 
-        self._way.invalidate_then(invalidations, all_ended)
+        self._delivery.invalidate_then(invalidations, all_ended)
         while not done:
             await pause(_AGAIN_SOON_NS)
 
@@ -159,7 +159,7 @@ class Rescans:
         """*top* and all below it that the guest knows, wherever the host has moved it."""
         everything = top is self._inodes.root
         for inode in self._inodes.all():
-            if everything or top in _ways_up(inode):
+            if everything or top in _ancestors(inode):
                 yield inode
 
     async def _look_below(self, loss: MustScan[Inode]) -> None:
@@ -189,10 +189,10 @@ class Rescans:
                 if name and name not in names:
                     found[name] = _how_it_went(inode)
             for name, what in found.items():
-                while self._way.is_behind:
+                while self._delivery.is_behind:
                     self._reactor.wake_idle_task()
                     await pause(_AGAIN_SOON_NS)
-                self._way.found(FileEvent(directory, name, what, loss.since_ns))
+                self._delivery.found(FileEvent(directory, name, what, loss.since_ns))
             self._reactor.wake_idle_task()
 
     def _is_of_guest(self, status: os.stat_result) -> bool:
@@ -212,7 +212,7 @@ def _nothing() -> None:
     """After invalidations that nobody waits for."""
 
 
-def _ways_up(inode: Inode) -> set[Inode]:
+def _ancestors(inode: Inode) -> set[Inode]:
     """*inode* and all directories above it, by each of its names."""
     found = {inode}
     waiting = [parent for parent, _ in inode.other_names or ()]

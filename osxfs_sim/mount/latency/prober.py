@@ -44,9 +44,7 @@ def _become(user: str) -> None:
 
 
 def main() -> None:
-    """The probing process: become the user, then answer each line of stdin by a round's times in
-    ns.
-    """
+    """Become the user, then answer each line of stdin by a round's times in ns."""
     user, *paths = sys.argv[1:]
     _become(user)
     # The empty path fails at the kernel's door: what is left is the interpreter.

@@ -82,9 +82,9 @@ class Identities:
         self._increment_epoch = increment_epoch
         self._on_move_in: Callable[[Inode], None] = _nothing
 
-    def on_move_in(self, tell: Callable[[Inode], None]) -> None:
+    def on_move_in(self, callback: Callable[[Inode], None]) -> None:
         """Call *tell* from now on with each directory that gets an object known from elsewhere."""
-        self._on_move_in = tell
+        self._on_move_in = callback
 
     def moves_in(self, inode: Inode, directory: Inode) -> None:
         """*inode* is now in *directory*, and was elsewhere: call it before that is recorded.

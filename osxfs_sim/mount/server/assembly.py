@@ -14,8 +14,7 @@ from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.model.latency import LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.ownership import Ownership
-from osxfs_sim.model.profile import GuestAttributes as WhoseAttributes
-from osxfs_sim.model.profile import Replaced
+from osxfs_sim.model.profile import Replaced, XattrPolicy
 from osxfs_sim.mount.events.host_events import HostEvents
 from osxfs_sim.mount.events.inject import Injector
 from osxfs_sim.mount.events.injected_requests import InjectedRequests
@@ -54,7 +53,9 @@ from osxfs_sim.mount.tree.spellings import ExactNames, FoldedNames, Spellings
 from osxfs_sim.mount.tree.xattrs import GuestAttributes
 from osxfs_sim.mount.watch.open_watcher import open_watcher
 from osxfs_sim.mount.watch.watcher import Watcher
+from osxfs_sim.mount.writeback.conflicts import Conflicts
 from osxfs_sim.mount.writeback.deferral import Deferral
+from osxfs_sim.mount.writeback.effect_applier import EffectApplier
 from osxfs_sim.mount.writeback.guest_side import GuestSide, PendingEviction
 from osxfs_sim.mount.writeback.guest_view import GuestView, OverlayListing, OverlayOperations
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
@@ -221,12 +222,14 @@ def build(
         side = GuestSide(
             calls, inodes, backing, spellings, complete_directories, handles, evict, invalidate
         )
+        conflicts = Conflicts(None if host_events is None else host_events.host_kept_name)
+        effects = EffectApplier(namespace, inodes, backing, watcher, conflicts)
         writer = HostWriter(
-            *(namespace, inodes, backing, owners, watcher, journal.read),
-            on_conflict=None if host_events is None else host_events.host_kept_name,
+            *(inodes.root, backing, owners, journal.read, effects.apply),
+            tells_handles=watcher is not None,
         )
         write_back = WriteBack(
-            *(system.write_back, reactor, crossings, inodes, writer, journal),
+            *(system.write_back, reactor, crossings, inodes, backing, writer, effects, journal),
             *(side.evict_if_forgotten, side.created_on_host, side.attributes_set_on_host),
             side.was_set_aside,
         )
@@ -241,7 +244,7 @@ def build(
         server_is_root=server_is_root,
     )
     guest_attributes = GuestAttributes(
-        owners, allowed=system.files.extended_attributes is WhoseAttributes.HOST
+        owners, allowed=system.files.extended_attributes is XattrPolicy.HOST
     )
     entries = _layered(
         faults,

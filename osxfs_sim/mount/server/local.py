@@ -143,9 +143,9 @@ def _prepare_copy(
     spec = system.synchronization
     if spec is None:
         if not is_made(copy):
-            _claim(source, copy).let_go()  # before anything is put there
+            _claim(source, copy).release()  # before anything is put there
             make_copy(source, copy, is_unwanted)
-        cleaning_up.callback(_claim(source, copy).let_go)
+        cleaning_up.callback(_claim(source, copy).release)
         return None
     try:
         make_empty(copy, source)

@@ -4,9 +4,9 @@ import math
 import os
 from typing import TYPE_CHECKING
 
+from osxfs_sim.model.formatting import format_duration
 from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.status import ShareStatus
-from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount.latency.calibration import NOT_CALIBRATED
 from osxfs_sim.mount.mounts import services
 from osxfs_sim.mount.writeback.unwritten import command_for, describe_kept
@@ -122,7 +122,7 @@ def _of_write_back(share: "Session") -> list[str]:
             f"{write_back.aside.directory} "
             f"({command_for(share.source, write_back.aside.directory)})"
         )
-    conflicts = write_back.writer.conflicts
+    conflicts = write_back.conflicts
     if conflicts.lost:
         warnings.append(
             f"{conflicts.lost} changes of the host were lost to changes that the guest "

@@ -231,7 +231,7 @@ class Backing:
         raise StaleError
 
     def status(self, inode: Inode) -> os.stat_result:
-        """os.stat() of *inode* as it is now. Raises OSError: ESTALE where it cannot be reached."""
+        """The status of *inode* as it is now. Raises OSError: ESTALE where it cannot be reached."""
         return self.find(inode)[2]
 
     @contextlib.contextmanager

@@ -24,7 +24,7 @@ import errno
 import os
 import stat as modes
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from osxfs_sim.mount.tree.pending import Overlay
@@ -38,6 +38,25 @@ class UnknownInodeError(OSError, KeyError):
 
     def __init__(self) -> None:
         super().__init__(errno.ESTALE, os.strerror(errno.ESTALE))
+
+
+class Identifying(Protocol):
+    """What tells an object of the host: os.stat_result, or as much as was kept of one."""
+
+    @property
+    def st_dev(self) -> int:
+        """The device that it is on."""
+        ...
+
+    @property
+    def st_ino(self) -> int:
+        """Its inode number there, which a later object may be given again."""
+        ...
+
+    @property
+    def st_mode(self) -> int:
+        """Its type, in the S_IFMT bits, and its permissions."""
+        ...
 
 
 class Facts(NamedTuple):
@@ -204,7 +223,7 @@ class Inode:
         """Whether the guest has created it and the host does not have it yet."""
         return self.overlay is not None and self.overlay.local_only
 
-    def is_same(self, status: os.stat_result) -> bool:
+    def is_same(self, status: Identifying) -> bool:
         """Whether *status* is of this very object: device, inode number and type."""
         return (
             status.st_ino == self.host_number
@@ -319,7 +338,7 @@ class InodeTable:
         except KeyError:
             raise UnknownInodeError from None
 
-    def find(self, status: os.stat_result) -> Inode | None:
+    def find(self, status: Identifying) -> Inode | None:
         """The inode of the object that *status* is of; None where the kernel does not know it."""
         inode = self._by_number.get(status.st_ino)
         if inode is not None and inode.is_same(status):
@@ -390,7 +409,7 @@ class InodeTable:
         return inode
 
     def created_on_host(
-        self, inode: Inode, parent: Inode, name: bytes, status: os.stat_result
+        self, inode: Inode, parent: Inode, name: bytes, status: Identifying
     ) -> None:
         """The host has created *inode* as *name* in *parent*; its FUSE number stays."""
         before = self.find(status)

@@ -72,9 +72,12 @@ class Namespace:
         self._on_name_added = on_name_added or _nothing
 
     def record_change(self, inode: Inode, fd: int) -> None:
-        """The guest has changed the object behind *fd*: that is no host event."""
+        """The guest has changed the object behind *fd*: that is no host event.
+
+        *fd* is -1 where it cannot be had: then it is heard of as one.
+        """
         inode.changed_ns = time.time_ns()
-        if self._needs_own_changes:
+        if self._needs_own_changes and fd >= 0:
             assert self._watcher is not None
             self._watcher.record_own_change_fd(fd)
 
@@ -102,7 +105,7 @@ class Namespace:
             self._complete_directories.added(parent, self._spellings.key(name))
 
     def _record_own_change(self, parent: Inode, name: bytes, dir_fd: int) -> None:
-        if self._needs_own_changes:
+        if self._needs_own_changes and dir_fd >= 0:
             assert self._watcher is not None
             self._watcher.record_own_change(parent, name, dir_fd)
 
@@ -121,22 +124,31 @@ class Namespace:
             unlinked = status.st_nlink == 0
             if unlinked:
                 self._owners.gone(fd, status)
-            if inode is None:
-                return
-            inode.changed_ns = time.time_ns()
-            named = inode.drop_name(parent, name)
-            if unlinked or inode.is_directory:
-                self._inodes.detach_host_number(inode)
-                self._backing.keep_orphan(inode, fd)
-                fd = -1
-            elif not named:
-                # Its other names are the host's secret until the guest looks them up.
-                inode.parent = None
-                self._backing.keep_orphan(inode, fd)
-                fd = -1
+            if inode is not None:
+                kept, fd = fd, -1
+                self.name_lost(inode, parent, name, kept, is_last=unlinked)
         finally:
             if fd >= 0:
                 os.close(fd)
+
+    def name_lost(
+        self, inode: Inode, parent: Inode, name: bytes, fd: int, *, is_last: bool
+    ) -> None:
+        """*inode* is *name* no more, nor anything else if that *is_last*.
+
+        *fd* is an O_PATH descriptor of it, which is kept or closed.
+        """
+        inode.changed_ns = time.time_ns()
+        named = inode.drop_name(parent, name)
+        if is_last or inode.is_directory:
+            self._inodes.detach_host_number(inode)
+        elif named:
+            os.close(fd)
+            return
+        else:
+            # Its other names are the host's secret until the guest looks them up.
+            inode.parent = None
+        self._backing.keep_orphan(inode, fd)
 
     def rename(
         self,
@@ -176,19 +188,18 @@ class Namespace:
             os.close(old_fd)
         if same:
             return
-        self._has_moved(moving, (new_parent, new_name), (old_parent, old_name))
-        if exchange and replaced is not None:
-            self._has_moved(replaced, (old_parent, old_name), (new_parent, new_name))
+        moved = self._inodes.find(moving)
+        swapped = self._inodes.find(replaced) if exchange and replaced is not None else None
+        if moved is not None:
+            self.has_moved(moved, (new_parent, new_name), (old_parent, old_name))
+        if swapped is not None:
+            self.has_moved(swapped, (old_parent, old_name), (new_parent, new_name))
 
-    def _has_moved(
-        self, status: os.stat_result, to: tuple[Inode, bytes], was: tuple[Inode, bytes]
-    ) -> None:
-        """What *status* is of has another place; the kernel may know nothing of it."""
-        inode = self._inodes.find(status)
-        if inode is not None:
-            self._before_move(inode, to[0])
-            inode.changed_ns = time.time_ns()
-            inode.moved(*to, *was)
+    def has_moved(self, inode: Inode, to: tuple[Inode, bytes], was: tuple[Inode, bytes]) -> None:
+        """*inode* has another place: a directory and its name in it, and what they were."""
+        self._before_move(inode, to[0])
+        inode.changed_ns = time.time_ns()
+        inode.moved(*to, *was)
 
     def forget(self, inode: Inode) -> None:
         """The kernel has forgotten *inode*: free its descriptor, watch, index and names."""

@@ -40,18 +40,18 @@ class Overlaps:
         What has lost its names may have lost them in any part: the strongest there is.
         """
         mode = self._mode
-        ways, seen = [inode], set[Inode]()
-        while ways and mode < self._strongest:
-            here = ways.pop()
+        places, seen = [inode], set[Inode]()
+        while places and mode < self._strongest:
+            here = places.pop()
             if here in seen:
                 continue  # two renames of the host, heard of in the wrong order, make a circle
             seen.add(here)
             mode = max(mode, self._parts.get((here.device, here.host_number), mode))
             if here.parent is not None:
-                ways.append(here.parent)
+                places.append(here.parent)
             elif here is not self._inodes.root:
                 return self._strongest
-            ways += (parent for parent, _ in here.other_names or ())
+            places += (parent for parent, _ in here.other_names or ())
         return mode
 
     def is_stronger(self, inode: Inode) -> bool:

@@ -33,7 +33,8 @@ class Overlay:
     """How many pending changes it takes part in: as their object, or as a directory whose names
     they change. Written by pending_state."""
     local_only: bool = False
-    """Whether the host has no such object, not yet or never. Written by handlers, host_places."""
+    """Whether the host has no such object, not yet or never. Written by handlers,
+    effect_applier."""
     orphan: bool = False
     """Whether the guest has taken away its last name: nothing of it crosses any more but that.
     Written by pending_state, set_aside."""
@@ -64,7 +65,7 @@ class Overlay:
     names: dict[bytes, OverlayName] | None = None
     """Of a directory: the names that differ from the host's. Written by pending."""
     fd: int = -1
-    """The descriptor by which it is written to; -1 where none is open. Written by host_contents,
+    """The descriptor by which it is written to; -1 where none is open. Written by effect_applier,
     pending_descriptors, inode_resolver."""
     last_sequence: int = 0
     """The latest change that it takes part in. Written by pending_state."""
@@ -72,7 +73,8 @@ class Overlay:
     """The latest change whose object it is. Written by pending_state."""
     seen: tuple[int, int, int] | None = None
     """What the host's object was like when the guest first changed it, or when we last did:
-    see restoring.what_is_seen(). Written by handlers, host_contents, set_aside, inode_resolver."""
+    see restoring.what_is_seen(). Written by handlers, effect_applier, set_aside,
+    inode_resolver."""
     _place: tuple[Inode, bytes] | None = None
     _guest_place: tuple[Inode, bytes] | None = None
 
@@ -82,7 +84,7 @@ class Overlay:
     def place(self) -> tuple[Inode, bytes] | None:
         """The directory and the name by which the host had it last.
 
-        Written by pending, host_places, host_writer.
+        Written by pending, effect_applier.
         """
         return self._place
 

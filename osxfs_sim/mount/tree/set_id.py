@@ -57,7 +57,7 @@ def clear_set_gid(fd: int) -> None:
 
 
 def set_mode(fd: int, before: int, mode: int, is_written: Callable[[], bool]) -> None:
-    """chmod what is behind *fd*, from *before* to *mode*. Raises OSError: EPERM.
+    """Change what is behind *fd* from mode *before* to *mode*. Raises OSError: EPERM.
 
     The guest's kernel asks for that before somebody writes to a set-id file. Who may write may
     clear its bits, by writing; but only its owner may set its mode, which we need not be. Then the

@@ -152,13 +152,13 @@ class ExactNames:
         return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
 
     def existing(self, directory: Inode, dir_fd: int, requested: bytes) -> bytes:
-        """*requested*."""
+        """Always *requested*: names are stored as they are."""
         return requested
 
     def new(
         self, directory: Inode, dir_fd: int, requested: bytes, *, may_exist: bool = False
     ) -> bytes:
-        """*requested*."""
+        """Always *requested*: names are stored as they are."""
         return requested
 
     def is_same(self, one: bytes, other: bytes) -> bool:
@@ -175,7 +175,7 @@ class ExactNames:
             return requested, None
 
     def key(self, name: bytes) -> bytes:
-        """*name*."""
+        """Always *name* itself."""
         return name
 
     def negative_spelling(self, directory: Inode, name: bytes) -> bytes | None:
@@ -183,11 +183,11 @@ class ExactNames:
         return None
 
     def stored_name(self, requested: bytes) -> bytes:
-        """*requested*."""
+        """Always *requested*: names are stored as they are."""
         return requested
 
     def display_name(self, dir_fd: int, name: bytes) -> bytes:
-        """*name*."""
+        """Always *name* itself."""
         return name
 
     def respell(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> bytes:

@@ -10,7 +10,7 @@ told apart by what they left:
   links) is ours. Anything else is the host's.
 
 The host's last change of an object is then always reported, except one in the
-few microseconds between ours and the look at what it left (own, own_fd). An
+few microseconds between ours and record_own_change(), which reads what it left. An
 earlier one is not, where ours came after it before the event was read: inotify
 merges equal events, so nothing tells that there were two. A name that
 was made and removed again, or content that was changed twice, may be reported

@@ -35,6 +35,8 @@ journal_directory    where journals lie, whose they are, who may touch them
 journal_reader       what a server has left behind in one, after a crash
 
 writeback            waits, and has changes made on the host in time and in order
+effects              what making a change on the host has done there, as values
+effect_applier       keeps what a server knows of the host true to that
 host_writer          makes one change on the host, whatever that did meanwhile
 host_places          where things are there, and what is in the way
 host_contents        content and attributes of them, by descriptors

@@ -1,7 +1,7 @@
 """Conflicts between guest and host that a change meets: counted, reported, or not to be won.
 
 The contract's DEL-7: host changes may be lost. Which are is decided where a change is made
-(host_writer.py and what it stands on); here it is recorded.
+(host_writer.py and what it stands on); here is what it may do, and what is recorded of it.
 """
 
 import collections
@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 
 from osxfs_sim.mount.tree.inodes import Inode
+from osxfs_sim.mount.writeback.effects import Emit, Kept, Lost, Overruled
 
 _KEPT_PATHS = 10
 _DEEPEST = 4_096
@@ -20,6 +21,32 @@ class OvertakenError(OSError):
 
     def __init__(self) -> None:
         super().__init__(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
+class ConflictRules:
+    """What a change may do to the host's, and what it says of that. The host writer's."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self.repeats = False
+        """Whether the next change may be half done: what it finds there is its own."""
+        self.yields = False
+        """Whether the next change was refused before: what came since is not to be lost to it."""
+
+    def lose(self, directory: Inode | None, name: bytes = b"") -> None:
+        """A change of the host is about to be lost. Raises OSError where it must not be."""
+        if self.yields and not self.repeats:
+            raise OvertakenError
+        if not self.repeats:
+            self._emit(Lost(0 if directory is None else directory.number, name))
+
+    def keep(self, directory: Inode, name: bytes) -> None:
+        """The host keeps *name* in *directory*, which the guest has taken away."""
+        self._emit(Kept(directory.number, name))
+
+    def overrule(self, directory: Inode, name: bytes) -> None:
+        """*name* in *directory* is not on the host what the guest has made of it."""
+        self._emit(Overruled(directory.number, name))
 
 
 class Conflicts:
@@ -36,28 +63,17 @@ class Conflicts:
         """Removals of the guest's that the host's changes have prevented."""
         self.kept_paths: collections.deque[str] = collections.deque(maxlen=_KEPT_PATHS)
         """Where the latest of them were."""
-        self.repeats = False
-        """Whether the next change may be half done: what it finds there is its own."""
-        self.yields = False
-        """Whether the next change was refused before: what came since is not to be lost to it."""
 
-    def lose(self, inode: Inode | None, name: bytes = b"") -> None:
-        """Count a change of the host that is about to be lost. Raises OSError: EEXIST.
+    def note_lost(self, directory: Inode | None, name: bytes) -> None:
+        """A change of the host is lost; *directory* is None where nobody knows where."""
+        self.lost += 1
+        self.lost_paths.append(path_of(directory, name))
 
-        Where it must not be: the guest's change was refused before, and this has come since.
-        """
-        if self.yields and not self.repeats:
-            raise OvertakenError
-        if not self.repeats:
-            self.lost += 1
-            self.lost_paths.append(path_of(inode, name))
-
-    def keep(self, inode: Inode | None, name: bytes) -> None:
-        """Count a removal of the guest's that is not applied: the host keeps *name* in *inode*."""
+    def note_kept(self, directory: Inode, name: bytes) -> None:
+        """The host keeps *name* in *directory*, which the guest has taken away."""
         self.kept += 1
-        self.kept_paths.append(path_of(inode, name))
-        if inode is not None:
-            self.on_conflict(inode, name)
+        self.kept_paths.append(path_of(directory, name))
+        self.on_conflict(directory, name)
 
 
 def _nothing(_directory: Inode, _name: bytes) -> None:

@@ -690,7 +690,7 @@ class WriteBackHandlers(Layer):
         name: bytes,
         ctx: RequestContext,
     ) -> None:
-        arrived = request
+        original = request
         parent = self._inodes[parent_number]
         request = await self._wait_for_room(request, 0)
         found, failure = self._attempt(self._in_guest, parent, name)
@@ -712,9 +712,9 @@ class WriteBackHandlers(Layer):
             return
         if asks_host:
             # Only the host knows whether a directory of its own is empty.
-            await self._crossings.cross(arrived, Operation.READDIRPLUS, 0)
+            await self._crossings.cross(original, Operation.READDIRPLUS, 0)
         else:
-            self._record_latency(OperationClass.METADATA, arrived)
+            self._record_latency(OperationClass.METADATA, original)
         if failure:
             raise FUSEError(failure)
 
@@ -777,7 +777,7 @@ class WriteBackHandlers(Layer):
         self, request: Request, handler: Callable[..., Coroutine[Any, Any, None]], arguments: Any
     ) -> None:
         old_number, old_name, new_number, new_name, flags, _ = arguments
-        arrived = request
+        original = request
         old_parent, new_parent = self._inodes[old_number], self._inodes[new_number]
         request = await self._wait_for_room(request, 0)
         found, failure = self._attempt(self._in_guest, old_parent, old_name)
@@ -820,9 +820,9 @@ class WriteBackHandlers(Layer):
             await self._write_through(request, involved, handler, *arguments)
             return
         if asks_host:
-            await self._crossings.cross(arrived, Operation.READDIRPLUS, 0)
+            await self._crossings.cross(original, Operation.READDIRPLUS, 0)
         else:
-            self._record_latency(OperationClass.METADATA, arrived)
+            self._record_latency(OperationClass.METADATA, original)
         if failure:
             raise FUSEError(failure)
 
@@ -962,12 +962,12 @@ class WriteBackHandlers(Layer):
         fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
-        arrived = request
+        original = request
         request = await self._wait_for_room(request, 0)
         if not self._may_defer(request, inode):  # it has lost its name while this waited
             return await handler(request, inode.number, attr, fields, fh, ctx)
         entry, failure = self._attempt(self._defer_attributes, inode, attr, fields, fh, ctx)
-        self._record_latency(OperationClass.METADATA, arrived)
+        self._record_latency(OperationClass.METADATA, original)
         if failure:
             raise FUSEError(failure)
         return entry  # type: ignore[no-any-return]
@@ -1340,7 +1340,7 @@ class WriteBackHandlers(Layer):
         if not self._may_defer(request, inode) or off + length > self._limits.file_bytes:
             request = await self._flush(request, inode)
             return await self.next.write(request, fh, off, buf)
-        arrived = request
+        original = request
         has_waited = False
         if not self.write_back.has_room_for(length):
             request = await self._wait_for_room(request, length)
@@ -1367,7 +1367,7 @@ class WriteBackHandlers(Layer):
             raise FUSEError(failure)
         if fh in self._handles.synchronous:
             await self._sync(request, inode, fh, datasync=True)
-        self._record_latency(OperationClass.WRITE, arrived)
+        self._record_latency(OperationClass.WRITE, original)
         return length
 
     def _defer_write(self, inode: Inode, fd: int, offset: int, length: int, place: int) -> None:

@@ -1,7 +1,8 @@
 """The content and the attributes of what a change is about: by a descriptor of that very object.
 
 A file that the host has removed while the guest goes on to change it is made again with what it
-held, where a descriptor can still tell.
+held, where a descriptor can still tell. What that does to what is known of the host is not done
+here: it is told (effects.py).
 """
 
 import contextlib
@@ -17,10 +18,10 @@ from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.tree.backing import OPEN_SAFELY, Backing, StaleError
 from osxfs_sim.mount.tree.generations import is_same
 from osxfs_sim.mount.tree.inodes import Inode, Shown
-from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners
 from osxfs_sim.mount.tree.set_id import set_mode
-from osxfs_sim.mount.writeback.conflicts import Conflicts
+from osxfs_sim.mount.writeback.conflicts import ConflictRules
+from osxfs_sim.mount.writeback.effects import Changed, Emit, Opened, Seen, Stale
 from osxfs_sim.mount.writeback.host_places import HostPlaces
 from osxfs_sim.mount.writeback.journal_format import SetDetail
 from osxfs_sim.mount.writeback.restoring import (
@@ -49,24 +50,25 @@ ReadData = Callable[[int, int], bytes]
 class HostContents:
     """Content and attributes of one share's objects on the host.
 
-    The reactor's thread only, but for write() and what copy_beforehand() returns.
+    The thread of their tree only, but for write() and what copy_beforehand() returns.
     """
 
     def __init__(
         self,
-        namespace: Namespace,
         backing: Backing,
         owners: Owners,
         places: HostPlaces,
-        conflicts: Conflicts,
+        conflicts: ConflictRules,
         read_data: ReadData,
+        emit: Emit,
     ) -> None:
-        self._namespace = namespace
+        """*emit* is told of each effect, and has the tree know it before it returns."""
         self._backing = backing
         self._owners = owners
         self._places = places
         self._conflicts = conflicts
         self._read_data = read_data
+        self._emit = emit
         self._copies: dict[Inode, tuple[int, int]] = {}
         """Of files that the host has removed: copies without a name, see copy_beforehand().
 
@@ -80,17 +82,7 @@ class HostContents:
         return self._writable(change.target)
 
     def write(self, change: "Change[Inode]", fd: int) -> None:
-        """Write the data of *change*; in a thread, perhaps. Raises OSError."""
-        try:
-            self._write(change, fd)
-        except OSError:
-            overlay = change.target.overlay
-            if overlay is not None and overlay.seen is not None:
-                # What is there of it is the guest's, and no change of the host's.
-                overlay.seen = what_is_seen(os.fstat(fd))
-            raise
-
-    def _write(self, change: "Change[Inode]", fd: int) -> None:
+        """Write the data of *change*; in a thread, perhaps. Raises OSError: see end_failed()."""
         written = 0
         while written < change.length:
             length = min(change.length - written, _COPIED_BYTES)
@@ -102,8 +94,14 @@ class HostContents:
                 written += count
                 data = data[count:]
 
+    def end_failed(self, change: "Change[Inode]", fd: int) -> None:
+        """After a write() that has failed: what is there of it is the guest's all the same."""
+        overlay = change.target.overlay
+        if overlay is not None and overlay.seen is not None:
+            self._saw(change.target, os.fstat(fd))
+
     def end_write(self, change: "Change[Inode]") -> None:
-        """After write()."""
+        """Let go of what a copy of the host's file was made for, once write() is done."""
         inode = change.target
         self.drop_copy(inode)
         overlay = inode.overlay
@@ -113,9 +111,13 @@ class HostContents:
             self._now_seen(inode, fd)
 
     def _now_seen(self, inode: Inode, fd: int) -> None:
-        self._namespace.record_change(inode, fd)
+        self._emit(Changed(inode.number))
         if inode.overlay is not None and inode.overlay.seen is not None:
-            inode.overlay.seen = what_is_seen(os.fstat(fd))
+            self._saw(inode, os.fstat(fd))
+
+    def _saw(self, inode: Inode, status: os.stat_result) -> None:
+        """What the host's file is like now is known, and no change of the host's."""
+        self._emit(Seen(inode.number, what_is_seen(status)))
 
     def _writable(self, inode: Inode, *, makes_again: bool = True) -> int:
         """A descriptor of the file to write through, the host's file made again if need be.
@@ -126,7 +128,7 @@ class HostContents:
         assert overlay is not None
         if overlay.fd < 0:
             try:
-                overlay.fd = self._open(inode)
+                self._emit(Opened(inode.number, self._open(inode), replaces_handles=False))
             except StaleError:
                 if not makes_again:
                     raise
@@ -141,7 +143,7 @@ class HostContents:
                 self.revive(inode, place[0], dir_fd, place[1])
         elif self.was_changed(inode, status):
             self._conflicts.lose(*(self._places.place(inode) or (None, b"")))
-            overlay.seen = what_is_seen(status)
+            self._saw(inode, status)
         return overlay.fd
 
     def _open(self, inode: Inode) -> int:
@@ -199,8 +201,8 @@ class HostContents:
             try:
                 if is_new:
                     dress(fd, self._owners, last_shown(inode))
-                self._backing.forget(inode)
-                self._places.created_on_host(inode, parent, dir_fd, name, fd)
+                self._emit(Stale(inode.number))
+                self._places.created_on_host(inode, parent, name, fd)
             except BaseException:
                 os.close(fd)
                 raise
@@ -208,14 +210,7 @@ class HostContents:
 
     def give_descriptor(self, inode: Inode, fd: int) -> None:
         """*fd* is of the host's file: what the guest has open stands for it from now on."""
-        for handle in inode.open_fds or ():
-            os.dup2(fd, handle, inheritable=False)
-        if inode.overlay is not None:
-            if inode.overlay.fd >= 0:
-                os.close(inode.overlay.fd)
-            inode.overlay.fd = fd
-        else:
-            os.close(fd)
+        self._emit(Opened(inode.number, fd, replaces_handles=True))
 
     # What the host has removed
 
@@ -282,7 +277,7 @@ class HostContents:
         overlay = inode.overlay
         source = self._source_of(inode)
         if source < 0 or inode.kind != modes.S_IFREG:
-            self._conflicts.on_conflict(parent, name)  # which the guest has been told is there
+            self._conflicts.overrule(parent, name)  # which the guest has been told is there
             return
         copy, original = self._copies.pop(inode, (-1, -1))
         status = os.fstat(source)
@@ -303,8 +298,8 @@ class HostContents:
             uid, gid = self._owners.ids(source, b"", status, _NOBODY)
             dress(fd, self._owners, Shown(status.st_mode, status.st_uid, status.st_gid, uid, gid))
             set_times_if_allowed(fd, status.st_atime_ns, status.st_mtime_ns)
-            self._backing.forget(inode)
-            self._places.created_on_host(inode, parent, dir_fd, name, fd)
+            self._emit(Stale(inode.number))
+            self._places.created_on_host(inode, parent, name, fd)
             self.give_descriptor(inode, fd)
         except BaseException:
             if copy >= 0:
@@ -314,7 +309,7 @@ class HostContents:
             if original >= 0:
                 close_elsewhere(original)  # after all others
         if overlay is not None:
-            overlay.seen = what_is_seen(os.fstat(fd))
+            self._saw(inode, os.fstat(fd))
 
     # Attributes
 
@@ -335,12 +330,6 @@ class HostContents:
         if overlay is None or overlay.seen is None or not modes.S_ISREG(status.st_mode):
             return False
         return overlay.seen != what_is_seen(status)
-
-    def seen_now(self, inode: Inode) -> tuple[int, int, int]:
-        """What the host's file is like now. Raises OSError."""
-        if inode.overlay is not None and inode.overlay.fd >= 0:
-            return what_is_seen(os.fstat(inode.overlay.fd))
-        return what_is_seen(self._backing.status(inode))
 
     def set(self, change: "Change[Inode]") -> None:
         """Set what *change* sets. Raises OSError where the host refuses."""

@@ -1,24 +1,34 @@
 """Where on the host things are that a change is about, whatever the host did meanwhile.
 
 A directory that the host has taken away is made again where it was; what is in the way of the
-guest's is moved or taken away; what is on the host now stands for an inode from then on.
+guest's is moved or taken away; what is on the host now stands for an inode from then on. What that
+does to what is known of the host is not done here: it is told (effects.py).
 """
 
 import contextlib
 import errno
 import os
 import stat as modes
-import time
 from collections.abc import Iterator
 
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.tree import generations
 from osxfs_sim.mount.tree.backing import Backing, StaleError
 from osxfs_sim.mount.tree.generations import is_same
-from osxfs_sim.mount.tree.inodes import Facts, Inode, InodeTable, Shown
-from osxfs_sim.mount.tree.namespace import DirectoryWatcher, Namespace
+from osxfs_sim.mount.tree.inodes import Identifying, Inode, Shown
 from osxfs_sim.mount.tree.owners import Owners
-from osxfs_sim.mount.writeback.conflicts import Conflicts
+from osxfs_sim.mount.writeback.conflicts import ConflictRules
+from osxfs_sim.mount.writeback.effects import (
+    Changed,
+    Created,
+    Emit,
+    Moved,
+    Named,
+    NameLost,
+    ObjectIdentity,
+    Stale,
+    Unnamed,
+)
 from osxfs_sim.mount.writeback.restoring import dress, last_shown, set_times_if_allowed, status_of
 
 _NEW_DIRECTORY_MODE = 0o700
@@ -32,23 +42,28 @@ _DEEPEST = 4_096
 
 
 class HostPlaces:
-    """The places of one share's tree on the host. The reactor's thread only."""
+    """The places of one share's tree on the host. The thread of that tree only."""
 
     def __init__(
         self,
-        namespace: Namespace,
-        inodes: InodeTable,
+        root: Inode,
         backing: Backing,
         owners: Owners,
-        watcher: DirectoryWatcher | None,
-        conflicts: Conflicts,
+        conflicts: ConflictRules,
+        emit: Emit,
+        *,
+        tells_handles: bool,
     ) -> None:
-        self._namespace = namespace
-        self._inodes = inodes
+        """*emit* is told of each effect, and has the tree know it before it returns.
+
+        With *tells_handles* somebody watches directories, and needs their file handles.
+        """
+        self._root = root
         self._backing = backing
         self._owners = owners
-        self._watcher = watcher
         self._conflicts = conflicts
+        self._emit = emit
+        self._tells_handles = tells_handles
 
     @contextlib.contextmanager
     def directory(self, directory: Inode) -> Iterator[int]:
@@ -62,7 +77,7 @@ class HostPlaces:
             if not status.st_nlink or not is_same(directory, fd, b"", status):
                 # Removed: nothing can be made in it. Or another that was given its number.
                 os.close(fd)
-                self._backing.forget(directory)
+                self._emit(Stale(directory.number))
                 fd = -1
         if fd < 0:
             fd = self._make_again(directory)
@@ -103,8 +118,8 @@ class HostPlaces:
                 if is_new:
                     self._conflicts.lose(parent, name)
                     dress(fd, self._owners, last_shown(directory))
-                self._backing.forget(directory)
-                self.created_on_host(directory, parent, parent_fd, name, fd)
+                self._emit(Stale(directory.number))
+                self.created_on_host(directory, parent, name, fd)
             except BaseException:
                 os.close(fd)
                 raise
@@ -117,26 +132,79 @@ class HostPlaces:
             return inode.parent, inode.name
         return inode.overlay.place if inode.overlay is not None else None
 
-    def created_on_host(
-        self, inode: Inode, parent: Inode, dir_fd: int, name: bytes, fd: int
-    ) -> None:
+    def created_on_host(self, inode: Inode, parent: Inode, name: bytes, fd: int) -> None:
         """What is behind *fd*, as *name*, is what stands for *inode* on the host from now on."""
         status = os.fstat(fd)
-        self._inodes.created_on_host(inode, parent, name, status)
-        above = parent.facts or inode.facts
-        inode.facts = Facts(
-            generations.generation(fd, b"", status), above.mount_id if above is not None else 0, 0
-        )
-        self._namespace.name_added(parent, dir_fd, name, name)
-        if inode.overlay is not None:
-            inode.overlay.place = parent, name
-            inode.overlay.local_only = False
+        shown = handle = None
         if inode.is_directory:
-            inode.shown = Shown(status.st_mode, status.st_uid, status.st_gid)
-            if self._watcher is not None:
-                inode.handle = syscalls.file_handle(fd, b"")
-                inode.watched = self._watcher.watch(inode, dir_fd, name)
-        inode.changed_ns = time.time_ns()
+            shown = Shown(status.st_mode, status.st_uid, status.st_gid)
+            handle = syscalls.file_handle(fd, b"") if self._tells_handles else None
+        generation = generations.generation(fd, b"", status)
+        self._emit(
+            Created(inode.number, parent.number, name, _identity(status), generation, shown, handle)
+        )
+
+    @contextlib.contextmanager
+    def removing_name(self, parent: Inode, dir_fd: int, name: bytes) -> Iterator[None]:
+        """Around a call that takes *name* away: the object may live on without it.
+
+        The guest may hold it open, or be inside it. If this was its last name, a descriptor is the
+        only way to reach it from now on.
+        """
+        fd = os.open(name, _OPEN_ANYTHING, dir_fd=dir_fd)
+        try:
+            yield
+            status = os.fstat(fd)
+            is_last = status.st_nlink == 0
+            if is_last:
+                self._owners.gone(fd, status)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._emit(NameLost(parent.number, name, _identity(status), is_last, fd))
+
+    def unlink_at(self, parent: Inode, dir_fd: int, name: bytes) -> None:
+        """Take *name* away, which is no directory. Raises OSError."""
+        with self.removing_name(parent, dir_fd, name):
+            os.unlink(name, dir_fd=dir_fd)
+        self._emit(Unnamed(parent.number, name))
+
+    def rmdir_at(self, parent: Inode, dir_fd: int, name: bytes) -> None:
+        """Take away the directory *name*. Raises OSError."""
+        with self.removing_name(parent, dir_fd, name):
+            os.rmdir(name, dir_fd=dir_fd)
+        self._emit(Unnamed(parent.number, name))
+
+    def rename(
+        self, old_parent: Inode, old_name: bytes, new_parent: Inode, new_name: bytes
+    ) -> None:
+        """rename(2), by which what is there loses its name. Raises OSError."""
+        # Two descriptors at once: the second call may take the first's away.
+        old_fd = os.dup(self._backing.directory_fd(old_parent))
+        try:
+            new_fd = self._backing.directory_fd(new_parent)
+            moving = os.stat(old_name, dir_fd=old_fd, follow_symlinks=False)
+            replaced = status_of(new_fd, new_name)
+            # Two names of one file: rename(2) then does nothing at all.
+            is_same_file = replaced is not None and os.path.samestat(moving, replaced)
+            if replaced is None or is_same_file:
+                syscalls.rename(old_fd, old_name, new_fd, new_name, 0)
+            else:
+                with self.removing_name(new_parent, new_fd, new_name):
+                    syscalls.rename(old_fd, old_name, new_fd, new_name, 0)
+        finally:
+            os.close(old_fd)
+        if not is_same_file:
+            self._emit(Unnamed(old_parent.number, old_name))
+            self._emit(Named(new_parent.number, new_name, is_moved=True))
+            places = new_parent.number, new_name, old_parent.number, old_name
+            self._emit(Moved(_identity(moving), *places, is_found=False))
+
+    def found_moved(self, inode: Inode, to: tuple[Inode, bytes], was: tuple[Inode, bytes]) -> None:
+        """*inode* is where it was to be renamed to, and we have not done that, or do not know."""
+        identity = ObjectIdentity(inode.device, inode.host_number, inode.kind)
+        places = to[0].number, to[1], was[0].number, was[1]
+        self._emit(Moved(identity, *places, is_found=True))
 
     def make_way(self, parent: Inode, dir_fd: int, name: bytes) -> None:
         """The host has put something where the guest has put something else."""
@@ -144,7 +212,7 @@ class HostPlaces:
         if status is None:
             return  # and has taken it away
         self._conflicts.lose(parent, name)
-        with self._namespace.removing_name(parent, dir_fd, name):
+        with self.removing_name(parent, dir_fd, name):
             if not modes.S_ISDIR(status.st_mode):
                 os.unlink(name, dir_fd=dir_fd)
                 return
@@ -160,13 +228,13 @@ class HostPlaces:
     def names_changed(self, directory: Inode, dir_fd: int, at_ns: int) -> None:
         """The names in *directory* have changed when the guest changed them, and not now."""
         set_times_if_allowed(dir_fd, None, at_ns)
-        self._namespace.record_change(directory, dir_fd)
+        self._emit(Changed(directory.number))
 
     def lies_in(self, directory: Inode, above: Inode) -> bool:
         """Whether *directory* is *above*, or below it, on the host."""
         if not above.is_directory:
             return False
-        root = os.fstat(self._inodes.root.path_fd)
+        root = os.fstat(self._root.path_fd)
         here = os.dup(self._backing.directory_fd(directory))
         try:
             for _ in range(_DEEPEST):
@@ -212,3 +280,7 @@ class HostPlaces:
             return status is not None and is_same(inode, dir_fd, place[1], status)
         except OSError:
             return False
+
+
+def _identity(status: Identifying) -> ObjectIdentity:
+    return ObjectIdentity(status.st_dev, status.st_ino, modes.S_IFMT(status.st_mode))

@@ -15,6 +15,10 @@ Whose name it is decides nothing: each object is told by its device, its inode n
 generation (generations.py), and what is done to it is done by a descriptor of that very object.
 
 Everything else that the host says (no space, no permission) is raised: the change stays held.
+
+What is known of the host, in a server's table of inodes and elsewhere, is not changed from here:
+what was done is told as it happens (effects.py), and who keeps such a table applies it to that
+(effect_applier.py).
 """
 
 import contextlib
@@ -27,10 +31,10 @@ from osxfs_sim.fs import at
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.backing import OPEN_SAFELY, Backing, StaleError
 from osxfs_sim.mount.tree.generations import is_same
-from osxfs_sim.mount.tree.inodes import Inode, InodeTable
-from osxfs_sim.mount.tree.namespace import DirectoryWatcher, Namespace
+from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners
-from osxfs_sim.mount.writeback.conflicts import Conflicts, OvertakenError
+from osxfs_sim.mount.writeback.conflicts import ConflictRules, OvertakenError
+from osxfs_sim.mount.writeback.effects import CameBack, Changed, Emit, Linked, Named
 from osxfs_sim.mount.writeback.host_contents import HostContents, ReadData
 from osxfs_sim.mount.writeback.host_places import HostPlaces
 from osxfs_sim.mount.writeback.journal_format import MakeDetail
@@ -41,52 +45,66 @@ _OPEN_ANYTHING = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class HostWriter:
-    """The host's side of write-back. The reactor's thread only."""
+    """The host's side of write-back. The thread of its tree only."""
 
     def __init__(
         self,
-        namespace: Namespace,
-        inodes: InodeTable,
+        root: Inode,
         backing: Backing,
         owners: Owners,
-        watcher: DirectoryWatcher | None,
         read_data: ReadData,
-        on_conflict: Callable[[Inode, bytes], None] | None = None,
+        emit: Emit,
+        *,
+        tells_handles: bool = False,
     ) -> None:
-        """*read_data* tells the bytes that a write is of; *on_conflict* as Conflicts'."""
-        self.conflicts = Conflicts(on_conflict)
-        """What the host has changed meanwhile, and became of it."""
-        self.places = HostPlaces(namespace, inodes, backing, owners, watcher, self.conflicts)
+        """*read_data* tells the bytes that a write is of.
+
+        *emit* is told of each effect, and has the tree of *root*, which *backing* has the
+        descriptors of, know it before it returns. With *tells_handles* somebody watches
+        directories, and needs their file handles.
+        """
+        self.conflicts = ConflictRules(emit)
+        """What may be done to what the host has changed meanwhile."""
+        self.places = HostPlaces(
+            *(root, backing, owners, self.conflicts, emit), tells_handles=tells_handles
+        )
         """Where things are."""
         self.contents = HostContents(
-            namespace, backing, owners, self.places, self.conflicts, read_data
+            *(backing, owners, self.places, self.conflicts, read_data, emit)
         )
         """What is in them."""
-        self._namespace = namespace
-        self._inodes = inodes
         self._backing = backing
         self._owners = owners
+        self._emit = emit
 
     def apply(self, change: "Change[Inode]") -> None:
-        """Do *change* on the host. Raises OSError where the host refuses."""
+        """Do *change* on the host, and tell of each effect. Raises OSError where it refuses."""
         match change.kind:
             case Kind.MAKE:
                 self._make(change)
             case Kind.WRITE:
-                self.contents.write(change, self.contents.begin_write(change))
-                self.contents.end_write(change)
+                self._write(change)
             case Kind.SET:
                 self.contents.set(change)
             case Kind.LINK:
                 self._link(change)
             case Kind.UNLINK:
-                self._remove(change, os.unlink)
+                self._remove(change, self.places.unlink_at)
             case Kind.RMDIR:
-                self._remove(change, os.rmdir)
+                self._remove(change, self.places.rmdir_at)
             case Kind.RENAME:
                 self._rename(change)
         self.contents.drop_copy(change.target)
         self.conflicts.repeats = False
+
+    def _write(self, change: "Change[Inode]") -> None:
+        fd = self.contents.begin_write(change)
+        try:
+            self.contents.write(change, fd)
+        except OSError:
+            self.contents.end_failed(change, fd)
+            raise
+        self.contents.end_write(change)
 
     # Names
 
@@ -98,7 +116,7 @@ class HostWriter:
         with self.places.directory(parent) as dir_fd:
             fd = self._make_object(inode, parent, dir_fd, name, detail)
             try:
-                self.places.created_on_host(inode, parent, dir_fd, name, fd)
+                self.places.created_on_host(inode, parent, name, fd)
                 set_times_if_allowed(fd, detail.at_ns, detail.at_ns)
                 if inode.kind == modes.S_IFREG:
                     self.contents.give_descriptor(inode, fd)
@@ -106,6 +124,7 @@ class HostWriter:
             finally:
                 if fd >= 0:
                     os.close(fd)
+            self._emit(Changed(inode.number))  # its times, since it was made
             self.places.names_changed(parent, dir_fd, detail.at_ns)
 
     def _make_object(
@@ -160,10 +179,10 @@ class HostWriter:
             except (StaleError, FileNotFoundError):
                 self.contents.revive(inode, parent, dir_fd, name)  # the host has removed it
                 return
-            self._namespace.name_added(parent, dir_fd, name, name)
+            self._emit(Named(parent.number, name, is_moved=False))
             status = status_of(dir_fd, name)
             if status is not None and inode.is_same(status):
-                self._inodes.find_or_add(parent, name, status)
+                self._emit(Linked(inode.number, parent.number, name, status.st_nlink))
             self.places.names_changed(parent, dir_fd, change.detail.at_ns)
 
     def _link_now(self, inode: Inode, parent: Inode, dir_fd: int, name: bytes) -> None:
@@ -175,9 +194,9 @@ class HostWriter:
                 if status is None or not is_same(inode, dir_fd, name, status):
                     self.places.make_way(parent, dir_fd, name)
                     at.give_name(fd, dir_fd, name)
-            self._namespace.record_change(inode, fd)
+            self._emit(Changed(inode.number))
 
-    def _remove(self, change: "Change[Inode]", remove: Callable[..., None]) -> None:
+    def _remove(self, change: "Change[Inode]", remove: Callable[[Inode, int, bytes], None]) -> None:
         inode, parent, name = change.target, change.parent, change.name
         assert parent is not None
         try:
@@ -191,9 +210,7 @@ class HostWriter:
                 return
             if self.contents.was_changed(inode, status):
                 self.conflicts.lose(parent, name)
-            with self._namespace.removing_name(parent, dir_fd, name):
-                remove(name, dir_fd=dir_fd)
-            self._namespace.name_removed(parent, dir_fd, name, name)
+            remove(parent, dir_fd, name)
             self.places.names_changed(parent, dir_fd, change.detail.at_ns)
         except FileNotFoundError:
             return
@@ -202,28 +219,10 @@ class HostWriter:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            self.comes_back_as_another(inode)
+            self._emit(CameBack(inode.number))
             self.conflicts.keep(parent, name)
         finally:
             os.close(dir_fd)
-
-    def comes_back_as_another(self, inode: Inode) -> None:
-        """The host keeps a directory that the guest has removed: it is given another number.
-
-        Who is in it still has the guest's kernel remember that number as a directory that is
-        gone (S_DEAD): it would show it as empty, and make nothing in it, whatever we say.
-        """
-        if not inode.is_directory or inode.device == -1 or inode.is_local_only:
-            return
-        try:
-            with self._backing.pinned(inode) as fd:
-                kept = os.dup(fd)
-        except OSError:
-            return  # it is gone after all
-        for parent, name in [*inode.places()]:
-            inode.drop_name(parent, name)
-        self._inodes.detach_host_number(inode)
-        self._backing.keep_orphan(inode, kept)
 
     def _rename(self, change: "Change[Inode]") -> None:
         inode = change.target
@@ -245,9 +244,7 @@ class HostWriter:
                 if is_there:
                     # It has linked the file there: the old name is to go all the same.
                     self._take_old_name(old_parent, old_name, change.detail.at_ns)
-                inode.moved(new_parent, new_name, old_parent, old_name)
-                if inode.overlay is not None:
-                    inode.overlay.place = new_parent, new_name
+                self.places.found_moved(inode, (new_parent, new_name), (old_parent, old_name))
                 return
             if not is_there:
                 # The host has moved it elsewhere, or removed it.
@@ -269,8 +266,6 @@ class HostWriter:
                 self.conflicts.lose(new_parent, new_name)
             if not self._rename_now(inode, old_parent, old_name, new_parent, new_name):
                 return
-            if inode.overlay is not None:
-                inode.overlay.place = new_parent, new_name
             at_ns = change.detail.at_ns
             self.places.names_changed(new_parent, new_fd, at_ns)
             if old_parent is not new_parent:
@@ -281,24 +276,22 @@ class HostWriter:
     ) -> bool:
         """Whether it has moved: not into what the host has moved into it."""
         try:
-            self._namespace.rename(old_parent, old_name, new_parent, new_name, 0)
+            self.places.rename(old_parent, old_name, new_parent, new_name)
         except OSError as error:
             if error.errno == errno.EINVAL and self.places.lies_in(new_parent, inode):
                 self.conflicts.keep(new_parent, new_name)
-                self.conflicts.on_conflict(old_parent, old_name)
+                self.conflicts.overrule(old_parent, old_name)
                 return False
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             # The guest took it for empty; the host has put something in.
             with self.places.directory(new_parent) as new_fd:
                 self.places.make_way(new_parent, new_fd, new_name)
-            self._namespace.rename(old_parent, old_name, new_parent, new_name, 0)
+            self.places.rename(old_parent, old_name, new_parent, new_name)
         return True
 
     def _take_old_name(self, parent: Inode, name: bytes, at_ns: int) -> None:
         """The host has linked a file where the guest has renamed it to."""
         with contextlib.suppress(FileNotFoundError), self.places.directory(parent) as dir_fd:
-            with self._namespace.removing_name(parent, dir_fd, name):
-                os.unlink(name, dir_fd=dir_fd)
-            self._namespace.name_removed(parent, dir_fd, name, name)
+            self.places.unlink_at(parent, dir_fd, name)
             self.places.names_changed(parent, dir_fd, at_ns)

@@ -209,11 +209,11 @@ class Journal:
 
     def _take_back(self, introduced: list[tuple[int, tuple[int, bytes] | None]]) -> None:
         """No record says this."""
-        for number, way in introduced:
-            if way is None:
+        for number, place in introduced:
+            if place is None:
                 self._recorded.pop(number, None)
             else:
-                self._recorded_places.get(number, set()).discard(way)
+                self._recorded_places.get(number, set()).discard(place)
 
     def _append(self, records: bytes | bytearray) -> None:
         written = os.pwrite(self._changes_fd, records, self._records_bytes)
@@ -278,11 +278,11 @@ class Journal:
         records = b""
         while self._recorded.get(self._number(inode)) is not inode:
             self._mark_recorded(inode)
-            ways = self._places(inode)
-            if not ways:
+            places = self._places(inode)
+            if not places:
                 break  # it has no name on the host: nothing can be done to it there
-            records = self._known(inode, *ways[0]) + records
-            inode = ways[0][0]
+            records = self._known(inode, *places[0]) + records
+            inode = places[0][0]
         return records
 
     def started(self, sequence: int) -> None:

@@ -20,6 +20,8 @@ from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners, open_owners
 from osxfs_sim.mount.tree.spellings import ExactNames
+from osxfs_sim.mount.writeback.conflicts import Conflicts
+from osxfs_sim.mount.writeback.effect_applier import EffectApplier
 from osxfs_sim.mount.writeback.host_writer import HostWriter
 from osxfs_sim.mount.writeback.inode_resolver import Identity, InodeResolver
 from osxfs_sim.mount.writeback.journal_directory import Owner, claim, is_aside, locked, open_file
@@ -121,9 +123,11 @@ class _Recovery:
         self._tree = tree
         self._data_fd = open_file(left.directory, "data")
         self._noted = RecoveryProgress(left)
+        effects = EffectApplier(tree.namespace, tree.inodes, tree.backing, None, Conflicts())
         self._writer = HostWriter(
-            *(tree.namespace, tree.inodes, tree.backing, tree.owners, None),
+            *(tree.inodes.root, tree.backing, tree.owners),
             lambda position, length: os.pread(self._data_fd, length, position),
+            effects.apply,
         )
         self._resolver = InodeResolver(left, tree.inodes, shared)
         self.applied = 0

@@ -13,6 +13,7 @@ from typing import Any
 
 from osxfs_sim.fs import at
 from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import Inode, Shown
 from osxfs_sim.mount.tree.owners import Owners
 
@@ -20,6 +21,13 @@ from osxfs_sim.mount.tree.owners import Owners
 def what_is_seen(status: Any) -> tuple[int, int, int]:
     """By what a change of a file by the host is told: times, size and mode, not where it is."""
     return status.st_mtime_ns, status.st_size, status.st_mode
+
+
+def seen_now(inode: Inode, backing: Backing) -> tuple[int, int, int]:
+    """What the host's file *inode* is like now, as what_is_seen(). Raises OSError."""
+    if inode.overlay is not None and inode.overlay.fd >= 0:
+        return what_is_seen(os.fstat(inode.overlay.fd))
+    return what_is_seen(backing.status(inode))
 
 
 def set_times_if_allowed(fd: int, atime_ns: int | None, mtime_ns: int | None) -> None:

@@ -15,14 +15,16 @@ from typing import Any
 from osxfs_sim.model.ownership import UNSET
 from osxfs_sim.model.status import ChangeSetAside
 from osxfs_sim.model.write_back import Change, Closure, Kind
+from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.pending import overlay_of
-from osxfs_sim.mount.writeback.host_writer import HostWriter
+from osxfs_sim.mount.writeback.effect_applier import EffectApplier
 from osxfs_sim.mount.writeback.journal_directory import aside_of
 from osxfs_sim.mount.writeback.journal_format import Refusal
 from osxfs_sim.mount.writeback.overlay import guest_path, name_effects, path_of_change
 from osxfs_sim.mount.writeback.pending_state import PendingState
 from osxfs_sim.mount.writeback.quarantine import Quarantine, open_quarantine
+from osxfs_sim.mount.writeback.restoring import seen_now
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +41,13 @@ class SetAside:
     def __init__(
         self,
         pending: PendingState,
-        writer: HostWriter,
+        effects: EffectApplier,
         inodes: InodeTable,
+        backing: Backing,
         on_aside: OnAside | None = None,
     ) -> None:
-        """*on_aside* is called with changes that were set aside, what is shown anew, and the
-        errno.
+        """*effects* applies to the server's tree what the host has. *on_aside* is called with
+        changes that were set aside, what is shown anew, and the errno.
         """
         self._on_aside = on_aside or _nothing
         self.quarantine: Quarantine | None = None
@@ -56,8 +59,9 @@ class SetAside:
         self.latest: collections.deque[ChangeSetAside] = collections.deque(maxlen=_KEPT_PATHS)
         """The latest of them, as the status has them."""
         self._pending = pending
-        self._writer = writer
+        self._effects = effects
         self._inodes = inodes
+        self._backing = backing
         self._unreported: dict[str, str] = {}  # paths and reasons, since the last flush
 
     @property
@@ -127,7 +131,7 @@ class SetAside:
             for inode in (change.target, change.replaced):
                 if inode is not None and inode.kind == modes.S_IFREG and not inode.is_local_only:
                     with contextlib.suppress(OSError):
-                        found[inode] = self._writer.contents.seen_now(inode)
+                        found[inode] = seen_now(inode, self._backing)
         return found
 
     @staticmethod
@@ -194,7 +198,7 @@ class SetAside:
         self._name_again(closure)
         for inode in back:
             if inode.overlay is None:
-                self._writer.comes_back_as_another(inode)
+                self._effects.came_back(inode)
         if code:
             self._on_aside(closure.changes, lost | back | unwritten, code)
 

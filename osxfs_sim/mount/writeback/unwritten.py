@@ -13,7 +13,7 @@ from pathlib import Path
 
 from osxfs_sim.fs import at
 from osxfs_sim.model.escaping import quoted
-from osxfs_sim.model.units import format_size
+from osxfs_sim.model.formatting import format_size
 from osxfs_sim.model.write_back import Kind
 from osxfs_sim.mount.mounts.identity import state_directory, user_of_id
 from osxfs_sim.mount.mounts.mountpoints import MountError

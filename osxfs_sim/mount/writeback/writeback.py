@@ -27,7 +27,9 @@ from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.latency.receipt import Receipt
 from osxfs_sim.mount.loop.reactor import Reactor, Signal, in_thread, pause, until, wait, yield_
 from osxfs_sim.mount.requests.handlers import WRITE_IN_THREAD_BYTES
+from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
+from osxfs_sim.mount.writeback.effect_applier import EffectApplier
 from osxfs_sim.mount.writeback.host_writer import HostWriter
 from osxfs_sim.mount.writeback.journal import Journal
 from osxfs_sim.mount.writeback.journal_format import Refusal
@@ -63,14 +65,17 @@ class WriteBack:
         reactor: Reactor,
         crossings: Crossings,
         inodes: InodeTable,
+        backing: Backing,
         writer: HostWriter,
+        effects: EffectApplier,
         journal: Journal,
         evict: Callable[[Inode], None],
         created_on_host: Callable[[Inode], None],
         attributes_set_on_host: Callable[[Inode], None],
         on_aside: OnAside | None = None,
     ) -> None:
-        """*evict* is told of objects of which nothing is held any more, *created_on_host* of those
+        """*effects* applies what *writer* does on the host to what is known of it. *evict* is
+        told of objects of which nothing is held any more, *created_on_host* of those
         that the host has got, *attributes_set_on_host* of those whose attributes it has got;
         *on_aside* as SetAside's.
         """
@@ -80,6 +85,8 @@ class WriteBack:
         self._progress = Signal()
         self.writer = writer
         """Makes each change on the host."""
+        self.conflicts = effects.conflicts
+        """What the host has changed meanwhile, and became of it."""
         self.pending = PendingState(
             spec,
             journal,
@@ -89,7 +96,7 @@ class WriteBack:
             lambda: reactor.notify_all(self._progress),
         )
         """What is pending: list, journal, overlay, data, descriptors."""
-        self.aside = SetAside(self.pending, writer, inodes, on_aside)
+        self.aside = SetAside(self.pending, effects, inodes, backing, on_aside)
         """What the host will never take."""
         self.changes: PendingChanges[Inode] = self.pending.changes
         """What must cross, in its order."""
@@ -249,9 +256,7 @@ class WriteBack:
             if copy is not None:
                 await in_thread(copy)
             if change.kind is Kind.WRITE and change.length >= WRITE_IN_THREAD_BYTES:
-                fd = self.writer.contents.begin_write(change)
-                await in_thread(lambda: self.writer.contents.write(change, fd))
-                self.writer.contents.end_write(change)
+                await self._write_in_thread(change)
             else:
                 self.writer.apply(change)
         except Exception as error:
@@ -263,6 +268,17 @@ class WriteBack:
         due_ns = self._crossings.latency.due_ns(CLASS_OF[operation], change.length, began_ns)
         self._unpaid.append((change.sequence, began_ns, due_ns, operation))
         return True
+
+    async def _write_in_thread(self, change: "Change[Inode]") -> None:
+        """As the writer's apply(), for a write that takes long. Raises OSError."""
+        contents = self.writer.contents
+        fd = contents.begin_write(change)
+        try:
+            await in_thread(lambda: contents.write(change, fd))
+        except OSError:
+            contents.end_failed(change, fd)
+            raise
+        contents.end_write(change)
 
     def _applied(self, change: "Change[Inode]") -> None:
         """The host has *change*."""
@@ -445,10 +461,10 @@ class WriteBack:
             most_bytes_at_risk=changes.most_bytes,
             throttled=self.throttled,
             throttled_ns=self.throttled_ns,
-            lost_host_changes=self.writer.conflicts.lost,
-            lost_paths=list(self.writer.conflicts.lost_paths),
-            kept_host_changes=self.writer.conflicts.kept,
-            kept_paths=list(self.writer.conflicts.kept_paths),
+            lost_host_changes=self.conflicts.lost,
+            lost_paths=list(self.conflicts.lost_paths),
+            kept_host_changes=self.conflicts.kept,
+            kept_paths=list(self.conflicts.kept_paths),
             refusal=None
             if self.refusal is None
             else RefusalStatus(reason=os.strerror(self.refusal[0]), path=self.refusal[1]),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from osxfs_sim.coherence.actors.operations import ActorOperation
-from osxfs_sim.coherence.actors.staging import SILENCE, Stage, Step, refusing
+from osxfs_sim.coherence.actors.staging import SILENCE, ScheduleStep, Stage, refusing
 
 pytestmark = pytest.mark.starts_processes
 
@@ -45,7 +45,7 @@ class PlainShare:
             raise RefusalError("in use by somebody")
 
 
-def told(directory: Path, share: PlainShare, *steps: Step) -> list[str]:
+def told(directory: Path, share: PlainShare, *steps: ScheduleStep) -> list[str]:
     with Stage(directory, directory, share, RefusalError) as stage:
         return [str(each.outcome) for each in stage.play(steps)]
 

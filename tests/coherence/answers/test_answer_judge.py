@@ -21,7 +21,7 @@ from osxfs_sim.coherence.answers.judge import (
 from osxfs_sim.coherence.answers.log import AnswerKind, RecordedAnswer
 from osxfs_sim.coherence.answers.risk import KINDS, counted
 from osxfs_sim.coherence.answers.timeline import (
-    Named,
+    NameState,
     ObjectState,
     Timeline,
     possible,
@@ -33,27 +33,31 @@ CONTENTS = {"0": OLD, "1": NEW, "2": b""}
 FIRST = ObjectState(0, 0, 3, 1_000, "0")
 WRITTEN = ObjectState(100, 110, 7, 2_000, "1")
 
-IN_PLACE = Timeline({"d/a": (Named(0, 0, 1),)}, {1: (FIRST, WRITTEN)}, CONTENTS)
+IN_PLACE = Timeline({"d/a": (NameState(0, 0, 1),)}, {1: (FIRST, WRITTEN)}, CONTENTS)
 REPLACED = Timeline(
-    {"d/a": (Named(0, 0, 1), Named(100, 110, 2))},
+    {"d/a": (NameState(0, 0, 1), NameState(100, 110, 2))},
     {1: (FIRST,), 2: (ObjectState(0, 0, 7, 2_000, "1"),)},
     CONTENTS,
 )
-REMOVED = Timeline({"d/a": (Named(0, 0, 1), Named(100, 110, None))}, {1: (FIRST,)}, CONTENTS)
+REMOVED = Timeline(
+    {"d/a": (NameState(0, 0, 1), NameState(100, 110, None))}, {1: (FIRST,)}, CONTENTS
+)
 MADE = Timeline(
-    {"d/a": (Named(0, 0, None), Named(100, 110, 1))},
+    {"d/a": (NameState(0, 0, None), NameState(100, 110, 1))},
     {1: (ObjectState(0, 0, 3, 1_000, "0"),)},
     CONTENTS,
 )
 CUT_AND_WRITTEN = Timeline(
-    {"d/a": (Named(0, 0, 1),)},
+    {"d/a": (NameState(0, 0, 1),)},
     {1: (FIRST, ObjectState(100, 110, 0, 2_000, "2"), ObjectState(120, 130, 7, 3_000, "1"))},
     CONTENTS,
 )
 
 
 APPEARED = Timeline(
-    {"d/a": (Named(0, 0, None), Named(100, 110, 1), Named(200, 210, None))}, {1: ()}, CONTENTS
+    {"d/a": (NameState(0, 0, None), NameState(100, 110, 1), NameState(200, 210, None))},
+    {1: ()},
+    CONTENTS,
 )
 
 
@@ -64,7 +68,7 @@ def judge(
 
 
 def looked(call_ns: int, return_ns: int, error: int = 0) -> RecordedAnswer:
-    return RecordedAnswer(AnswerKind.LOOK, "d/a", call_ns, return_ns, error)
+    return RecordedAnswer(AnswerKind.LOOKUP, "d/a", call_ns, return_ns, error)
 
 
 def stated(call_ns: int, return_ns: int, size: int, mtime_ns: int) -> RecordedAnswer:
@@ -224,7 +228,7 @@ def test_a_name_that_was_always_there_is_not_missing_because_of_an_edit() -> Non
 
 def test_a_name_that_is_being_replaced_may_be_torn() -> None:
     timeline = Timeline(
-        {"d/a": (Named(0, 0, None), Named(10, 20, 1), Named(100, 110, 2))},
+        {"d/a": (NameState(0, 0, None), NameState(10, 20, 1), NameState(100, 110, 2))},
         {1: (FIRST,), 2: (FIRST,)},
         CONTENTS,
     )
@@ -309,7 +313,7 @@ def test_listings_are_told_apart_by_process_and_number() -> None:
         RecordedAnswer(AnswerKind.LIST_END, "d", 1, 3, number=1, process="7"),
         RecordedAnswer(AnswerKind.LIST_END, "d", 1, 3, number=2, process="7"),
     ]
-    assert [one.told for one in listings(answers)] == [{"d/a"}, frozenset()]
+    assert [one.names for one in listings(answers)] == [{"d/a"}, frozenset()]
 
 
 # What nothing can be said about
@@ -381,7 +385,7 @@ def test_answers_are_counted_by_kind() -> None:
         RecordedAnswer(AnswerKind.LISTED, "d/a", 111, 120, number=1),
         RecordedAnswer(AnswerKind.LIST_END, "d", 111, 150, number=1),
         looked(150, 160, errno.ENOENT),
-        RecordedAnswer(AnswerKind.LOOK, "d/other", 1, 2),
+        RecordedAnswer(AnswerKind.LOOKUP, "d/other", 1, 2),
         RecordedAnswer(AnswerKind.OWN, "d/a", 900, 910),
         looked(950, 960),
     ]
@@ -422,7 +426,7 @@ def test_of_a_directory_that_comes_and_goes_only_its_being_there_is_judged() -> 
 # What is untrue in two ways
 
 GONE_AFTER_AN_EDIT = Timeline(
-    {"d/a": (Named(0, 0, 1), Named(9_990, 10_000, None))},
+    {"d/a": (NameState(0, 0, 1), NameState(9_990, 10_000, None))},
     {1: (FIRST, WRITTEN)},
     CONTENTS,
 )
@@ -439,7 +443,7 @@ def test_attributes_are_as_old_as_they_are_also_where_the_name_has_gone() -> Non
 
 
 EDITED_TWICE = Timeline(
-    {"d/a": (Named(0, 0, 1),)},
+    {"d/a": (NameState(0, 0, 1),)},
     {
         1: (
             FIRST,
@@ -475,7 +479,7 @@ def test_a_read_that_was_cut_where_no_state_ended_is_not_stale() -> None:
 def test_what_may_be_made_of_both_sides_of_a_change_is_unknown() -> None:
     """Two of three pages were written when they were read: so it may be natively, too."""
     timeline = Timeline(
-        {"d/a": (Named(0, 0, 1),)},
+        {"d/a": (NameState(0, 0, 1),)},
         {
             1: (
                 ObjectState(0, 0, 2, 1, "x"),
@@ -492,7 +496,7 @@ def test_what_may_be_made_of_both_sides_of_a_change_is_unknown() -> None:
 def test_a_state_from_before_the_name_was_given_is_not_what_the_name_shows() -> None:
     """It was written under another name, and renamed: by this one nobody saw it so."""
     timeline = Timeline(
-        {"d/a": (Named(0, 0, 1), Named(100, 110, 2))},
+        {"d/a": (NameState(0, 0, 1), NameState(100, 110, 2))},
         {
             1: (ObjectState(0, 0, 3, 7, "0"),),
             2: (ObjectState(0, 0, 3, 7, "0"), ObjectState(50, 60, 7, 8, "1")),
@@ -503,7 +507,7 @@ def test_a_state_from_before_the_name_was_given_is_not_what_the_name_shows() -> 
     assert judge(timeline, stated(200, 210, 3, 7)) == fresh("existence") + stale("attributes", 100)
     # And while both may be asked for, what was before the rename is nothing to be seen.
     late = Timeline(
-        {"d/a": (Named(0, 0, None), Named(100, 110, 2))},
+        {"d/a": (NameState(0, 0, None), NameState(100, 110, 2))},
         {2: (ObjectState(0, 0, 3, 7, "0"), ObjectState(50, 60, 7, 8, "1"))},
         CONTENTS,
     )

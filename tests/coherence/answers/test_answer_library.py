@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from osxfs_sim.coherence.answers.library import Recording, asked_in_vain, begin_recording, compiled
+from osxfs_sim.coherence.answers.library import (
+    Recording,
+    begin_recording,
+    compiled,
+    missing_lookups,
+)
 from osxfs_sim.coherence.answers.log import AnswerKind, RecordedAnswer, read_answers
 from osxfs_sim.coherence.answers.names import directories_of, fnv_1a, table_of
 from osxfs_sim.model.user_error import UserError
@@ -66,15 +71,15 @@ def python(text: str) -> tuple[str, ...]:
 
 
 def told(answers: list[RecordedAnswer]) -> list[tuple[AnswerKind, str, int]]:
-    return [(answer.told, answer.path, answer.error) for answer in answers]
+    return [(answer.kind, answer.path, answer.error) for answer in answers]
 
 
 def test_what_cat_is_told_of_a_file(ask: Ask, root: Path) -> None:
     before_ns = time.monotonic_ns()
     answers = ask("cat", "d/file")
     after_ns = time.monotonic_ns()
-    assert [answer.told for answer in answers] == [
-        AnswerKind.LOOK,
+    assert [answer.kind for answer in answers] == [
+        AnswerKind.LOOKUP,
         AnswerKind.FSTAT,
         AnswerKind.READ,
         AnswerKind.READ,
@@ -121,7 +126,7 @@ def test_a_pipe_with_the_number_of_a_file_is_not_taken_for_it(ask: Ask) -> None:
             "os.write(other, b'from elsewhere')\n"
             "assert os.read(end, 100) == b'from elsewhere'\n"
         )
-        assert AnswerKind.READ not in [answer.told for answer in ask(*python(program))]
+        assert AnswerKind.READ not in [answer.kind for answer in ask(*python(program))]
 
 
 def test_a_pipe_that_was_put_in_a_files_place_unseen_is_noticed_when_it_is_read(ask: Ask) -> None:
@@ -135,7 +140,7 @@ def test_a_pipe_that_was_put_in_a_files_place_unseen_is_noticed_when_it_is_read(
     )
     if os.uname().machine == "x86_64":  # dup2 has a number of its own there
         answers = ask(*python(program % 33))
-        assert AnswerKind.READ not in [answer.told for answer in answers]
+        assert AnswerKind.READ not in [answer.kind for answer in answers]
 
 
 def test_times_of_a_directory_and_a_failed_open_make_nothing_the_workloads_own(ask: Ask) -> None:
@@ -153,27 +158,27 @@ def test_times_of_a_directory_and_a_failed_open_make_nothing_the_workloads_own(a
     ("text", "expected"),
     [
         ("os.path.exists('d/missing')", [(AnswerKind.STAT, "d/missing", 2)]),
-        ("os.access('d/missing', os.R_OK)", [(AnswerKind.LOOK, "d/missing", 2)]),
-        ("os.access('d/file', os.R_OK)", [(AnswerKind.LOOK, "d/file", 0)]),
+        ("os.access('d/missing', os.R_OK)", [(AnswerKind.LOOKUP, "d/missing", 2)]),
+        ("os.access('d/file', os.R_OK)", [(AnswerKind.LOOKUP, "d/file", 0)]),
         ("os.lstat('d/file')", [(AnswerKind.STAT, "d/file", 0)]),
         ("fd = os.open('d', 0); os.stat('file', dir_fd=fd)", [(AnswerKind.STAT, "d/file", 0)]),
         (
             "fd = os.open('d/file', 0); os.pread(fd, 3, 1)",
-            [(AnswerKind.LOOK, "d/file", 0), (AnswerKind.READ, "d/file", 0)],
+            [(AnswerKind.LOOKUP, "d/file", 0), (AnswerKind.READ, "d/file", 0)],
         ),
         (
             "fd = os.dup(os.open('d/file', 0)); os.readv(fd, [bytearray(2), bytearray(9)])",
-            [(AnswerKind.LOOK, "d/file", 0), (AnswerKind.READ, "d/file", 0)],
+            [(AnswerKind.LOOKUP, "d/file", 0), (AnswerKind.READ, "d/file", 0)],
         ),
         (
             "fd = os.open('d/file', 0); os.close(fd)\n"
             "fd = os.open('d/unrelated', 0); os.read(fd, 9)",
-            [(AnswerKind.LOOK, "d/file", 0)],
+            [(AnswerKind.LOOKUP, "d/file", 0)],
         ),
         (
             "fd = os.open('d/file', 0); mmap.mmap(fd, 0, prot=mmap.PROT_READ)",
             [
-                (AnswerKind.LOOK, "d/file", 0),
+                (AnswerKind.LOOKUP, "d/file", 0),
                 (AnswerKind.FSTAT, "d/file", 0),
                 (AnswerKind.UNKNOWN, "d/file", 0),
             ],
@@ -214,7 +219,7 @@ def test_a_listing_tells_of_the_known_names_alone(ask: Ask) -> None:
 )
 def test_the_workloads_own_changes_are_known(ask: Ask, text: str, changed: set[str]) -> None:
     answers = ask(*python(text))
-    assert {one.path for one in answers if one.told is AnswerKind.OWN} == changed
+    assert {one.path for one in answers if one.kind is AnswerKind.OWN} == changed
 
 
 def test_every_process_and_every_thread_is_recorded(ask: Ask) -> None:
@@ -249,7 +254,7 @@ def test_every_process_and_every_thread_is_recorded(ask: Ask) -> None:
 def test_a_program_in_an_environment_of_its_own_is_recorded_too(
     ask: Ask, command: tuple[str, ...]
 ) -> None:
-    assert [one.told for one in ask(*command)].count(AnswerKind.READ) == 2
+    assert [one.kind for one in ask(*command)].count(AnswerKind.READ) == 2
 
 
 def test_more_answers_than_a_file_holds_go_on_in_another(ask: Ask) -> None:
@@ -318,7 +323,7 @@ def test_what_is_asked_for_in_vain_is_taken_down_where_that_is_wanted(
             env=recording.environment(library, root, os.environ),
             check=True,
         )
-        return asked_in_vain(recording)
+        return missing_lookups(recording)
 
     # d/missing has a place in the table: its answers are taken down by themselves. d/own is made.
     assert asked(missing=True) == ["d/no"]

@@ -18,7 +18,7 @@ from osxfs_sim.coherence.actors.staging import SHARE
 from osxfs_sim.coherence.contract.checks import Nature, schedules
 from osxfs_sim.coherence.contract.playing import judge
 from osxfs_sim.coherence.contract.rules import RuleId
-from osxfs_sim.coherence.contract.schedules import Schedule, Use
+from osxfs_sim.coherence.contract.schedules import ContractSchedule, Use
 from osxfs_sim.coherence.contract.verdicts import Finding
 from osxfs_sim.model.consistency import Mode
 
@@ -46,10 +46,10 @@ def found(site: object, nature: Nature, *rules: RuleId) -> dict[RuleId, Finding]
 def test_a_share_that_hears_keeps_its_rules_whenever_it_hears(field: Path, delay: int) -> None:
     rules = (*TOLD_OF_CHANGES, RuleId.DEL_3, RuleId.DEL_8, RuleId.CAC_4)
     kept = found(DeafShare(field, HEARING, delay), CACHED, *rules)
-    suspicious = {RuleId.DEL_6, RuleId.CAC_5} if not delay else set()
+    inconclusive = {RuleId.DEL_6, RuleId.CAC_5} if not delay else set()
     # Whose events come at once is never seen to lag.
     for rule, finding in kept.items():
-        assert finding is (Finding.SUSPICIOUS if rule in suspicious else Finding.KEPT), rule
+        assert finding is (Finding.INCONCLUSIVE if rule in inconclusive else Finding.KEPT), rule
 
 
 @pytest.mark.takes_seconds
@@ -77,7 +77,7 @@ def test_processes_that_hear_of_what_the_caches_do_not_see_what_was(
 @pytest.mark.takes_seconds
 @pytest.mark.parametrize("delay", DELAYS[1:])
 @pytest.mark.parametrize("fault", [HEARING, *FAULTS.values()], ids=["hearing", *FAULTS])
-def test_whoever_believes_until_it_is_told_is_not_consistent(
+def test_a_share_that_caches_until_an_event_comes_is_not_consistent(
     field: Path, fault: Fault, delay: int
 ) -> None:
     kept = found(DeafShare(field, fault, delay), CONSISTENT, RuleId.CON_2)
@@ -86,7 +86,7 @@ def test_whoever_believes_until_it_is_told_is_not_consistent(
 
 @pytest.mark.parametrize("delay", DELAYS[1:])
 def test_other_rules_of_beliefs_do_not_depend_on_when_events_come(field: Path, delay: int) -> None:
-    special = DeafShare(field, HEARING, delay, believes_special=True)
+    special = DeafShare(field, HEARING, delay, caches_special=True)
     assert found(special, CACHED, RuleId.DEL_8) == {RuleId.DEL_8: Finding.BROKEN}
     apart = DeafShare(field, HEARING, delay, each_process=True)
     assert found(apart, CACHED, RuleId.DEL_3) == {RuleId.DEL_3: Finding.BROKEN}
@@ -98,7 +98,7 @@ def test_other_rules_of_beliefs_do_not_depend_on_when_events_come(field: Path, d
 class WithoutWaiting(DeafShare):
     """As the schedules were: what was made is not waited for before it is looked at."""
 
-    def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
+    def play(self, schedule: ContractSchedule) -> Sequence[OperationInterval]:
         settles = [at for at, step in enumerate(schedule.steps) if step == SETTLE]
         first = settles[0] if len(settles) > 1 else None
         steps = tuple(
@@ -126,7 +126,7 @@ def test_without_the_wait_some_delay_would_hide_the_fault(field: Path) -> None:
 
 
 @pytest.mark.parametrize("rule", RuleId)
-def test_nobody_looks_for_what_a_guest_believes_before_what_was_made_is_told(
+def test_what_a_guest_caches_is_read_only_after_the_events_of_its_making(
     rule: RuleId,
 ) -> None:
     """All rules: between the making and the guest's first look everything has been told."""
@@ -139,8 +139,8 @@ def test_nobody_looks_for_what_a_guest_believes_before_what_was_made_is_told(
             if schedule.exports and schedule.use is Use.MAY:
                 continue  # an export that is told of nothing
             # A first look may be for the sake of a second one, which is after the wait.
-            believed = [given.step for given in schedule.given]
-            change = max(believed)
+            read_before = [given.step for given in schedule.given]
+            change = max(read_before)
             made = [at for at in range(change) if actors[at] in ("host", "guest")]
             if any(schedule.steps[at][1].act in CHANGES for at in made):
                 assert SETTLE in schedule.steps[:change], schedule

@@ -18,9 +18,9 @@ from osxfs_sim.coherence.contract.kinds import KINDS, within
 from osxfs_sim.coherence.contract.playing import ATTEMPTS, REPEATS, judge
 from osxfs_sim.coherence.contract.rules import RULES, RuleId, with_references
 from osxfs_sim.coherence.contract.schedules import (
+    ContractSchedule,
     Expected,
     PlayResult,
-    Schedule,
     Use,
     judged,
     shows,
@@ -47,12 +47,12 @@ NATURES = {
 
 # For every rule, shares that break it: by whose rules they are judged, what they do wrong, and
 # how that is found.
-BROKEN, SUSPICIOUS = Finding.BROKEN, Finding.SUSPICIOUS
+BROKEN, INCONCLUSIVE = Finding.BROKEN, Finding.INCONCLUSIVE
 SEEDS = {
     RuleId.DEL_1: [(DELEGATED, {"seeded": Seeded.EVENTS_COME_EARLY}, BROKEN)],
     RuleId.DEL_2: [
         (DELEGATED, {"seeded": Seeded.SYNC_DOES_NOTHING}, BROKEN),
-        (DELEGATED, {"holds": False}, SUSPICIOUS),
+        (DELEGATED, {"holds": False}, INCONCLUSIVE),
     ],
     RuleId.DEL_3: [(DELEGATED, {"seeded": Seeded.EACH_PROCESS_HAS_A_CACHE}, BROKEN)],
     RuleId.DEL_4: [
@@ -65,9 +65,9 @@ SEEDS = {
     ],
     RuleId.DEL_6: [
         (DELEGATED, {"seeded": Seeded.NOTHING_EXPIRES}, BROKEN),
-        (DELEGATED, {"lags": False}, SUSPICIOUS),
+        (DELEGATED, {"lags": False}, INCONCLUSIVE),
     ],
-    RuleId.DEL_7: [(DELEGATED, {"seeded": Seeded.NOTHING_IS_LOST}, SUSPICIOUS)],
+    RuleId.DEL_7: [(DELEGATED, {"seeded": Seeded.NOTHING_IS_LOST}, INCONCLUSIVE)],
     RuleId.DEL_8: [
         (DELEGATED, {"seeded": Seeded.SPECIAL_FILES_TOO}, BROKEN),
         (CACHED, {"seeded": Seeded.SPECIAL_FILES_TOO}, BROKEN),
@@ -83,7 +83,7 @@ SEEDS = {
         for nature in (CACHED, CONSISTENT)
     ],
     RuleId.CAC_5: [
-        (CACHED, {"lags": False}, SUSPICIOUS),
+        (CACHED, {"lags": False}, INCONCLUSIVE),
         (CACHED, {"seeded": Seeded.NOTHING_EXPIRES}, BROKEN),
     ],
     RuleId.CON_1: [(CONSISTENT, {"holds": True}, BROKEN)],
@@ -92,7 +92,7 @@ SEEDS = {
         (CONSISTENT, {"holds": True}, BROKEN),
     ],
     RuleId.DEF_1: [
-        (DEFAULT, {"seeded": Seeded.DEFAULT_STRENGTHENS}, SUSPICIOUS),
+        (DEFAULT, {"seeded": Seeded.DEFAULT_STRENGTHENS}, INCONCLUSIVE),
         (DEFAULT, {"lags": True}, BROKEN),
     ],
 }
@@ -185,11 +185,11 @@ def test_a_weaker_share_breaks_the_rules_of_a_stronger_mode(
     assert all(found[rule].finding is not BROKEN for rule in (RuleId.DEL_2, RuleId.DEL_3))
 
 
-def test_a_stronger_share_is_suspicious_where_it_may_be_weaker(field: Path) -> None:
+def test_a_stronger_share_is_inconclusive_where_it_may_be_weaker(field: Path) -> None:
     """What shipped as delegated in 2017 behaved as cached (docker/for-mac#1592)."""
     found = verdicts(field, DELEGATED, holds=False)
-    suspicious = {rule for rule, each in found.items() if each.finding is SUSPICIOUS}
-    assert suspicious == {RuleId.DEL_2, RuleId.DEL_7}
+    inconclusive = {rule for rule, each in found.items() if each.finding is INCONCLUSIVE}
+    assert inconclusive == {RuleId.DEL_2, RuleId.DEL_7}
     assert found[RuleId.DEL_2].breach.times == ATTEMPTS * len(
         [each for each in schedules(RuleId.DEL_2, DELEGATED) if each.use is Use.MAY]
     )
@@ -226,7 +226,7 @@ def test_what_an_outcome_shows(
     assert shows(outcome, state) is is_shown
 
 
-SCHEDULE = Schedule(
+SCHEDULE = ContractSchedule(
     "append: host, then guest",
     (
         ("guest", ActorOperation("stat", "a")),
@@ -248,10 +248,10 @@ SCHEDULE = Schedule(
             "-> {'size': 4} (expected: size 9)",
         ),
         ([{"size": 4}, None, "ENOENT"], PlayResult.OTHERWISE, "-> ENOENT (expected: size 9)"),
-        ([{"size": 9}, None, {"size": 4}], PlayResult.HINDERED, "(needed: size 4)"),
+        ([{"size": 9}, None, {"size": 4}], PlayResult.PRECONDITION_FAILED, "(needed: size 4)"),
         (
             [{"size": 4}, "EACCES", {"size": 4}],
-            PlayResult.HINDERED,
+            PlayResult.PRECONDITION_FAILED,
             "append a data='more' -> EACCES",
         ),
         ([{"size": 4}, None, SILENCE], PlayResult.NOTHING, "no event came of a"),
@@ -281,7 +281,7 @@ class Scripted:
     def __init__(self, *sizes: int) -> None:
         self.sizes = list(sizes)
 
-    def play(self, schedule: Schedule) -> list[OperationInterval]:
+    def play(self, schedule: ContractSchedule) -> list[OperationInterval]:
         told = []
         for position, (actor, step) in enumerate(schedule.steps):
             size = self.sizes.pop(0) if position == len(schedule.steps) - 1 else 4
@@ -325,7 +325,7 @@ class Failing:
         self.share = PretendedShare(root, **weakness)
         self.failing = failing
 
-    def play(self, schedule: Schedule) -> list[OperationInterval]:
+    def play(self, schedule: ContractSchedule) -> list[OperationInterval]:
         told = []
         for each in self.share.play(schedule):
             for actor, act, error in self.failing:
@@ -368,7 +368,7 @@ def test_where_events_of_one_kind_never_come_the_others_decide(field: Path) -> N
     """Some systems tell nobody of a removal."""
 
     class NoneOfRemovals(PretendedShare):
-        def play(self, schedule: Schedule) -> list[OperationInterval]:
+        def play(self, schedule: ContractSchedule) -> list[OperationInterval]:
             told = list(super().play(schedule))
             if told[-1].operation.act == "hear" and schedule.steps[-2][1].act == "unlink":
                 told[-1] = replace(told[-1], outcome=OperationResult(error=SILENCE))
@@ -406,7 +406,7 @@ def test_what_the_machine_cannot_do_leaves_nothing_undecided(field: Path) -> Non
 
 def test_what_fails_once_and_then_no_more_is_not_undecided(field: Path) -> None:
     class Stumbling(Failing):
-        def play(self, schedule: Schedule) -> list[OperationInterval]:
+        def play(self, schedule: ContractSchedule) -> list[OperationInterval]:
             told = super().play(schedule)
             self.failing = ()
             return told
@@ -495,10 +495,17 @@ def test_every_kind_tells_before_from_after(field: Path) -> None:
     site = PretendedShare(field)
     for kind in KINDS:
         assert kind.before != kind.after
-        steps = [*kind.prepare, *kind.viewing, kind.look, kind.change, kind.look, *kind.leaving]
-        first = len(kind.prepare) + len(kind.viewing)
+        steps = [
+            *kind.prepare,
+            *kind.reader_setup,
+            kind.read,
+            kind.change,
+            kind.read,
+            *kind.reader_teardown,
+        ]
+        first = len(kind.prepare) + len(kind.reader_setup)
         before, after = Expected(first, kind.before), Expected(first + 2, kind.after)
-        schedule = Schedule(
+        schedule = ContractSchedule(
             kind.name, tuple(("host", step) for step in steps), (after,), given=(before,)
         )
         assert judged(schedule, site.play(schedule)).shown is PlayResult.AS_EXPECTED, kind

@@ -8,20 +8,20 @@ import pytest
 from osxfs_sim.coherence.edits.pattern import EditStep, Pattern
 from osxfs_sim.coherence.edits.recording import (
     LONGEST_PAUSE_NS,
+    FileStamp,
     RecordedEvent,
-    Seen,
     pattern_of,
     record,
 )
 from osxfs_sim.model.user_error import UserError
 
-BEFORE = {"d/a.rb": Seen(1, 10, 1), "d/other": Seen(2, 5, 1)}
+BEFORE = {"d/a.rb": FileStamp(1, 10, 1), "d/other": FileStamp(2, 5, 1)}
 
 
 def taken(
     heard: list[RecordedEvent],
-    after: dict[str, Seen],
-    before: dict[str, Seen] = BEFORE,
+    after: dict[str, FileStamp],
+    before: dict[str, FileStamp] = BEFORE,
 ) -> Pattern:
     return pattern_of(heard, before, before | after, name="t", about="a", recorded="r")
 
@@ -36,7 +36,7 @@ def test_a_modification_in_place_begins_with_cutting_short() -> None:
         RecordedEvent(300, "MODIFY", "d/a.rb", size=12),
         RecordedEvent(310, "CLOSE_WRITE", "d/a.rb", size=12),
     ]
-    pattern = taken(heard, {"d/a.rb": Seen(1, 12, 2)})
+    pattern = taken(heard, {"d/a.rb": FileStamp(1, 12, 2)})
     assert pattern.steps == (
         EditStep(0, "truncate", "{name}"),
         EditStep(200, "write", "{name}", what="new"),
@@ -60,7 +60,7 @@ def test_names_become_general_and_contents_are_told_apart() -> None:
         RecordedEvent(10, "DELETE", "d/.a.rb.swp"),
         RecordedEvent(11, "MODIFY", "d/other", size=6),
     ]
-    pattern = taken(heard, {"d/a.rb": Seen(3, 12, 2)})
+    pattern = taken(heard, {"d/a.rb": FileStamp(3, 12, 2)})
     assert acts(pattern) == [
         ("create", ".{name}.swp", ""),
         ("write", ".{name}.swp", "scratch"),
@@ -83,7 +83,7 @@ def test_a_persons_pauses_are_shortened() -> None:
         RecordedEvent(10**9, "MODIFY", "d/a.rb", size=12),
         RecordedEvent(10**9 + 7, "DELETE", "d/.a.rb.swp"),
     ]
-    pattern = taken(heard, {"d/a.rb": Seen(1, 12, 2)})
+    pattern = taken(heard, {"d/a.rb": FileStamp(1, 12, 2)})
     assert [step.at_ns for step in pattern.steps] == [
         0,
         LONGEST_PAUSE_NS,
@@ -93,10 +93,10 @@ def test_a_persons_pauses_are_shortened() -> None:
 
 
 def test_several_files_are_a_burst_of_what_most_of_them_had() -> None:
-    before = {f"f{number}": Seen(number, 5, 1) for number in range(4)}
+    before = {f"f{number}": FileStamp(number, 5, 1) for number in range(4)}
     heard = [RecordedEvent(number * 100, "MODIFY", f"f{number}", size=6) for number in range(3)]
     heard += [RecordedEvent(300, "DELETE", "f3"), RecordedEvent(310, "CREATE", "f3")]
-    after = {f"f{number}": Seen(number, 6, 2) for number in range(4)}
+    after = {f"f{number}": FileStamp(number, 6, 2) for number in range(4)}
     pattern = taken(heard, after, before)
     assert (pattern.burst, pattern.gap_ns) == (3, 100)
     assert [one.act for one in pattern.steps] == ["truncate", "write"]
@@ -105,7 +105,7 @@ def test_several_files_are_a_burst_of_what_most_of_them_had() -> None:
 def test_where_no_file_was_edited_the_remedy_is_named() -> None:
     made_anew = [RecordedEvent(0, "CREATE", "new"), RecordedEvent(1, "MODIFY", "new", size=1)]
     with pytest.raises(UserError, match="no file was edited: the command must change a file"):
-        taken(made_anew, {"new": Seen(9, 1, 1)})
+        taken(made_anew, {"new": FileStamp(9, 1, 1)})
 
 
 def project(tmp_path: Path) -> Path:

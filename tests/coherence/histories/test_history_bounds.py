@@ -6,7 +6,7 @@ from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResul
 from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.history import HOST, History
 from osxfs_sim.coherence.histories.linearize import CheckResult, Limits
-from osxfs_sim.coherence.histories.modes import Bounds, past_the_bound, too_old
+from osxfs_sim.coherence.histories.modes import Bounds, past_the_bound, stale_beyond_bound
 from osxfs_sim.coherence.histories.verdicts import Rules, check
 from osxfs_sim.model.consistency import Mode
 
@@ -55,22 +55,22 @@ def test_what_the_host_has_had_for_longer_than_the_bound_the_guest_sees(
     is_old: bool,
 ) -> None:
     operations = (change, of_the_host, of_the_guest)
-    found = too_old(operations, BOUND)
+    found = stale_beyond_bound(operations, BOUND)
     assert [each for each, _ in found] == [of_the_guest] * is_old
     # And it is said without any search.
     history = History.of(operations, initial={"a": "old"})
     verdict = check(history, Rules(Mode.CACHED, BOUND, Limits(0)))
     assert (verdict.answer is CheckResult.VIOLATION) is is_old
     if is_old:
-        (part,) = verdict.violations
-        assert part.stuck == (of_the_guest,)
-        assert part.steps == 0
+        (partition,) = verdict.violations
+        assert partition.counterexample == (of_the_guest,)
+        assert partition.steps == 0
 
 
 def test_a_change_of_anybody_begins_the_bound_anew() -> None:
     refused = did("guest", "chmod", 100, None, "ESTALE")
     operations = (CHANGE, refused, did(HOST, "read", 150, "new"), did("guest", "read", 150, "old"))
-    assert not too_old(operations, BOUND)
+    assert not stale_beyond_bound(operations, BOUND)
 
 
 def test_as_delegated_what_only_the_host_changes_is_judged_the_same() -> None:

@@ -11,10 +11,10 @@ from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResul
 from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.generate import ProgrammeSize, generate
 from osxfs_sim.coherence.histories.history import HOST, Grain, History
-from osxfs_sim.coherence.histories.linearize import CheckResult, Limits, PendingOperation, search
+from osxfs_sim.coherence.histories.linearize import Candidate, CheckResult, Limits, search
 from osxfs_sim.coherence.histories.model import DONE, MUTATORS, START, AnswerSource, State, steps
 from osxfs_sim.coherence.histories.modes import Bounds
-from osxfs_sim.coherence.histories.objects import parts_of
+from osxfs_sim.coherence.histories.objects import partition_by_object
 from osxfs_sim.coherence.histories.verdicts import Rules, check
 from osxfs_sim.model.consistency import Mode
 
@@ -41,21 +41,19 @@ def one_after_the_other(root: str, seed: int, actors: tuple[str, ...]) -> Histor
         with open(f"{root}/{path}", "w") as file:
             file.write(content)
     random = Random(seed)
-    left = {actor: list(lot) for actor, lot in programme.lots.items()}
+    left = {actor: list(batch) for actor, batch in programme.batches.items()}
     performers = {actor: Performer(root) for actor in left}
-    performed: list[OperationInterval] = []
+    interval: list[OperationInterval] = []
     while any(left.values()):
-        actor = random.choice([each for each, lot in left.items() if lot])
+        actor = random.choice([each for each, batch in left.items() if batch])
         operation = left[actor].pop(0)
         outcome = performers[actor].perform(operation)
-        performed.append(
-            OperationInterval(
-                actor, operation, 10 * len(performed), 10 * len(performed) + 5, outcome
-            )
+        interval.append(
+            OperationInterval(actor, operation, 10 * len(interval), 10 * len(interval) + 5, outcome)
         )
     for performer in performers.values():
         performer.close()
-    return History.of(performed, initial=programme.initial)
+    return History.of(interval, initial=programme.initial)
 
 
 ACTORS = (HOST, "guest-1", "guest-2")
@@ -73,10 +71,10 @@ def test_what_a_real_directory_says_in_sequence_is_accepted_by_all(
         assert verdict.answer is CheckResult.OK, verdict.violations
 
 
-def altered(performed: OperationInterval) -> OperationInterval | None:
+def altered(interval: OperationInterval) -> OperationInterval | None:
     """The same with an answer that it cannot have been given; None where there is none to alter."""
-    value, error = performed.outcome.value, performed.outcome.error
-    match performed.operation.act:
+    value, error = interval.outcome.value, interval.outcome.error
+    match interval.operation.act:
         case "read" | "mread" if value is not None:
             told = OperationResult(f"{value}never")
         case "stat" if value is not None and value["type"] == "file":
@@ -85,7 +83,7 @@ def altered(performed: OperationInterval) -> OperationInterval | None:
             told = OperationResult(error="ENOTTY")
         case _:
             return None
-    return replace(performed, outcome=told)
+    return replace(interval, outcome=told)
 
 
 @settings(max_examples=20, deadline=None)
@@ -119,8 +117,8 @@ def test_a_search_that_is_given_up_is_unknown_and_no_violation() -> None:
     assert check(history, rules(Mode.CONSISTENT, limit=50)).answer is CheckResult.UNKNOWN
     found = check(history, rules(Mode.CONSISTENT))
     assert found.answer is CheckResult.VIOLATION
-    assert len(found.parts[0].explained) == 5
-    assert [each.actor for each in found.parts[0].stuck] == [HOST]
+    assert len(found.partitions[0].linearized) == 5
+    assert [each.actor for each in found.partitions[0].counterexample] == [HOST]
     timely = Rules(Mode.CONSISTENT, limits=Limits(within_ns=0))
     assert check(history, timely).answer is CheckResult.UNKNOWN
 
@@ -134,7 +132,7 @@ def test_one_violation_outweighs_what_is_unknown() -> None:
     unknown = does(HOST, 200, 201, ActorOperation("read", "a"), value="none of these")
     history = History.of([*appends, wrong, unknown], initial={"a": "", "b": ""})
     verdict = check(history, rules(Mode.CONSISTENT, limit=50))
-    assert {part.names: part.answer for part in verdict.parts} == {
+    assert {partition.names: partition.answer for partition in verdict.partitions} == {
         ("a",): CheckResult.UNKNOWN,
         ("b",): CheckResult.VIOLATION,
     }
@@ -143,16 +141,16 @@ def test_one_violation_outweighs_what_is_unknown() -> None:
 
 def test_a_configuration_is_searched_once() -> None:
     """Six changes of two steps each: millions of orders, and at most 4 ** 6 configurations."""
-    tasks = [
-        PendingOperation.exactly(
+    candidates = [
+        Candidate.exactly(
             does(f"guest-{number}", 0, 100, ActorOperation("chmod", "a", mode=0o600)),
             Grain.DIRECTORY,
         )
         for number in range(6)
     ]
     wrong = does(HOST, 200, 201, ActorOperation("read", "a"), value="no")
-    tasks.append(PendingOperation.exactly(wrong, Grain.DIRECTORY))
-    found = search(tasks, State.of({"a": ""}, 0o022), 0o022)
+    candidates.append(Candidate.exactly(wrong, Grain.DIRECTORY))
+    found = search(candidates, State.of({"a": ""}, 0o022), 0o022)
     assert found.answer is CheckResult.VIOLATION
     assert found.steps < 4**6
 
@@ -170,11 +168,11 @@ def test_objects_are_what_rename_link_and_changed_directories_connect() -> None:
         ],
         initial={"a": "x"},
     )
-    parts = {part.names: part for part in parts_of(history)}
-    assert set(parts) == {("a", "b", "c"), ("d", "d/x"), ("e",), ("still/there",)}
+    partitions = {partition.names: partition for partition in partition_by_object(history)}
+    assert set(partitions) == {("a", "b", "c"), ("d", "d/x"), ("e",), ("still/there",)}
     seen = [
         (each.operation.path, each.outcome.value)
-        for each in parts["a", "b", "c"].operations
+        for each in partitions["a", "b", "c"].operations
         if each.operation.act == "entry"
     ]
     assert seen == [("a", False), ("b", True), ("c", True)]
@@ -219,14 +217,14 @@ def test_a_mapping_may_show_any_state_since_it_was_mapped_and_none_before() -> N
 def test_steps_of_a_write_are_seen_one_by_one() -> None:
     state = State.of({"a": "long before"}, 0o022)
     write = does(HOST, 0, 1, ActorOperation("write", "a", data="new"))
-    contents, local = [], START
-    while local is not DONE:
+    contents, progress = [], START
+    while progress is not DONE:
         step = next(
             each
-            for each in steps(state, write, 1, local, Grain.DIRECTORY, 0o022)
+            for each in steps(state, write, 1, progress, Grain.DIRECTORY, 0o022)
             if each.source is AnswerSource.HOST
         )
-        state, local = step.state, step.local
+        state, progress = step.state, step.progress
         contents.append(state.object(-1).content)
     assert contents == ["long before", "", "new"]
 
@@ -295,5 +293,5 @@ def test_a_process_that_does_two_things_at_once_is_none() -> None:
         ],
         initial={"a": "x"},
     )
-    with pytest.raises(ValueError, match="one thing after the other"):
+    with pytest.raises(ValueError, match="one call after the other"):
         check(history, rules(Mode.CONSISTENT))

@@ -11,8 +11,8 @@ from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.generate import ProgrammeSize, generate
 from osxfs_sim.coherence.histories.history import HOST, Grain, History, is_guest
 from osxfs_sim.coherence.histories.linearize import CheckResult, Limits
-from osxfs_sim.coherence.histories.schedules import Step, schedule_of
-from osxfs_sim.coherence.histories.shrink import by_replay, minimize, purely
+from osxfs_sim.coherence.histories.schedules import ScheduleStep, schedule_of
+from osxfs_sim.coherence.histories.shrink import minimize, shrink_by_replay, shrink_recorded
 from osxfs_sim.coherence.histories.verdicts import Rules, check
 from osxfs_sim.model.consistency import Mode
 
@@ -42,13 +42,13 @@ class Forgetful:
         self._places = (ground / str(number) for number in count())
         self.played = 0
 
-    def play(self, schedule: Sequence[Step]) -> History:
+    def play(self, schedule: Sequence[ScheduleStep]) -> History:
         self.played += 1
         place = next(self._places)
         place.mkdir()
         performer = Performer(str(place))
         missing: set[str] = set()
-        performed = []
+        interval = []
         for number, (actor, operation) in enumerate(schedule):
             if is_guest(actor) and operation.act == "stat" and operation.path in missing:
                 outcome = OperationResult(error="ENOENT")
@@ -56,11 +56,11 @@ class Forgetful:
                 outcome = performer.perform(operation)
                 if is_guest(actor) and operation.act == "stat" and outcome.error == "ENOENT":
                     missing.add(operation.path)
-            performed.append(
+            interval.append(
                 OperationInterval(actor, operation, 10 * number, 10 * number + 5, outcome)
             )
         performer.close()
-        return History.of(performed, grain=Grain.SHARE, umask=umask())
+        return History.of(interval, grain=Grain.SHARE, umask=umask())
 
 
 def umask() -> int:
@@ -69,16 +69,16 @@ def umask() -> int:
     return mask
 
 
-def interleaved(seed: int) -> list[Step]:
+def interleaved(seed: int) -> list[ScheduleStep]:
     """A random programme, one step after the other."""
     programme = generate(ProgrammeSize(operations=25, objects=1), Random(seed))
-    random, left = Random(seed), {actor: list(lot) for actor, lot in programme.lots.items()}
+    random, left = Random(seed), {actor: list(batch) for actor, batch in programme.batches.items()}
     made = [
         (HOST, ActorOperation("create", path, data=text))
         for path, text in programme.initial.items()
     ]
     while any(left.values()):
-        actor = random.choice([each for each, lot in left.items() if lot])
+        actor = random.choice([each for each, batch in left.items() if batch])
         made.append((actor, left[actor].pop(0)))
     return made
 
@@ -97,7 +97,7 @@ def test_a_seeded_bug_is_played_again_in_three_steps(tmp_path: Path) -> None:
     ]
     share = Forgetful(tmp_path)
     seen = share.play([*noise, bug[0], *noise, bug[1], *noise, bug[2], *noise])
-    shortest = by_replay(seen, ["a"], share.play, violates)
+    shortest = shrink_by_replay(seen, ["a"], share.play, violates)
     assert shortest is not None
     assert schedule_of(shortest) == bug
     assert share.played < 40
@@ -111,12 +111,12 @@ def test_in_random_programmes_it_comes_down_to_a_handful(tmp_path: Path) -> None
         verdict = check(seen, RULES)
         if verdict.answer is not CheckResult.VIOLATION:
             continue
-        shortest = by_replay(seen, verdict.violations[0].names, share.play, violates)
+        shortest = shrink_by_replay(seen, verdict.violations[0].names, share.play, violates)
         assert shortest is not None
         assert violates(shortest)
-        looks = [each.operation for each in shortest.operations if each.operation.act == "stat"]
-        assert len(looks) == 2
-        assert looks[0].path == looks[1].path
+        reads = [each.operation for each in shortest.operations if each.operation.act == "stat"]
+        assert len(reads) == 2
+        assert reads[0].path == reads[1].path
         lengths.append(len(shortest.operations))
     assert len(lengths) >= 2, "no programme met the bug: the others prove nothing"
     # Beside the two looks: what made the name, and made it go before.
@@ -133,13 +133,13 @@ def test_what_does_not_show_when_played_again_is_left_as_it_was_seen(tmp_path: P
         ]
     )
     assert violates(history)
-    assert by_replay(history, ["a"], Places(tmp_path).play, violates) is None
+    assert shrink_by_replay(history, ["a"], Places(tmp_path).play, violates) is None
 
 
 class Places(Forgetful):
     """And one that forgets nothing."""
 
-    def play(self, schedule: Sequence[Step]) -> History:
+    def play(self, schedule: Sequence[ScheduleStep]) -> History:
         honest = [(HOST, operation) for _, operation in schedule]
         return super().play(honest)
 
@@ -163,7 +163,7 @@ def test_looks_other_objects_and_what_came_after_are_left_out_purely() -> None:
         does(70, "guest-2", ActorOperation("read", "b"), "b"),
     ]
     history = History.of([*wanted, *noise], initial={"a": "old"})
-    smallest = purely(history, ["a"], violates)
+    smallest = shrink_recorded(history, ["a"], violates)
     assert list(smallest.operations) == wanted
     assert smallest.initial == {"a": "old"}
     assert violates(smallest)

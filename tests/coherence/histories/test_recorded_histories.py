@@ -11,7 +11,7 @@ from osxfs_sim.coherence.histories.history import HOST, Grain, History
 from osxfs_sim.coherence.histories.linearize import CheckResult, Limits
 from osxfs_sim.coherence.histories.modes import Bounds
 from osxfs_sim.coherence.histories.record import record
-from osxfs_sim.coherence.histories.shrink import by_replay
+from osxfs_sim.coherence.histories.shrink import shrink_by_replay
 from osxfs_sim.coherence.histories.stage import Places
 from osxfs_sim.coherence.histories.verdicts import HistoryVerdict, Rules, check
 from osxfs_sim.model.consistency import Mode
@@ -56,17 +56,17 @@ def all_are(answer: CheckResult, number: int) -> dict[CheckResult, int]:
 def test_a_programme_follows_from_its_seed_and_its_size() -> None:
     again = [generate(PLAN, Random(5)) for _ in range(2)]
     assert again[0] == again[1] != generate(PLAN, Random(6))
-    assert set(again[0].lots) == {HOST, "guest-1", "guest-2"}
+    assert set(again[0].batches) == {HOST, "guest-1", "guest-2"}
     # A mapping is not ended half way.
-    assert all(40 <= len(lot) < 44 for lot in again[0].lots.values())
+    assert all(40 <= len(batch) < 44 for batch in again[0].batches.values())
 
 
 def test_every_act_is_in_some_programme() -> None:
     acts = {
         operation.act
         for seed in range(10)
-        for lot in generate(PLAN, Random(seed)).lots.values()
-        for operation in lot
+        for batch in generate(PLAN, Random(seed)).batches.values()
+        for operation in batch
     }
     assert acts == {
         *("create", "write", "append", "overwrite", "truncate", "rename", "unlink", "link"),
@@ -75,11 +75,11 @@ def test_every_act_is_in_some_programme() -> None:
 
 
 def test_apart_only_whose_object_it_is_changes_it() -> None:
-    looks = {"stat", "read", "list", "fsync", "map", "mread", "unmap"}
+    reads = {"stat", "read", "list", "fsync", "map", "mread", "unmap"}
     programme = generate(ProgrammeSize(200, 2, 4, apart=True), Random(1))
 
     def changed_by(actor: str) -> set[str]:
-        return {each.path[0] for each in programme.lots[actor] if each.act not in looks}
+        return {each.path[0] for each in programme.batches[actor] if each.act not in reads}
 
     assert changed_by(HOST) == {"b", "c"}
     assert changed_by("guest-1") | changed_by("guest-2") == {"a", "c", "d"}
@@ -162,7 +162,7 @@ def ended(live, bounds: Bounds) -> list[CheckResult]:
 
 
 def test_who_is_never_told_of_a_change_is_found_out_at_the_end(share) -> None:
-    """The bound says that events end what is believed, and there are none."""
+    """The bound says that events invalidate what is cached, and there are none."""
     deaf = share(profile="osxfs-cached", latency_ns=0, host_events="none")
     assert CheckResult.VIOLATION in ended(deaf, Bounds(S // 10))
 
@@ -220,7 +220,7 @@ def test_a_violation_is_played_again_on_the_share_in_four_steps(share) -> None:
     with Places(live.source, live.guest) as places:
         seen = places.play(STALE)
         names = judged(seen, Mode.CONSISTENT).violations[0].names
-        shortest = by_replay(seen, names, places.play, violates)
+        shortest = shrink_by_replay(seen, names, places.play, violates)
     assert names == ("a",)
     assert shortest is not None
     assert [(each.actor, each.operation) for each in shortest.operations] == [

@@ -12,7 +12,7 @@ from osxfs_sim.coherence.museum.exhibits import (
     Arrangement,
     Demonstration,
     ExhibitStep,
-    Sides,
+    MountedSides,
     demonstrate,
     demonstration_of,
     demonstrations,
@@ -26,10 +26,10 @@ every_bug = pytest.mark.parametrize("demonstration", demonstrations(), ids=lambd
 
 
 @contextlib.contextmanager
-def plain(host: Path, settings: Mapping[str, Any]) -> Iterator[Sides]:
+def plain(host: Path, settings: Mapping[str, Any]) -> Iterator[MountedSides]:
     """No share: both sides are one directory."""
     del settings
-    yield Sides(host, host, lambda: None)
+    yield MountedSides(host, host, lambda: None)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_where_nothing_is_emulated_there_is_no_bug_and_that_is_noticed(
     assert not shown.as_documented
     with_bug = shown.plays[0]
     assert not with_bug.as_documented
-    different = [told.step for told in with_bug.told if not told.as_expected]
+    different = [told.step for told in with_bug.answers if not told.as_expected]
     if demonstration.bug is Bug.ONE_SPELLING:
         return  # a plain directory here knows one spelling of a name
     # What a cure must tell is what a directory without any share in between tells.
@@ -104,9 +104,9 @@ def test_a_remount_is_a_share_of_its_own_with_processes_of_its_own(ground) -> No
     mounts: list[dict[str, Any]] = []
 
     @contextlib.contextmanager
-    def counting(host: Path, settings: Mapping[str, Any]) -> Iterator[Sides]:
+    def counting(host: Path, settings: Mapping[str, Any]) -> Iterator[MountedSides]:
         mounts.append(dict(settings))
-        yield Sides(host, host, lambda: None)
+        yield MountedSides(host, host, lambda: None)
 
     steps = (
         ExhibitStep("guest", ActorOperation("create", "f", data="x"), "done"),
@@ -117,7 +117,7 @@ def test_a_remount_is_a_share_of_its_own_with_processes_of_its_own(ground) -> No
     )
     arrangement = Arrangement("", {"profile": "osxfs"})
     told = play(steps, arrangement, counting, ground(), is_cured=True)
-    assert [each.told for each in told] == ["done", "done", "done", "done", "'x'"]
+    assert [each.answer for each in told] == ["done", "done", "done", "done", "'x'"]
     assert [each.as_expected for each in told] == [True] * 5
     assert mounts == [{"profile": "osxfs"}] * 2
 

@@ -7,12 +7,12 @@ from random import Random
 
 import pytest
 
-from osxfs_sim.coherence.scorecard.changes import CHANGES, Names, parse_name
+from osxfs_sim.coherence.scorecard.changes import CHANGES, ChangeNames, parse_name
 from osxfs_sim.coherence.scorecard.expectations import ChangeKind, Expectation, expected_of, native
-from osxfs_sim.coherence.scorecard.hearing import Hearing
-from osxfs_sim.coherence.scorecard.listener import look
+from osxfs_sim.coherence.scorecard.listener import observe
+from osxfs_sim.coherence.scorecard.listener_process import ListenerProcess
 from osxfs_sim.coherence.scorecard.measure import KindResult, Pace, run_scorecard
-from osxfs_sim.coherence.scorecard.signals import Look, Role
+from osxfs_sim.coherence.scorecard.signals import ObservedState, Role
 from osxfs_sim.model.events import EventSpec, NotifySpec, StreamSpec
 from osxfs_sim.model.user_error import UserError
 
@@ -159,13 +159,13 @@ def test_a_pace_leaves_room_for_every_window() -> None:
     assert Pace.of(EventSpec()) == Pace()
 
 
-@pytest.mark.parametrize(("most_pending", "lot"), [(1, 1), (40, 10), (4_096, 100)])
-def test_a_preparation_is_small_against_what_the_stream_can_hold(most_pending, lot) -> None:
-    assert Pace.of(EventSpec(StreamSpec(most_pending=most_pending))).lot == lot
+@pytest.mark.parametrize(("most_pending", "batch"), [(1, 1), (40, 10), (4_096, 100)])
+def test_a_preparation_is_small_against_what_the_stream_can_hold(most_pending, batch) -> None:
+    assert Pace.of(EventSpec(StreamSpec(most_pending=most_pending))).batch == batch
 
 
 def test_lots_make_no_difference(field: Path) -> None:
-    pace = Pace(patience_ns=PACE.patience_ns, lot=2)
+    pace = Pace(patience_ns=PACE.patience_ns, batch=2)
     (result,) = run_scorecard(
         field, field, native, 5, pace, Random(1), say_nothing, (ChangeKind.MODIFY_OPEN,)
     )
@@ -177,21 +177,23 @@ def test_every_kind_of_change_can_be_performed_and_judged(field: Path) -> None:
     assert set(CHANGES) == set(ChangeKind)
     for kind, change in CHANGES.items():
         (field / kind.name).mkdir()
-        names = Names(field / kind.name, 7)
+        names = ChangeNames(field / kind.name, 7)
         change.prepare(names)
         performed = change.perform(names)
-        if performed.kept_open is not None:
-            os.close(performed.kept_open)
+        if performed.open_fd is not None:
+            os.close(performed.open_fd)
         told_of = {signal.role for signal in osxfs(kind).known | native(kind).known}
         for step in performed.steps:
-            assert told_of <= set(step.shown) <= set(change.roles)
+            assert told_of <= set(step.expected) <= set(change.roles)
         # What the last step shows is what is there.
-        for role, shown in performed.steps[-1].shown.items():
-            assert shown.agrees(Look(**look(str(names.directory), names.name(role)))), kind
+        for role, expected in performed.steps[-1].expected.items():
+            assert expected.agrees(
+                ObservedState(**observe(str(names.directory), names.name(role)))
+            ), kind
 
 
 def test_names_are_told_apart() -> None:
-    names = Names(Path("/host"), 1_234_567)
+    names = ChangeNames(Path("/host"), 1_234_567)
     for role in Role:
         assert parse_name(names.name(role)) == (1_234_567, role)
     for other in ("", "1.a", "000001.c", "000001.a~", ".000001.a", "x"):
@@ -203,40 +205,40 @@ def test_names_are_told_apart() -> None:
 
 def test_what_cannot_be_watched_is_said_in_one_line(field: Path) -> None:
     with (
-        Hearing() as hearing,
+        ListenerProcess() as listener,
         pytest.raises(UserError, match=r"^cannot watch .*missing: No such file or directory$"),
     ):
-        hearing.watch(str(field / "missing"))
+        listener.watch(str(field / "missing"))
 
 
 def test_a_listener_that_is_gone_is_noticed(field: Path) -> None:
-    with Hearing() as hearing:
-        os.kill(hearing._process.pid, signal.SIGKILL)
-        hearing._process.wait()
+    with ListenerProcess() as listener:
+        os.kill(listener._process.pid, signal.SIGKILL)
+        listener._process.wait()
         with pytest.raises(UserError, match=r"^the listener in the guest has ended$"):
-            hearing.watch(str(field))
+            listener.watch(str(field))
 
 
 def test_a_listener_ends_with_its_owner(field: Path) -> None:
-    with Hearing() as hearing:
-        hearing.watch(str(field))
+    with ListenerProcess() as listener:
+        listener.watch(str(field))
         # More than a pipe holds, and nobody reads it.
         for number in range(2_000):
             (field / f"{number}").touch()
-    assert hearing._process.returncode is not None
+    assert listener._process.returncode is not None
 
 
 def test_a_listener_looks_without_being_heard(field: Path) -> None:
-    with Hearing() as hearing:
-        hearing.watch(str(field))
+    with ListenerProcess() as listener:
+        listener.watch(str(field))
         (field / "file").write_text("content")
         reports = []
         while not any(report.event == "IN_CLOSE_WRITE" for report in reports):
-            reports += hearing.take(PACE.patience_ns)
-        assert [report.look.content for report in reports][-1] == "content"
+            reports += listener.take(PACE.patience_ns)
+        assert [report.observed.content for report in reports][-1] == "content"
         assert {str(report.event) for report in reports} == {
             "IN_CREATE",
             "IN_MODIFY",
             "IN_CLOSE_WRITE",
         }
-        assert hearing.take(0) == []
+        assert listener.take(0) == []

@@ -14,9 +14,7 @@ from osxfs_sim.coherence.staleness.predictions import StalenessSample
 MS = 10**6
 
 
-def looked_at(
-    changed_ns: float, first_ns: float, grow: float, patience_ns: float
-) -> StalenessSample:
+def read(changed_ns: float, first_ns: float, grow: float, patience_ns: float) -> StalenessSample:
     """What a prober finds of an answer that changes at *changed_ns*.
 
     Its looks begin at *first_ns* and come further and further apart, as those of staleness.py.
@@ -37,7 +35,7 @@ def simulated(
     changed_ns = truth.rvs(number, random_state=generator)
     firsts_ns = generator.uniform(0, 0.2 * MS, number)
     return [
-        looked_at(float(at), float(first), 1.1, patience_ns)
+        read(float(at), float(first), 1.1, patience_ns)
         for at, first in zip(changed_ns, firsts_ns, strict=True)
     ]
 
@@ -108,8 +106,8 @@ def test_a_band_that_forgets_the_brackets_would_be_caught() -> None:
     honest = wrong = 0
     for seed in range(60):
         seldom_ns = 10 * MS
-        looks = [each.lower_ns // seldom_ns for each in exact(200, seed)]
-        samples = [StalenessSample(0, 1, k * seldom_ns, (k + 1) * seldom_ns) for k in looks]
+        reads = [each.lower_ns // seldom_ns for each in exact(200, seed)]
+        samples = [StalenessSample(0, 1, k * seldom_ns, (k + 1) * seldom_ns) for k in reads]
         honest += holds(Curve.of(samples).band(TIMES_NS), UNIFORM)
         forgetful = [StalenessSample(0, 1, each.seen_ns - 1, each.seen_ns) for each in samples]
         wrong += holds(Curve.of(forgetful).band(TIMES_NS), UNIFORM)
@@ -181,7 +179,7 @@ def test_the_truth_of_the_samples_lies_between_the_shares(samples, data) -> None
     curve = Curve.of(samples)
     changed = []
     for each in samples:
-        low = each.lower_ns + 1 if each.stale_looks else 0
+        low = each.lower_ns + 1 if each.stale_reads else 0
         high = each.seen_ns if each.seen_ns is not None else 10**10
         changed.append(data.draw(st.integers(low, high)))
     times = np.unique(np.array([0, *changed, *curve.moments_ns], dtype=float))

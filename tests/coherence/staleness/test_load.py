@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.guests import eventually
 
-from osxfs_sim.coherence.staleness.load import look_at, rest_s
+from osxfs_sim.coherence.staleness.load import read_file, rest_s
 from osxfs_sim.coherence.staleness.loading import FILES, LoadSpec, loaded
 from osxfs_sim.model.user_error import UserError
 
@@ -25,7 +25,7 @@ def test_who_has_taken_more_than_its_share_rests_until_it_has_not() -> None:
 
 def test_a_look_reads(field: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        look_at(str(field / "missing"))
+        read_file(str(field / "missing"))
 
 
 def test_a_load_looks_at_files_of_its_own_and_tells_how_often(field: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_load_looks_at_files_of_its_own_and_tells_how_often(field: Path) -> No
         assert os.listdir(field) == ["load"]
         assert len(os.listdir(field / "load")) == FILES
     assert load.done is not None
-    assert load.done.looks >= 2
+    assert load.done.reads >= 2
     assert load.done.processor_s > 0
     assert load.done.elapsed_s > 0
 
@@ -45,7 +45,7 @@ def test_it_is_on_the_share(share) -> None:
     with loaded(live.source, live.guest, LoadSpec(1, 1.0)) as load:
         eventually(lambda: live.requests().get("OPEN", 0) >= 2 * FILES)
     assert load.done is not None
-    assert load.done.looks >= 2 * FILES - 1
+    assert load.done.reads >= 2 * FILES - 1
 
 
 def test_a_load_that_has_ended_is_no_load(field: Path) -> None:

@@ -7,20 +7,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from osxfs_sim.coherence.staleness.predicted import band_of_looks, departure_ns, predicted_band
+from osxfs_sim.coherence.staleness.predicted import band_of_reads, departure_ns, predicted_band
 from osxfs_sim.coherence.staleness.predictions import (
     AtOnce,
-    Believed,
-    HeldBack,
     Mixture,
     NotSeen,
     Outlook,
+    PredictedTimeouts,
     Prediction,
     PredictionTest,
     StalenessSample,
     Uniform,
     View,
     Within,
+    WriteBackDelay,
     compare,
     outlook,
     outlook_to_host,
@@ -82,11 +82,11 @@ def test_where_every_event_waits_for_the_end_of_a_window_all_changes_do() -> Non
 
 
 def test_what_is_held_is_stale_until_its_age() -> None:
-    assert at(HeldBack(200 * MS), 0, 199, 205, 211) == [(1, 1), (1, 1), (0, 1), (0, 0)]
+    assert at(WriteBackDelay(200 * MS), 0, 199, 205, 211) == [(1, 1), (1, 1), (0, 1), (0, 0)]
 
 
 def test_a_mixture_is_the_weighted_sum() -> None:
-    mixed = Mixture(((0.75, HeldBack(100 * MS)), (0.25, NotSeen("lost"))))
+    mixed = Mixture(((0.75, WriteBackDelay(100 * MS)), (0.25, NotSeen("lost"))))
     assert at(mixed, 50, 200) == [(1, 1), (0.25, 0.25)]
     assert str(mixed) == "75% held for 100ms; 25% not seen: lost"
     with pytest.raises(AssertionError):
@@ -96,7 +96,7 @@ def test_a_mixture_is_the_weighted_sum() -> None:
 simple = st.one_of(
     st.just(AtOnce()),
     st.just(NotSeen("why")),
-    st.builds(HeldBack, st.integers(0, 10 * S)),
+    st.builds(WriteBackDelay, st.integers(0, 10 * S)),
     st.builds(Within, st.integers(0, S), st.booleans()),
     st.builds(
         lambda low, width, longer, more: Uniform(low, low + width, longer, longer + more),
@@ -130,23 +130,21 @@ def test_without_write_back_the_host_sees_a_change_at_once() -> None:
 
 def test_with_it_when_it_is_as_old_as_it_may_be_and_that_is_waited_for() -> None:
     planned = outlook_to_host(WriteBackSpec())
-    assert planned.prediction == HeldBack(5 * S)
+    assert planned.prediction == WriteBackDelay(5 * S)
     assert planned.patience_ns == 10 * S
     assert outlook_to_host(WriteBackSpec(age_ns=MS)).patience_ns == 2 * S
-    assert outlook_to_host(WriteBackSpec(age_ns=MS).dilated(3)).prediction == HeldBack(3 * MS)
+    assert outlook_to_host(WriteBackSpec(age_ns=MS).dilated(3)).prediction == WriteBackDelay(3 * MS)
 
 
 def planned_with_losses(cache_timeout_ns: int, view: View = View.ATTRIBUTES) -> Outlook:
-    believed = Believed.by(Cached(cache_timeout_ns), 0)
-    return with_losses(outlook(view, believed, STREAM), outlook(view, believed, NO_EVENTS), 0.2)
+    timeouts = PredictedTimeouts.by(Cached(cache_timeout_ns), 0)
+    return with_losses(outlook(view, timeouts, STREAM), outlook(view, timeouts, NO_EVENTS), 0.2)
 
 
 def test_a_loss_changes_nothing_of_what_is_expected_since_none_is_silent() -> None:
     planned = planned_with_losses(86_400 * S)
     assert planned.prediction == Within(10 * MS)
-    assert planned.if_silent == Mixture(
-        ((0.8, Within(10 * MS)), (0.2, NotSeen("believed for 24h")))
-    )
+    assert planned.if_silent == Mixture(((0.8, Within(10 * MS)), (0.2, NotSeen("cached for 24h"))))
 
 
 def test_a_silent_loss_would_last_for_the_rest_of_the_lifetime() -> None:
@@ -162,8 +160,8 @@ def test_what_no_event_ends_suffers_no_loss() -> None:
 
 def test_a_stream_that_defers_is_told_apart() -> None:
     deferring = EventSpec(StreamSpec(10 * MS, no_defer=False), NotifySpec())
-    believed = Believed.by(Cached(S), 0)
-    assert outlook(View.HANDLE, believed, deferring).prediction == Within(10 * MS, deferred=True)
+    timeouts = PredictedTimeouts.by(Cached(S), 0)
+    assert outlook(View.HANDLE, timeouts, deferring).prediction == Within(10 * MS, deferred=True)
 
 
 # Measured curves against these
@@ -175,7 +173,7 @@ def drawn(seed: int, number: int = 60) -> "np.ndarray":
 
 HONEST = {
     "lifetime": (Uniform(0, 100 * MS), samples(drawn(1))),
-    "held": (HeldBack(100 * MS), samples(100 * MS + drawn(1) / 50)),
+    "held": (WriteBackDelay(100 * MS), samples(100 * MS + drawn(1) / 50)),
     "window": (Within(10 * MS), samples(np.where(drawn(1) < 50 * MS, drawn(1) / 5, 0) + MS)),
     "once": (AtOnce(), samples(np.zeros(60))),
     "never": (NotSeen("why"), unseen(60)),
@@ -224,26 +222,26 @@ def test_silent_losses_are_told_from_losses_that_are_told() -> None:
 
 
 def test_a_look_may_get_an_answer_that_changes_while_it_waits() -> None:
-    held, times_ns = HeldBack(100 * MS), 100 * MS - LOOK_NS + np.array([-1.0, 1.0])
-    assert list(band_of_looks(held, 1, samples([5 * MS]), times_ns).low) == [1, 0]
-    assert list(band_of_looks(held, 1, unseen(3), times_ns).low) == [1, 1]
+    held, times_ns = WriteBackDelay(100 * MS), 100 * MS - LOOK_NS + np.array([-1.0, 1.0])
+    assert list(band_of_reads(held, 1, samples([5 * MS]), times_ns).low) == [1, 0]
+    assert list(band_of_reads(held, 1, unseen(3), times_ns).low) == [1, 1]
 
 
-def stalled(sample: StalenessSample, look_ns: int) -> StalenessSample:
-    return replace(sample, upper_ns=sample.seen_ns + look_ns)
+def stalled(sample: StalenessSample, read_from_ns: int) -> StalenessSample:
+    return replace(sample, upper_ns=sample.seen_ns + read_from_ns)
 
 
 def test_one_look_that_was_stalled_hides_no_other() -> None:
     """All are seen in half the age. One look of a hundred took as long as that age."""
     measured = samples(50 * MS + drawn(1, 100) / 50)
     measured[7] = stalled(measured[7], 100 * MS)
-    assert departure_ns(HeldBack(100 * MS), 20 * MS, measured) is not None
+    assert departure_ns(WriteBackDelay(100 * MS), 20 * MS, measured) is not None
 
 
 def test_nor_is_it_itself_too_early() -> None:
     measured = samples(100 * MS + drawn(1, 100) / 50)
     measured[7] = stalled(replace(measured[7], lower_ns=0, seen_ns=1), 100 * MS)
-    assert departure_ns(HeldBack(100 * MS), 20 * MS, measured) is None
+    assert departure_ns(WriteBackDelay(100 * MS), 20 * MS, measured) is None
 
 
 # Held, in numbers
@@ -251,9 +249,9 @@ def test_nor_is_it_itself_too_early() -> None:
 
 def test_held_back_too_briefly_or_too_long_differs() -> None:
     on_time = samples(np.full(50, 102 * MS))
-    assert compare(HeldBack(100 * MS), on_time) == PredictionTest(True, "50/50 in 110ms")
-    early = compare(HeldBack(100 * MS), [*on_time, *samples([90 * MS])])
+    assert compare(WriteBackDelay(100 * MS), on_time) == PredictionTest(True, "50/50 in 110ms")
+    early = compare(WriteBackDelay(100 * MS), [*on_time, *samples([90 * MS])])
     assert early == PredictionTest(False, "51/51 in 110ms, 1 early")
-    assert not compare(HeldBack(100 * MS), samples(np.full(50, 150 * MS))).agrees
-    assert not compare(HeldBack(100 * MS), unseen(5)).agrees
-    assert not compare(HeldBack(100 * MS), samples(np.zeros(50))).agrees
+    assert not compare(WriteBackDelay(100 * MS), samples(np.full(50, 150 * MS))).agrees
+    assert not compare(WriteBackDelay(100 * MS), unseen(5)).agrees
+    assert not compare(WriteBackDelay(100 * MS), samples(np.zeros(50))).agrees

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from osxfs_sim.coherence.staleness.predictions import (
     AtOnce,
-    Believed,
     NotSeen,
+    PredictedTimeouts,
     PredictionTest,
     StalenessSample,
     Uniform,
@@ -25,14 +25,14 @@ from osxfs_sim.model.caching import Cached, CachePolicy, Consistent, Dilated, Ne
 from osxfs_sim.model.events import NO_EVENTS, EventSpec, NotifySpec, StreamSpec
 
 MS, S, H = 10**6, 10**9, 3_600 * 10**9
-CACHED = Believed.by(Cached(100 * MS), 0)
+CACHED = PredictedTimeouts.by(Cached(100 * MS), 0)
 STREAM = EventSpec(StreamSpec(10 * MS), NotifySpec())
 
 
-def samples(staleness_ns, *, look_ns: int = 0) -> list[StalenessSample]:
+def samples(staleness_ns, *, read_ns: int = 0) -> list[StalenessSample]:
     """Samples known to the width of a look."""
     return [
-        StalenessSample(0, 1, max(0, round(each) - look_ns), round(each), round(each) + look_ns)
+        StalenessSample(0, 1, max(0, round(each) - read_ns), round(each), round(each) + read_ns)
         for each in staleness_ns
     ]
 
@@ -44,30 +44,30 @@ def unseen(number: int, after_ns: int = 2 * S) -> list[StalenessSample]:
 # Predictions
 
 
-def test_what_is_not_believed_is_seen_at_once() -> None:
-    believed = Believed.by(Consistent(), 0)
+def test_what_is_not_cached_is_seen_at_once() -> None:
+    timeouts = PredictedTimeouts.by(Consistent(), 0)
     for view in View:
         if view is not View.MAPPING:
-            assert outlook(view, believed, NO_EVENTS).prediction == AtOnce()
+            assert outlook(view, timeouts, NO_EVENTS).prediction == AtOnce()
 
 
-def test_what_is_believed_is_stale_for_the_rest_of_its_lifetime() -> None:
+def test_what_is_cached_is_stale_for_the_rest_of_its_timeout() -> None:
     predicted = {view: outlook(view, CACHED, NO_EVENTS).prediction for view in View}
     stale = Uniform(0, 100 * MS, 0, 1)
     assert predicted == {
-        View.EXISTENCE: AtOnce(),  # a missing name is not believed missing
+        View.EXISTENCE: AtOnce(),  # negative entries are not cached
         View.ABSENCE: stale,
         View.ATTRIBUTES: stale,
         View.CONTENT: stale,
         View.LISTING: AtOnce(),
         View.HANDLE: stale,
-        View.MAPPING: NotSeen("nobody asks"),
+        View.MAPPING: NotSeen("no request"),
     }
 
 
 def test_a_missing_name_has_a_lifetime_of_its_own() -> None:
-    believed = Believed.by(Negative(100 * MS, 40 * MS), 0)
-    assert outlook(View.EXISTENCE, believed, NO_EVENTS).prediction == Uniform(0, 40 * MS, 0, 1)
+    timeouts = PredictedTimeouts.by(Negative(100 * MS, 40 * MS), 0)
+    assert outlook(View.EXISTENCE, timeouts, NO_EVENTS).prediction == Uniform(0, 40 * MS, 0, 1)
 
 
 def test_content_that_an_open_drops_is_never_stale() -> None:
@@ -75,27 +75,27 @@ def test_content_that_an_open_drops_is_never_stale() -> None:
         def keep_pages(self, status, now_ns):
             return False
 
-    believed = Believed.by(Reopened(100 * MS), 0)
-    assert outlook(View.CONTENT, believed, NO_EVENTS).prediction == AtOnce()
-    assert outlook(View.HANDLE, believed, NO_EVENTS).prediction == Uniform(0, 100 * MS, 0, 1)
+    timeouts = PredictedTimeouts.by(Reopened(100 * MS), 0)
+    assert outlook(View.CONTENT, timeouts, NO_EVENTS).prediction == AtOnce()
+    assert outlook(View.HANDLE, timeouts, NO_EVENTS).prediction == Uniform(0, 100 * MS, 0, 1)
 
 
-def test_dilation_makes_what_is_believed_last_longer() -> None:
-    assert Believed.by(Dilated(Cached(100 * MS), 3.0), 0).entry_timeout_ns == 300 * MS
+def test_dilation_makes_what_is_cached_last_longer() -> None:
+    assert PredictedTimeouts.by(Dilated(Cached(100 * MS), 3.0), 0).entry_timeout_ns == 300 * MS
 
 
-def test_with_a_stream_an_event_ends_what_is_believed_longer() -> None:
+def test_with_a_stream_an_event_invalidates_what_is_cached_longer() -> None:
     for view in (View.ABSENCE, View.CONTENT, View.MAPPING):
         assert outlook(view, CACHED, STREAM).prediction == Within(10 * MS)
     # What would end before the event comes still ends by itself.
-    brief = Believed.by(Cached(5 * MS), 0)
+    brief = PredictedTimeouts.by(Cached(5 * MS), 0)
     assert outlook(View.ABSENCE, brief, STREAM).prediction == Uniform(0, 5 * MS, 0, 1)
     assert outlook(View.EXISTENCE, brief, STREAM).prediction == AtOnce()
 
 
 def test_a_lifetime_is_rounded_up_to_ticks_and_ends_within_the_one_after() -> None:
-    believed = Believed.by(Cached(30 * MS), 0)
-    predicted = outlook(View.HANDLE, believed, NO_EVENTS, tick_ns=4 * MS).prediction
+    timeouts = PredictedTimeouts.by(Cached(30 * MS), 0)
+    predicted = outlook(View.HANDLE, timeouts, NO_EVENTS, tick_ns=4 * MS).prediction
     assert predicted == Uniform(0, 30 * MS, 2 * MS, 6 * MS)
     whole = outlook(View.HANDLE, CACHED, NO_EVENTS, tick_ns=4 * MS).prediction
     assert whole == Uniform(0, 100 * MS, 0, 4 * MS)
@@ -104,22 +104,24 @@ def test_a_lifetime_is_rounded_up_to_ticks_and_ends_within_the_one_after() -> No
 def test_a_change_comes_anywhere_in_a_lifetime_and_is_waited_for() -> None:
     planned = outlook(View.ABSENCE, CACHED, NO_EVENTS)
     assert (planned.phase_ns, planned.patience_ns) == (100 * MS, 2 * S)
-    long = outlook(View.ABSENCE, Believed.by(Cached(10 * S), 0), NO_EVENTS)
+    long = outlook(View.ABSENCE, PredictedTimeouts.by(Cached(10 * S), 0), NO_EVENTS)
     assert (long.phase_ns, long.patience_ns) == (10 * S, 20 * S)
 
 
 def test_a_lifetime_that_nobody_waits_for_is_predicted_not_to_end() -> None:
-    hour = outlook(View.ABSENCE, Believed.by(Cached(H), 0), NO_EVENTS)
-    assert hour.prediction == NotSeen("believed for 1h")
+    hour = outlook(View.ABSENCE, PredictedTimeouts.by(Cached(H), 0), NO_EVENTS)
+    assert hour.prediction == NotSeen("cached for 1h")
     assert hour.patience_ns == 2 * S
     # Of one that may end, the part that is met is predicted.
-    half = outlook(View.ABSENCE, Believed.by(Cached(3 * S), 0), NO_EVENTS, patience_ns=2 * S)
+    half = outlook(
+        View.ABSENCE, PredictedTimeouts.by(Cached(3 * S), 0), NO_EVENTS, patience_ns=2 * S
+    )
     assert half.prediction == Uniform(1 * S, 3 * S, 0, 1)
 
 
 def test_of_a_policy_of_ones_own_nothing_is_predicted() -> None:
     assert outlook(View.ABSENCE, None, NO_EVENTS).prediction is None
-    assert Believed.by(CachePolicy(), 0) == Believed()
+    assert PredictedTimeouts.by(CachePolicy(), 0) == PredictedTimeouts()
 
 
 # Comparisons
@@ -147,9 +149,9 @@ def test_uniform_samples_agree_but_for_one_set_in_a_hundred() -> None:
         np.random.default_rng(1).normal(50 * MS, 10 * MS, 100),
     ],
 )
-@pytest.mark.parametrize("look_ns", [0, MS])
-def test_other_samples_differ(staleness_ns, look_ns: int) -> None:
-    comparison = compare(UNIFORM, samples(staleness_ns, look_ns=look_ns))
+@pytest.mark.parametrize("read_ns", [0, MS])
+def test_other_samples_differ(staleness_ns, read_ns: int) -> None:
+    comparison = compare(UNIFORM, samples(staleness_ns, read_ns=read_ns))
     assert not comparison.agrees
     assert comparison.text.startswith("D ")
     assert comparison.distance > comparison.critical

@@ -10,7 +10,6 @@ from osxfs_sim.coherence.staleness.measure import ViewResult
 from osxfs_sim.coherence.staleness.predictions import (
     AtOnce,
     Direction,
-    HeldBack,
     Mixture,
     NotSeen,
     Outlook,
@@ -18,6 +17,7 @@ from osxfs_sim.coherence.staleness.predictions import (
     Uniform,
     View,
     Within,
+    WriteBackDelay,
     compare,
 )
 from osxfs_sim.coherence.staleness.saved import view_document, view_result
@@ -26,7 +26,7 @@ from osxfs_sim.model.user_error import UserError
 MS = 10**6
 
 SAMPLES = (StalenessSample(5, 1, 10, 20, 30), StalenessSample(7, 9, 10**9))
-PREDICTIONS = [AtOnce(), Uniform(1, 2, 3, 4), Within(5, True), HeldBack(6), NotSeen("why")]
+PREDICTIONS = [AtOnce(), Uniform(1, 2, 3, 4), Within(5, True), WriteBackDelay(6), NotSeen("why")]
 
 
 def result(prediction, if_silent=None, samples=SAMPLES) -> ViewResult:
@@ -44,7 +44,7 @@ def test_what_was_saved_comes_back(prediction, if_silent) -> None:
     assert view_result(json.loads(json.dumps(view_document(original)))) == original
 
 
-def test_a_comparison_is_made_anew_and_not_believed() -> None:
+def test_a_comparison_is_made_anew_and_not_taken_over() -> None:
     document = view_document(result(AtOnce()))
     document["comparison"] = {"agrees": True, "text": "trust me"}
     document |= {"departs_ns": None, "agrees": True}
@@ -56,9 +56,9 @@ def test_where_a_curve_departs_is_told_to_scripts() -> None:
     stale = tuple(StalenessSample(0, 1, 90 * MS, 91 * MS, 92 * MS) for _ in range(20))
     assert view_document(result(AtOnce(), samples=stale))["departs_ns"] == 90 * MS
     assert view_document(result(AtOnce(), samples=stale))["agrees"] is False
-    assert view_document(result(HeldBack(91 * MS), samples=stale))["agrees"] is True
+    assert view_document(result(WriteBackDelay(91 * MS), samples=stale))["agrees"] is True
     assert view_document(result(None, samples=stale))["agrees"] is None
-    assert view_document(result(HeldBack(91 * MS), samples=stale))["departs_ns"] is None
+    assert view_document(result(WriteBackDelay(91 * MS), samples=stale))["departs_ns"] is None
     assert view_document(result(None, samples=stale))["departs_ns"] is None
 
 

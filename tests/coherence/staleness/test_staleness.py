@@ -10,14 +10,14 @@ from support.guests import eventually
 from osxfs_sim.coherence.staleness.measure import ViewResult, kernel_tick_ns, measure_views
 from osxfs_sim.coherence.staleness.predictions import (
     AtOnce,
-    Believed,
     Direction,
-    HeldBack,
     NotSeen,
     Outlook,
+    PredictedTimeouts,
     Uniform,
     View,
     Within,
+    WriteBackDelay,
     outlook,
     outlook_to_host,
 )
@@ -58,7 +58,7 @@ def test_on_a_plain_directory_every_view_is_fresh(field: Path) -> None:
         assert result.comparison.agrees, result
         assert len(result.samples) == TIMES
         for sample in result.samples:
-            assert sample.stale_looks == sample.lower_ns == 0
+            assert sample.stale_reads == sample.lower_ns == 0
             assert 0 <= sample.seen_ns <= sample.upper_ns
 
 
@@ -78,13 +78,15 @@ def test_a_view_that_never_shows_the_change_is_given_up(field: Path) -> None:
     for sample in result.samples:
         assert sample.seen_ns is None
         assert sample.upper_ns is None
-        assert sample.stale_looks > 0
+        assert sample.stale_reads > 0
 
 
 def test_consistent_shows_every_change_at_once(share) -> None:
     live = share(profile="none")
     planned = {
-        view: outlook(view, Believed(), NO_EVENTS) for view in View if view is not View.MAPPING
+        view: outlook(view, PredictedTimeouts(), NO_EVENTS)
+        for view in View
+        if view is not View.MAPPING
     }
     for result in measure(live.source, live.guest, planned).values():
         assert result.comparison.agrees, result
@@ -100,31 +102,31 @@ def test_cached_shows_the_old_state_until_its_lifetime_ends(share) -> None:
         negative_timeout_ns=cache_timeout_ns,
         host_events="none",
     )
-    believed = Believed.by(Negative(cache_timeout_ns, cache_timeout_ns), 0)
+    timeouts = PredictedTimeouts.by(Negative(cache_timeout_ns, cache_timeout_ns), 0)
     stale = (View.EXISTENCE, View.ABSENCE, View.ATTRIBUTES, View.CONTENT, View.HANDLE)
     planned = {
         # Early in the lifetime, so that a busy machine does not meet it at its end.
-        view: Outlook(outlook(view, believed, NO_EVENTS).prediction, cache_timeout_ns // 4, 60 * S)
+        view: Outlook(outlook(view, timeouts, NO_EVENTS).prediction, cache_timeout_ns // 4, 60 * S)
         for view in (*stale, View.LISTING)
     }
     results = measure(live.source, live.guest, planned)
     for view in stale:
-        assert any(sample.stale_looks for sample in results[view].samples), results[view]
+        assert any(sample.stale_reads for sample in results[view].samples), results[view]
         assert all(sample.seen_ns is not None for sample in results[view].samples)
     assert results[View.LISTING].comparison.agrees
 
 
 def test_a_mapping_is_not_fresh_before_somebody_asks(share) -> None:
     live = share(profile="osxfs-cached", latency_ns=0, host_events="none")
-    planned = {View.MAPPING: Outlook(NotSeen("nobody asks"), 0, 20 * MS)}
+    planned = {View.MAPPING: Outlook(NotSeen("no request"), 0, 20 * MS)}
     assert measure(live.source, live.guest, planned)[View.MAPPING].comparison.agrees
 
 
-def test_host_events_end_what_would_be_believed_for_a_day(share) -> None:
+def test_host_events_invalidate_what_would_be_cached_for_a_day(share) -> None:
     live = share(profile="osxfs-cached", latency_ns=0)
-    believed = Believed.by(Cached(86_400 * S), 0)
+    timeouts = PredictedTimeouts.by(Cached(86_400 * S), 0)
     events = EventSpec(StreamSpec(10 * MS), NotifySpec())
-    planned = {view: outlook(view, believed, events, patience_ns=60 * S) for view in View}
+    planned = {view: outlook(view, timeouts, events, patience_ns=60 * S) for view in View}
     assert planned[View.HANDLE].prediction == Within(10 * MS)
     for result in measure(live.source, live.guest, planned).values():
         assert all(sample.seen_ns is not None for sample in result.samples), result
@@ -150,14 +152,14 @@ def test_the_host_does_not_see_what_is_held_before_its_age(share) -> None:
     unseen = set(View)
 
     def every_view_has_shown_the_old_state() -> bool:
-        planned = {view: Outlook(HeldBack(age_ns), MS, 60 * S) for view in unseen}
+        planned = {view: Outlook(WriteBackDelay(age_ns), MS, 60 * S) for view in unseen}
         results = measure(live.source, live.guest, planned, 3, Direction.TO_HOST)
         for view, result in results.items():
             for sample in result.samples:
                 assert sample.upper_ns is not None
                 assert sample.upper_ns >= age_ns, result
             # On a busy machine a first look may come when it is written back already.
-            if any(sample.stale_looks for sample in result.samples):
+            if any(sample.stale_reads for sample in result.samples):
                 unseen.discard(view)
         return not unseen
 
@@ -167,7 +169,7 @@ def test_the_host_does_not_see_what_is_held_before_its_age(share) -> None:
 def test_write_through_is_no_write_back(share) -> None:
     """The checker is shown a share that holds nothing back."""
     live = share(profile="osxfs-cached", latency_ns=0)
-    planned = {View.CONTENT: Outlook(HeldBack(60 * MS), MS, S)}
+    planned = {View.CONTENT: Outlook(WriteBackDelay(60 * MS), MS, S)}
     found = measure(live.source, live.guest, planned, 3, Direction.TO_HOST)[View.CONTENT]
     assert found.comparison.text.endswith("3 early")
     assert not found.comparison.agrees
@@ -184,7 +186,7 @@ def test_both_directions_are_measured_on_one_share(field: Path) -> None:
 
 
 def test_a_lost_event_costs_no_more_than_the_way(share) -> None:
-    """All are lost, and what would be believed for a day is seen: the share looks for itself."""
+    """All are lost, and what would be cached for a day is seen: the share rescans."""
     live = share(profile="osxfs-cached", latency_ns=0)
     live.share.drop_events(rate=1.0)
     planned = {view: Outlook(Within(10 * MS), 0, 60 * S) for view in (View.CONTENT, View.ABSENCE)}

@@ -1,4 +1,4 @@
-"""Host changes reach the guest: what is believed ends, and no more than that.
+"""Host changes reach the guest: what is cached is invalidated, and no more than that.
 
 That an answer was ended shows in the request that comes again, and that another
 was not in the request that does not.
@@ -29,15 +29,15 @@ def asked(share: LiveShare | Place, *kinds: str) -> int:
 
 
 @pytest.fixture(scope="module", params=WATCHERS)
-def believing(request: pytest.FixtureRequest, module_share) -> LiveShare:
-    """A share that believes for a day, with both ways to see the host's changes."""
+def day_long(request: pytest.FixtureRequest, module_share) -> LiveShare:
+    """A share that caches for a day, with both ways to see the host's changes."""
     return module_share(**CACHED, host_events=request.param)
 
 
 @pytest.fixture
-def cached(believing: LiveShare) -> Place:
+def cached(day_long: LiveShare) -> Place:
     """A place on such a share, with a directory of two files."""
-    place = Place.on(believing)
+    place = Place.on(day_long)
     directory = place.source / "directory"
     directory.mkdir()
     for name in ("one", "other"):
@@ -47,7 +47,7 @@ def cached(believing: LiveShare) -> Place:
 
 
 def look(live: Place) -> None:
-    """Have the guest believe all that is in the directory.
+    """Have the guest cache all that is in the directory.
 
     Twice, since a file that is read, or a directory, has another time of access.
     """
@@ -69,14 +69,14 @@ def look_again(live: Place, names: Iterable[str] = ("one", "other")) -> None:
 # Each change, and what it ends
 
 
-def test_what_does_not_change_is_believed(cached: Place) -> None:
+def test_what_does_not_change_is_cached(cached: Place) -> None:
     look(cached)
     cached.reset()
     look_again(cached)
     assert asked(cached, "LOOKUP", "GETATTR", "READ") == 0
 
 
-def test_a_write_ends_content_size_and_times_of_that_file_alone(cached: Place) -> None:
+def test_a_write_invalidates_content_size_and_times_of_that_file_alone(cached: Place) -> None:
     look(cached)
     (cached.source / "directory" / "one").write_text("as it is now")
     cached.settle()
@@ -107,7 +107,9 @@ def test_a_write_of_the_same_length_is_seen_in_an_open_file_and_a_mapping(
 
 
 @pytest.mark.parametrize("change", ["chmod", "utime", "setxattr"])
-def test_a_change_of_attributes_ends_them_and_not_the_content(cached: Place, change: str) -> None:
+def test_a_change_of_attributes_invalidates_them_and_not_the_content(
+    cached: Place, change: str
+) -> None:
     look(cached)
     before = os.stat(cached.guest / "directory" / "one")
     path = cached.source / "directory" / "one"
@@ -155,7 +157,7 @@ def test_a_removed_file_is_missing_and_the_directory_has_its_new_times(cached: P
     assert asked(cached, "LOOKUP", "GETATTR") == 0
 
 
-def test_a_rename_ends_both_names(cached: Place) -> None:
+def test_a_rename_invalidates_both_names(cached: Place) -> None:
     look(cached)
     number = os.stat(cached.guest / "directory" / "one").st_ino
     os.rename(cached.source / "directory" / "one", cached.source / "directory" / "renamed")
@@ -225,7 +227,7 @@ def test_a_second_link_made_and_removed_by_the_host_is_counted(cached: Place) ->
     assert os.stat(cached.guest / "directory" / "one").st_nlink == 1
 
 
-def test_a_name_believed_missing_ends_when_the_host_makes_it(share) -> None:
+def test_a_negative_entry_is_invalidated_when_the_host_makes_the_name(share) -> None:
     live = share(**NEGATIVE)
     (live.source / "directory").mkdir()
     live.settle()
@@ -239,7 +241,7 @@ def test_a_name_believed_missing_ends_when_the_host_makes_it(share) -> None:
         assert os.path.exists(path)
 
 
-def test_a_missing_name_of_another_spelling_ends_too(share) -> None:
+def test_a_negative_entry_of_another_spelling_is_invalidated_too(share) -> None:
     live = share(**NEGATIVE, names="apfs")
     (live.source / "directory").mkdir()
     live.settle()
@@ -455,7 +457,7 @@ def test_what_was_lost_is_looked_for_and_nothing_stays_untrue(share, settings: d
         assert sorted(os.listdir(guest / directory)) == sorted(os.listdir(live.source / directory))
 
 
-def test_without_the_scan_a_loss_would_be_believed(share) -> None:
+def test_without_the_scan_a_loss_would_stay_cached(share) -> None:
     """The test above could not fail otherwise: events that are never told leave the old."""
     live = share(**CACHED, host_events="none")
     (live.source / "changed").write_text("before")
@@ -506,7 +508,7 @@ def test_without_events_to_hear_they_cannot_be_dropped(share) -> None:
         live.share.drop_events(count=1)
 
 
-def test_a_file_system_below_that_nobody_watches_is_not_believed(share) -> None:
+def test_a_file_system_below_that_nobody_watches_is_not_cached(share) -> None:
     live = share(**COMPLETE)
     (live.source / "mounted").mkdir()
     subprocess.run(

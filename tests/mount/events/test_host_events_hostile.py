@@ -25,7 +25,9 @@ def tell_late(live: LiveShare) -> None:
     live.settle()
 
 
-def test_a_missing_name_ends_though_its_other_spelling_was_found_meanwhile(share) -> None:
+def test_a_negative_entry_is_invalidated_though_its_other_spelling_was_found_meanwhile(
+    share,
+) -> None:
     live = share(**NEGATIVE, names="apfs", event_latency_ns=_LATE_NS)
     assert not os.path.lexists(live.guest / "README")
     assert not os.path.lexists(live.guest / "license")
@@ -70,7 +72,7 @@ def with_a_reused_number(live: LiveShare, made: str) -> Path:
 
 @pytest.mark.parametrize("watcher", WATCHERS)
 @pytest.mark.parametrize("made", ["another", "removed"])
-def test_a_directory_with_the_number_of_a_removed_one_is_followed_anew(
+def test_a_directory_with_the_number_of_a_removed_one_is_watched_anew(
     on_disk, watcher: str, made: str
 ) -> None:
     """Taken for the old one, what changes in it would never be heard of."""
@@ -88,7 +90,7 @@ def test_a_directory_with_the_number_of_a_removed_one_is_followed_anew(
     assert (guest / "later").read_text() == "and changed"
 
 
-def test_a_directory_with_the_number_of_one_whose_end_was_lost_is_followed_anew(on_disk) -> None:
+def test_a_directory_with_the_number_of_one_whose_end_was_lost_is_watched_anew(on_disk) -> None:
     live = on_disk(**COMPLETE, event_latency_ns=_LATE_NS)
     live.share.drop_events(rate=1)
     guest = with_a_reused_number(live, "removed")
@@ -103,7 +105,7 @@ def test_a_directory_with_the_number_of_one_whose_end_was_lost_is_followed_anew(
 
 @pytest.mark.parametrize("watcher", WATCHERS)
 @pytest.mark.parametrize("moved", ["where nobody looks", "out of the export", "nowhere"])
-def test_an_open_file_that_the_host_moves_out_of_sight_is_not_believed(
+def test_an_open_file_that_the_host_moves_out_of_sight_is_not_cached(
     on_disk, watcher: str, moved: str
 ) -> None:
     """No event will tell what becomes of it: a log that was rotated and is written on."""
@@ -129,7 +131,7 @@ def test_an_open_file_that_the_host_moves_out_of_sight_is_not_believed(
     os.close(fd)
 
 
-def test_what_the_guest_has_unlinked_itself_and_holds_open_is_believed(share) -> None:
+def test_what_the_guest_has_unlinked_itself_and_holds_open_is_cached(share) -> None:
     live = share(**COMPLETE)
     with open(live.guest / "temporary", "w+b", buffering=0) as file:
         file.write(b"the guest's own")

@@ -71,7 +71,7 @@ def end(invalidator: Invalidator, *endings: object) -> None:
     assert done.wait(180)
 
 
-def test_answers_are_ended_in_order_and_then_it_is_told(
+def test_answers_are_invalidated_in_order_and_then_it_is_told(
     kernel: FakeKernel, invalidator: Invalidator
 ) -> None:
     told: list[int] = []
@@ -88,7 +88,7 @@ def test_answers_are_ended_in_order_and_then_it_is_told(
     assert invalidator.waiting == 0
 
 
-def test_an_inode_that_a_reply_on_its_way_brings_is_ended_after_it(
+def test_an_inode_that_a_reply_on_its_way_brings_is_invalidated_after_it(
     kernel: FakeKernel, invalidator: Invalidator
 ) -> None:
     kernel.unknown = {7}
@@ -146,7 +146,7 @@ def test_what_waits_when_it_stops_is_left(kernel: FakeKernel) -> None:
 
 
 @pytest.mark.parametrize("can_end_all_names", [True, False])
-def test_a_name_missing_in_the_root_is_believed_only_if_that_can_be_ended(
+def test_a_name_missing_in_the_root_is_cached_only_if_that_can_be_invalidated(
     can_end_all_names: bool,
 ) -> None:
     """Before Linux 6.16 there is no message that ends all names, the root's missing ones too."""

@@ -17,7 +17,7 @@ from osxfs_sim.coherence.actors.processes import Actor
 from osxfs_sim.coherence.museum.exhibits import (
     HOUR_NS,
     Arrangement,
-    Sides,
+    MountedSides,
     demonstrations,
     play,
 )
@@ -38,10 +38,10 @@ def stage(share: Callable[..., LiveShare]):
     """Mounts what a demonstration asks for; what it leaves behind is looked at as ever."""
 
     @contextlib.contextmanager
-    def stage(host: Path, settings: Mapping[str, Any]) -> Iterator[Sides]:
+    def stage(host: Path, settings: Mapping[str, Any]) -> Iterator[MountedSides]:
         live = share(host, **settings)
         has_events = live.status().events is not None
-        yield Sides(host, live.guest, live.settle if has_events else lambda: None)
+        yield MountedSides(host, live.guest, live.settle if has_events else lambda: None)
         live.unmount()
 
     return stage
@@ -52,7 +52,7 @@ def wrong(demonstration, arrangement: Arrangement, stage, field: Path, *, is_cur
     host = field / "host"
     host.mkdir()
     told = play(demonstration.steps, arrangement, stage, host, is_cured=is_cured)
-    return [(str(each.step), each.told) for each in told if not each.as_expected]
+    return [(str(each.step), each.answer) for each in told if not each.as_expected]
 
 
 POLICIES = [
@@ -133,8 +133,8 @@ def told(actor: Actor, act: str, **what: Any) -> OperationResult:
 
 
 @pytest.fixture(scope="module")
-def believing(module_share) -> LiveShare:
-    """A share that believes for an hour, and has the three bugs of that."""
+def caching_share(module_share) -> LiveShare:
+    """A share that caches for an hour, and has the three bugs of that."""
     return module_share(
         profile="osxfs-negative",
         latency_ns=0,
@@ -144,25 +144,25 @@ def believing(module_share) -> LiveShare:
     )
 
 
-def test_bugs_can_be_had_together(believing: LiveShare) -> None:
-    host = believing.source
+def test_bugs_can_be_had_together(caching_share: LiveShare) -> None:
+    host = caching_share.source
     (host / "edited").write_text("abc\n")
     (host / "removed").write_text("x")
-    with Actor("guest", believing.guest) as guest:
+    with Actor("guest", caching_share.guest) as guest:
         for name in ("edited", "removed", "made"):
             told(guest, "stat", path=name)
         (host / "edited").write_text("123abc\n")
         (host / "removed").unlink()
         (host / "made").mkdir()
-        believing.settle()
+        caching_share.settle()
         assert told(guest, "read", path="edited") == OperationResult("123a")
         assert told(guest, "read", path="removed") == OperationResult(error="EINVAL")
         assert told(guest, "mkdir", path="made") == OperationResult(error="EEXIST")
         assert told(guest, "stat", path="made") == OperationResult(error="ENOENT")
 
 
-def test_of_what_the_guest_itself_changes_it_knows_the_size(believing: LiveShare) -> None:
-    with Actor("guest", believing.guest) as guest, Actor("guest", believing.guest) as other:
+def test_of_what_the_guest_itself_changes_it_knows_the_size(caching_share: LiveShare) -> None:
+    with Actor("guest", caching_share.guest) as guest, Actor("guest", caching_share.guest) as other:
         told(guest, "create", path="f", data="abc")
         told(guest, "append", path="f", data="def")
         assert told(other, "read", path="f") == OperationResult("abcdef")
@@ -170,16 +170,16 @@ def test_of_what_the_guest_itself_changes_it_knows_the_size(believing: LiveShare
         assert told(other, "read", path="f") == OperationResult("a")
 
 
-def test_what_the_guest_itself_removes_is_no_phantom(believing: LiveShare) -> None:
-    with Actor("guest", believing.guest) as guest:
+def test_what_the_guest_itself_removes_is_no_phantom(caching_share: LiveShare) -> None:
+    with Actor("guest", caching_share.guest) as guest:
         told(guest, "create", path="gone", data="abc")
         told(guest, "unlink", path="gone")
         assert told(guest, "stat", path="gone") == OperationResult(error="ENOENT")
         assert told(guest, "read", path="gone") == OperationResult(error="ENOENT")
 
 
-def test_what_the_guest_itself_makes_is_not_missing(believing: LiveShare) -> None:
-    with Actor("guest", believing.guest) as guest:
+def test_what_the_guest_itself_makes_is_not_missing(caching_share: LiveShare) -> None:
+    with Actor("guest", caching_share.guest) as guest:
         assert told(guest, "stat", path="d") == OperationResult(error="ENOENT")
         assert told(guest, "stat", path="e") == OperationResult(error="ENOENT")
         assert told(guest, "mkdir", path="d") == OperationResult()
@@ -187,7 +187,7 @@ def test_what_the_guest_itself_makes_is_not_missing(believing: LiveShare) -> Non
         assert told(guest, "list", path="e") == OperationResult([])
 
 
-def test_a_name_stays_missing_for_its_lifetime_and_no_longer(share) -> None:
+def test_a_name_stays_missing_for_its_negative_timeout_and_no_longer(share) -> None:
     live = share(profile="osxfs-negative", negative_timeout_ns=10**9, bugs=("still-missing",))
     with Actor("guest", live.guest) as guest:
         assert told(guest, "stat", path="d") == OperationResult(error="ENOENT")

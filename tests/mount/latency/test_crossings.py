@@ -134,7 +134,7 @@ def test_the_check_of_the_interpolation_notices(bug):
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_reply_is_held_until_its_latency_has_passed():
+def test_a_reply_is_delayed_until_its_latency_has_passed():
     assert cross(crossings_of(), Operation.LOOKUP, 0, 1_000) == 131_000
 
 
@@ -150,7 +150,7 @@ def test_the_bytes_of_a_read_are_priced():
 
 
 @pytest.mark.usefixtures("clock")
-def test_what_lies_outside_is_that_of_the_whole_time_asked_for():
+def test_the_client_overhead_is_that_of_the_whole_target():
     crossings = crossings_of(outside={0: 0, 200_000: 20_000}, bandwidth_bytes_per_s=10**9)
     assert cross(crossings, Operation.READ, 70_000, 0) == 200_000 - 20_000
 
@@ -168,12 +168,12 @@ def test_a_reply_that_is_due_this_very_moment_is_sent_at_once(clock):
     assert cross(crossings_of(), Operation.LOOKUP, 0, 1_000) is None
 
 
-def test_without_latency_nothing_is_held(clock):
+def test_without_latency_nothing_is_delayed(clock):
     clock.now_ns = 1_000
     assert cross(crossings_of(0), Operation.LOOKUP, 0, 1_000) is None
 
 
-def test_less_latency_than_lies_outside_cannot_be_held_at_all(clock):
+def test_less_latency_than_the_client_overhead_is_no_delay_at_all(clock):
     clock.now_ns = 1_000
     crossings = crossings_of(5_000, outside={0: 20_000})
     assert cross(crossings, Operation.LOOKUP, 0, 1_000) is None
@@ -200,7 +200,7 @@ def test_a_request_is_receipted_in_its_class_and_counted_by_its_kind():
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_request_that_is_still_held_is_counted_and_not_yet_receipted():
+def test_a_request_that_is_still_delayed_is_counted_and_not_yet_receipted():
     crossings = crossings_of()
     request = crossings.cross(new_request(Operation.LOOKUP, 0), Operation.LOOKUP, 0)
     request.send(None)
@@ -265,7 +265,7 @@ def clock_at_the_beginning(monkeypatch):
 
 
 @pytest.mark.usefixtures("clock_at_the_beginning")
-def test_the_same_seed_and_requests_are_held_as_long_whenever_they_come():
+def test_the_same_seed_and_requests_are_delayed_as_long_whenever_they_come():
     the_same_seed_holds_as_long(crossings_of)
 
 
@@ -280,7 +280,7 @@ def test_the_check_of_seeds_notices_a_seed_that_is_not_passed_on():
 
 
 @pytest.mark.usefixtures("clock_at_the_beginning")
-def test_another_seed_is_held_otherwise():
+def test_another_seed_is_delayed_otherwise():
     def held(seed):
         crossings = crossings_of(distribution=LogNormal(0.5), seed=seed)
         return [cross(crossings, Operation.LOOKUP, 0, 0) for _ in range(5)]

@@ -1,4 +1,4 @@
-"""Asked-for against achieved latency: counts, percentiles, and what is late."""
+"""Target against observed latency: counts, percentiles, and what is late."""
 
 import numpy as np
 import pytest
@@ -229,7 +229,7 @@ def test_one_late_answer_in_ten_is_tolerated_and_no_more(late, within):
     assert report.within_tolerance is within
 
 
-def test_where_nothing_was_asked_for_nothing_is_late_and_nothing_is_judged():
+def test_where_there_is_no_target_nothing_is_late_and_nothing_is_judged():
     line = receipt_of((0, 30_000), (0, 90_000), (0, 90_000)).report()["metadata"]
     assert line.target_p50_ns == 0
     assert line.observed_p50_ns == pytest.approx(90_000, rel=0.001)
@@ -237,7 +237,7 @@ def test_where_nothing_was_asked_for_nothing_is_late_and_nothing_is_judged():
     assert line.within_tolerance is None
 
 
-def test_asked_for_and_achieved_are_shown_on_the_same_scale():
+def test_target_and_observed_are_shown_on_the_same_scale():
     # Both come out of a histogram: what was met exactly must not look off by its rounding.
     line = receipt_of((130_000, 130_000)).report()["metadata"]
     assert line.target_p50_ns == line.observed_p50_ns

@@ -135,7 +135,7 @@ def test_replies_leave_in_the_order_they_are_due_and_not_in_which_they_came() ->
     assert kernel.run(drive) == came + left
 
 
-def test_a_session_that_ends_lets_go_of_what_is_held() -> None:
+def test_a_session_that_ends_drops_what_is_delayed() -> None:
     kernel = Kernel(held=held(ms=3_600_000), now=at_once)
     kernel.request("held", "now")
     kernel.end()
@@ -143,7 +143,7 @@ def test_a_session_that_ends_lets_go_of_what_is_held() -> None:
 
 
 @pytest.mark.usefixtures("clock_of_looks")
-def test_a_held_reply_blocks_nobody() -> None:
+def test_a_delayed_reply_blocks_nobody() -> None:
     kernel = Kernel(held=held(ms=100), now=at_once)
 
     async def drive() -> None:
@@ -282,7 +282,7 @@ def test_a_share_that_fell_asleep_wakes_for_the_next_request() -> None:
 
 
 class Busy:
-    """A chore that has something new to do again and again: the host is busy."""
+    """An idle task that has something new to do again and again: the host is busy."""
 
     def __init__(self) -> None:
         self.turns = 0
@@ -304,17 +304,17 @@ class Busy:
         os.close(self._write_fd)
 
 
-def test_a_chore_that_never_ends_does_not_keep_a_share_awake_that_nobody_uses() -> None:
+def test_an_idle_task_that_never_ends_does_not_keep_a_share_awake_that_nobody_uses() -> None:
     kernel = Kernel(now=at_once)
-    chore = Busy()
+    idle_task = Busy()
     kernel.reactor.patience = Patience(spin_ns=0, block_ns=0, awake_ns=5 * MS)
     slept = []
-    kernel.reactor.idle_callback = lambda: slept.append(chore.turns)
+    kernel.reactor.idle_callback = lambda: slept.append(idle_task.turns)
 
     async def drive() -> None:
-        kernel.reactor.set_idle_task(chore)
-        while not slept or chore.turns < slept[0] + 20:
-            chore.more()
+        kernel.reactor.set_idle_task(idle_task)
+        while not slept or idle_task.turns < slept[0] + 20:
+            idle_task.more()
             kernel.reactor.call_soon(lambda: None)  # what its threads have to say
             await trio.sleep(0.001)
         assert not kernel.reactor.awake.held
@@ -325,9 +325,9 @@ def test_a_chore_that_never_ends_does_not_keep_a_share_awake_that_nobody_uses() 
         kernel.end()
 
     kernel.run(drive)
-    chore.close()
+    idle_task.close()
     assert slept[0] > 0, "it worked on beside"
-    assert len(slept) <= 2, "it slept on while the chore worked"
+    assert len(slept) <= 2, "it slept on while the idle task worked"
 
 
 class ClockOfAnOldMachine:

@@ -1,4 +1,4 @@
-"""What goes wrong in a worker, a chore or a call costs what it was about, and never the loop."""
+"""What goes wrong in a worker, an idle task or a call costs what it was about, not the loop."""
 
 import errno
 import os
@@ -96,7 +96,7 @@ def test_what_is_done_when_idle_may_fail() -> None:
 
 
 class Failing(Busy):
-    """A chore that fails so many times first, and then does what there is to do."""
+    """An idle task that fails so many times first, and then does what there is to do."""
 
     has_threads_at_work = False
 
@@ -113,48 +113,48 @@ class Failing(Busy):
         self.done += 1
 
 
-def test_a_chore_that_fails_rests_and_is_tried_again() -> None:
+def test_an_idle_task_that_fails_rests_and_is_tried_again() -> None:
     kernel = Kernel(now=at_once)
-    chore = Failing(4)
+    idle_task = Failing(4)
 
     async def drive() -> None:
-        kernel.reactor.set_idle_task(chore)
-        chore.more()
+        kernel.reactor.set_idle_task(idle_task)
+        idle_task.more()
         await _wait_until(lambda: kernel.reactor.internal_errors.count > 0)
         for number in range(50):
             kernel.reactor.wake_idle_task()  # which is no reason not to rest
             kernel.request("now")
             await _wait_until(_until_answered(kernel, "now", number + 1))
-        await _wait_until(lambda: chore.done > 0)
-        done = chore.done
-        chore.more()
-        await _wait_until(lambda: chore.done > done)
+        await _wait_until(lambda: idle_task.done > 0)
+        done = idle_task.done
+        idle_task.more()
+        await _wait_until(lambda: idle_task.done > done)
         kernel.reactor.clear_idle_task()
         kernel.end()
 
     kernel.run(drive)
-    chore.close()
+    idle_task.close()
     assert kernel.reactor.internal_errors.count == 4
 
 
-def test_a_chore_that_always_fails_can_be_taken_off_while_it_rests() -> None:
+def test_an_idle_task_that_always_fails_can_be_cleared_while_it_rests() -> None:
     kernel = Kernel(now=at_once)
-    chore = Failing(1_000_000)
+    idle_task = Failing(1_000_000)
 
     async def drive() -> None:
-        kernel.reactor.set_idle_task(chore)
-        chore.more()
+        kernel.reactor.set_idle_task(idle_task)
+        idle_task.more()
         await _wait_until(lambda: kernel.reactor.internal_errors.count > 1)
         kernel.reactor.clear_idle_task()
-        turns = chore.turns
-        chore.more()
+        turns = idle_task.turns
+        idle_task.more()
         kernel.request("now")
         await _wait_until(_until_answered(kernel, "now"))
-        assert chore.turns == turns
+        assert idle_task.turns == turns
         kernel.end()
 
     kernel.run(drive)
-    chore.close()
+    idle_task.close()
 
 
 def test_where_the_machine_has_no_thread_left_a_call_is_made_all_the_same() -> None:

@@ -94,7 +94,7 @@ def test_exports_lie_side_by_side_and_each_is_its_own_share(site: Path) -> None:
 
 def test_each_export_has_its_own_consistency(site: Path) -> None:
     guest = site / "mnt"
-    # An event would end what is believed, and may come at once.
+    # An event would invalidate what is cached, and may come at once.
     silent = SHARE_FILE.replace('latency = "0us"', 'latency = "0us"\nhost_events = "none"')
     (site / "share.toml").write_text(silent)
     with exported(site):
@@ -102,7 +102,7 @@ def test_each_export_has_its_own_consistency(site: Path) -> None:
         assert os.stat(guest / "host" / "file").st_size == 6
         for tree in ("first", "second"):
             (site / tree / "file").write_text("longer than before")
-        assert os.stat(guest / "cached" / "file").st_size == 5, "believed for an hour"
+        assert os.stat(guest / "cached" / "file").st_size == 5, "cached for an hour"
         assert os.stat(guest / "host" / "file").st_size == 18, "asked for every time"
 
 
@@ -119,14 +119,14 @@ def test_each_export_has_its_own_ownership(site: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda hub: os.mkdir(hub / "new"),
-        lambda hub: (hub / "new").write_text("new"),
-        lambda hub: os.symlink("/", hub / "new"),
-        lambda hub: os.mkfifo(hub / "new"),
-        lambda hub: os.rename(hub / "host", hub / "guest"),
-        lambda hub: os.chmod(hub, 0o777),
-        lambda hub: os.chown(hub, 1, 1),
-        lambda hub: os.utime(hub),
+        lambda root: os.mkdir(root / "new"),
+        lambda root: (root / "new").write_text("new"),
+        lambda root: os.symlink("/", root / "new"),
+        lambda root: os.mkfifo(root / "new"),
+        lambda root: os.rename(root / "host", root / "guest"),
+        lambda root: os.chmod(root, 0o777),
+        lambda root: os.chown(root, 1, 1),
+        lambda root: os.utime(root),
     ],
     ids=["mkdir", "create", "symlink", "mkfifo", "rename", "chmod", "chown", "utime"],
 )
@@ -166,7 +166,7 @@ def test_exports_may_overlap(site: Path) -> None:
         assert (guest / "cached" / "inner" / "both").read_text() == "seen twice"
 
 
-def test_to_walk_into_an_export_costs_the_hub_no_request(site: Path) -> None:
+def test_to_walk_into_an_export_costs_the_exports_root_no_request(site: Path) -> None:
     with exported(site) as share:
         os.stat(site / "mnt" / "none")
         share.reset()
@@ -224,7 +224,7 @@ def test_in_the_foreground_a_signal_unmounts_all(cli: Command, site: Path) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_the_end_of_the_hub_is_the_end_of_all(site: Path, number: signal.Signals) -> None:
+def test_the_end_of_the_exports_root_is_the_end_of_all(site: Path, number: signal.Signals) -> None:
     with contextlib.suppress(osxfs_sim.MountError), exported(site) as share:
         servers = [each._server for each in share.exports]
         (site / "mnt" / "host" / "file").write_text("written before")
@@ -236,7 +236,7 @@ def test_the_end_of_the_hub_is_the_end_of_all(site: Path, number: signal.Signals
             assert server.wait(180) == 0
     assert not shares_below(site)
     assert (site / "second" / "file").read_text() == "written before"
-    # What a killed hub leaves in the runtime directory goes with the next mount there.
+    # What a killed exports root leaves in the runtime directory goes with the next mount there.
     with exported(site):
         pass
     assert not skeleton(site).exists()
@@ -313,7 +313,7 @@ def test_what_an_export_has_left_that_was_killed_is_told_with_the_others(
     assert not shares_below(site)
 
 
-def test_a_share_whose_profile_is_called_exports_is_no_hub(site: Path) -> None:
+def test_a_share_whose_profile_is_called_exports_is_no_exports_root(site: Path) -> None:
     (site / "mine.toml").write_text('name = "exports"\n')
     with osxfs_sim.share(
         site / "second", site / "mnt", profile=str(site / "mine.toml"), calibrate=False

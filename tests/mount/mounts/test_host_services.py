@@ -100,12 +100,12 @@ def says_again(live: LiveShare, words: bytes = b"words") -> bool:
         return read_all(client) == words
 
 
-def grafts(uid: int = 0) -> set[str]:
+def private_directories(uid: int = 0) -> set[str]:
     """The private directories that are there, of all shares."""
     return {path.name for path in runtime_directory(uid).glob("synthetic-*")}
 
 
-def graft_of(live: LiveShare) -> str:
+def private_directory_of(live: LiveShare) -> str:
     """The private directory of a share: one that its server holds open."""
     for fd in Path(f"/proc/{live.pid}/fd").iterdir():
         target = os.readlink(fd)
@@ -507,8 +507,8 @@ def ends(live: LiveShare, by: str) -> None:
 )
 def test_a_share_with_open_connections_ends(share, echoes: Path, by: str) -> None:
     live = share(host_services=(("echo", str(echoes)),))
-    mine = graft_of(live)
-    assert mine in grafts()
+    mine = private_directory_of(live)
+    assert mine in private_directories()
     with connect(live) as client:
         client.sendall(b"words")
         assert client.recv(10) == b"words"
@@ -520,7 +520,7 @@ def test_a_share_with_open_connections_ends(share, echoes: Path, by: str) -> Non
         assert live.wait_for_end() == 0
         assert client.recv(10) == b""
     assert not is_mounted(live.guest)
-    assert mine not in grafts()
+    assert mine not in private_directories()
     assert (live.source / "file").read_bytes()[:4] == b"abc\0"
 
 
@@ -570,14 +570,14 @@ def killed(share, echoes: Path) -> str:
     """
     for _ in range(100):
         live = share(host_services=(("echo", str(echoes)),))
-        left = graft_of(live)
+        left = private_directory_of(live)
         with connect(live) as client:
             live.kill()
             with contextlib.suppress(ConnectionResetError):  # it may not have been accepted yet
                 assert client.recv(1) == b""
         with pytest.raises(OSError, match=r"."):
             connect(live)
-        was_left = left in grafts()
+        was_left = left in private_directories()
         unmount_and_wait(str(live.guest))
         if was_left:
             return left
@@ -588,8 +588,10 @@ def test_what_a_killed_server_left_is_taken_away_by_the_next(share, echoes: Path
     left = killed(share, echoes)
     other = share(host_services=(("echo", str(echoes)),))
     third = share(host_services=(("echo", str(echoes)),))
-    assert left not in grafts()
-    assert {graft_of(other), graft_of(third)} <= grafts(), "those in use are left alone"
+    assert left not in private_directories()
+    assert {private_directory_of(other), private_directory_of(third)} <= private_directories(), (
+        "those in use are left alone"
+    )
     assert says_again(other)
 
 
@@ -667,7 +669,7 @@ def test_where_namespaces_are_forbidden_its_own_commands_end_a_share(
 def test_a_share_whose_services_cannot_be_bound_is_not_mounted(field: Path, echoes: Path) -> None:
     for name in ("source", "guest"):
         (field / name).mkdir()
-    before = grafts()
+    before = private_directories()
     refusal = subprocess.run(
         [sys.executable, "-c", _MOUNT_AND_WAIT, field / "source", field / "guest", echoes],
         preexec_fn=lambda: forbid("bind"),
@@ -682,7 +684,7 @@ def test_a_share_whose_services_cannot_be_bound_is_not_mounted(field: Path, echo
     )
     assert not is_mounted(field / "guest")
     # Other tests' come and go; one that is left behind stays.
-    assert eventually(lambda: grafts() <= before)
+    assert eventually(lambda: private_directories() <= before)
 
 
 _AS_NOBODY = """
@@ -718,10 +720,10 @@ os.unlink(path)
 @pytest.mark.parametrize("by", ["leaving the block", "fusermount3"])
 def test_an_ordinary_user_has_host_services_too(nobody: tuple[Path, Path], by: str) -> None:
     need_fusermount()
-    before = grafts(65_534)
+    before = private_directories(65_534)
     assert run_as_nobody(_AS_NOBODY, *nobody, by).splitlines()[-1] == "words"
     assert not is_mounted(nobody[1])
-    assert eventually(lambda: grafts(65_534) <= before)
+    assert eventually(lambda: private_directories(65_534) <= before)
 
 
 # Mistakes, and how services are asked for

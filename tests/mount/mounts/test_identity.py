@@ -169,7 +169,7 @@ def test_the_server_opens_what_is_its_own_to_itself_and_closes_it_again(as_nobod
         assert owner_told(it, BOB) == (5, 6)
         assert mode(on_host) == bits
         os.setxattr(on_host, ATTRIBUTE, b"0:7:8")
-        assert owner_told(it, BOB) == (7, 8), "what was read by force was believed too long"
+        assert owner_told(it, BOB) == (7, 8), "what was read by force was kept too long"
 
 
 def test_what_cannot_be_opened_belongs_to_whoever_asks_until_it_can_be_read(as_nobody) -> None:
@@ -404,7 +404,7 @@ def test_acting_as_a_user_ends_with_the_block() -> None:
 
 @pytest.mark.parametrize("profile", ["none", "osxfs", "osxfs-delegated"])
 @pytest.mark.parametrize("mode", [0o6777, 0o4666, 0o2766, 0o2777])
-def test_whoever_writes_a_set_id_file_of_somebody_else_ends_its_bits_as_natively(
+def test_whoever_writes_a_set_id_file_of_somebody_else_clears_its_bits_as_natively(
     as_nobody, field: Path, profile: str, mode: int
 ) -> None:
     """It was EPERM: only its owner may set a mode, and the server is not its owner."""

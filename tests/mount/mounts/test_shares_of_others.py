@@ -1,7 +1,7 @@
 """What is no share of ours, and says it is: another user mounts it, and answers for it.
 
 Anybody may mount a file system of our type, and listen where its server would. What root's
-commands do then is bounded: in time, in memory, in what they believe, and in whom they signal.
+commands do then is bounded: in time, in memory, in what they trust, and in whom they signal.
 """
 
 import contextlib

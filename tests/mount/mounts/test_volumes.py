@@ -116,9 +116,9 @@ def test_exports_have_volumes_of_their_own(run_cli, field: Path) -> None:
         '[exports.b]\nsource = "second"\nprofile = "none"\n'
     )
     (field / "share.toml").write_text(text)
-    with osxfs_sim.share(field / "share.toml", field / "guest", calibrate=False) as hub:
+    with osxfs_sim.share(field / "share.toml", field / "guest", calibrate=False) as root:
         (field / "guest" / "a" / "deep" / "er" / "file").touch()
-        assert hub.exports[0].status().volumes[0].mounted
+        assert root.exports[0].status().volumes[0].mounted
     assert os.listdir(field / "volume") == ["file"]
     assert os.listdir(field / "first" / "deep" / "er") == []
     assert not mounted_below(field)
@@ -299,7 +299,7 @@ def test_names_that_were_missing_are_found_after_a_loss(with_volume: Shared) -> 
         assert not (live.guest / missing).exists()
     live.reset()
     assert not (live.guest / "web" / "late").exists()
-    assert live.requests()["LOOKUP"] == 1, "what a loss could not end at once is not believed"
+    assert live.requests()["LOOKUP"] == 1, "what a loss could not invalidate at once is not cached"
     live.share.drop_events(rate=1.0)
     for missing in ("late", "web/late"):
         (live.source / missing).touch()

@@ -429,7 +429,7 @@ def test_a_bug_of_write_back_s_own_is_eio_for_who_waits_and_it_goes_on(
 def test_a_share_outlives_its_bugs_and_tells_of_them(
     share: Callable[..., LiveShare], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same by way of the kernel, with a chore that fails at first."""
+    """The same by way of the kernel, with an idle task that fails at first."""
     monkeypatch.setattr(launch, "_SERVER", "support.faulty_server")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     live = share(profile="osxfs-cached", latency_ns=0)
@@ -442,7 +442,7 @@ def test_a_share_outlives_its_bugs_and_tells_of_them(
             os.readlink(live.guest / "link")
     (live.guest / "file").write_text("written")
     assert (live.source / "file").read_text() == "written"
-    live.settle()  # the chore has come round, too
+    live.settle()  # the idle task has come round, too
     status = live.status()
     assert status.internal_errors.count == 13
     assert any(warning.startswith("13 internal errors") for warning in status.warnings)

@@ -87,7 +87,7 @@ def test_what_the_server_asks_of_itself_leaves_nothing_in_the_kernel() -> None:
     assert tree.entry() == KEPT
 
 
-def test_a_name_is_lacking_once_all_others_are_known() -> None:
+def test_a_name_is_known_absent_once_all_others_are_known() -> None:
     sets = CompleteDirectories()
     tree = Tree(Complete(5, negative_ns=7), sets)
     tree.below.watched = True

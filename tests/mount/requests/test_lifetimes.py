@@ -1,6 +1,6 @@
 """What each policy asks the host, counted in requests; and what the guest then sees.
 
-Nothing here looks at how long anything takes: that an answer is believed shows
+Nothing here looks at how long anything takes: that an answer is cached shows
 in requests that do not come.
 """
 
@@ -18,7 +18,8 @@ from support.live import LiveShare
 from osxfs_sim import ProfileError
 
 CONSISTENT = {"profile": "none"}
-# Answers live as long as their lifetimes here; what ends them before is test_host_events' story.
+# Answers are cached until their timeouts here; what invalidates them before is told elsewhere:
+# test_host_events.
 CACHED = {"profile": "osxfs-cached", "latency_ns": 0, "host_events": "none"}
 NEGATIVE = {"profile": "osxfs-negative", "latency_ns": 0, "host_events": "none"}
 SHORT_NS = 50_000_000
@@ -46,7 +47,7 @@ def test_consistent_asks_every_time(share) -> None:
     for _ in range(TIMES):
         os.stat(live.guest / "file")
     # For the name, and then for the attributes: those that came with the name
-    # are not believed for as long as it takes stat(2) to look at them.
+    # are not cached for as long as it takes stat(2) to look at them.
     assert live.requests() == {"LOOKUP": TIMES, "GETATTR": TIMES}
 
 
@@ -104,7 +105,7 @@ def test_negative_asks_for_a_missing_name_once(share) -> None:
     assert live.status().missing_lookups == 1
 
 
-def test_a_lifetime_of_zero_makes_cached_ask_every_time(share) -> None:
+def test_a_timeout_of_zero_makes_cached_ask_every_time(share) -> None:
     live = share(**CACHED, cache_timeout_ns=0)
     (live.source / "file").touch()
     live.reset()
@@ -113,7 +114,7 @@ def test_a_lifetime_of_zero_makes_cached_ask_every_time(share) -> None:
     assert asked(live, "LOOKUP") == TIMES
 
 
-def test_a_listing_is_believed_as_lookups_are(share) -> None:
+def test_a_listing_is_cached_as_lookups_are(share) -> None:
     names = [f"file-{number}" for number in range(200)]
     for settings, expected in ((CACHED, 0), (CONSISTENT, len(names))):
         live = share(**settings)
@@ -173,7 +174,7 @@ def test_consistent_shows_an_open_file_what_the_host_writes(share) -> None:
 
 
 @pytest.mark.parametrize("settings", [CACHED, NEGATIVE])
-def test_a_host_change_is_unseen_within_the_lifetime(share, settings: dict) -> None:
+def test_a_host_change_is_unseen_within_the_timeout(share, settings: dict) -> None:
     live = share(**settings)
     (live.source / "file").write_text("old")
     assert (live.guest / "file").stat().st_size == 3
@@ -185,7 +186,7 @@ def test_a_host_change_is_unseen_within_the_lifetime(share, settings: dict) -> N
 
 @pytest.mark.parametrize("settings", [CACHED, NEGATIVE])
 @pytest.mark.parametrize("looked_up", ["by name", "in a listing", "open in the guest"])
-def test_nothing_is_believed_of_what_is_no_file_directory_or_link(
+def test_nothing_is_cached_of_what_is_no_file_directory_or_link(
     share, settings: dict, looked_up: str
 ) -> None:
     """The contract's DEL-8: of sockets, pipes and devices the guest keeps nothing."""
@@ -216,7 +217,7 @@ def test_nothing_is_believed_of_what_is_no_file_directory_or_link(
             os.close(held)
 
 
-def test_that_there_is_no_socket_is_believed_as_of_any_name(share) -> None:
+def test_that_there_is_no_socket_is_cached_as_of_any_name(share) -> None:
     live = share(**NEGATIVE)
     assert missing(live.guest / "socket")
     os.mknod(live.source / "socket", modes.S_IFSOCK | 0o600)
@@ -224,14 +225,14 @@ def test_that_there_is_no_socket_is_believed_as_of_any_name(share) -> None:
 
 
 @pytest.mark.parametrize("kind", [modes.S_IFIFO, modes.S_IFSOCK])
-def test_what_the_guest_makes_itself_is_no_more_believed(share, kind: int) -> None:
+def test_what_the_guest_makes_itself_is_no_more_cached(share, kind: int) -> None:
     live = share(**CACHED)
     os.mknod(live.guest / "made", kind | 0o600)
     (live.source / "made").chmod(0o640)
     assert modes.S_IMODE(os.lstat(live.guest / "made").st_mode) == 0o640
 
 
-def test_a_host_change_is_seen_once_the_lifetime_ends(share) -> None:
+def test_a_host_change_is_seen_once_the_timeout_has_passed(share) -> None:
     live = share(**CACHED, cache_timeout_ns=SHORT_NS)
     (live.source / "file").write_text("old")
     assert (live.guest / "file").read_text() == "old"
@@ -242,7 +243,7 @@ def test_a_host_change_is_seen_once_the_lifetime_ends(share) -> None:
     eventually(lambda: missing(live.guest / "file"))
 
 
-def test_a_new_host_file_is_unseen_while_its_name_is_believed_missing(share) -> None:
+def test_a_new_host_file_is_unseen_while_its_name_is_cached_as_missing(share) -> None:
     live = share(**NEGATIVE)
     assert missing(live.guest / "file")
     (live.source / "file").touch()
@@ -250,14 +251,14 @@ def test_a_new_host_file_is_unseen_while_its_name_is_believed_missing(share) -> 
     assert os.listdir(live.guest) == ["file"], "a listing is asked for"
 
 
-def test_a_new_host_file_is_seen_once_its_absence_is_no_longer_believed(share) -> None:
+def test_a_new_host_file_is_seen_once_its_absence_is_no_longer_cached(share) -> None:
     live = share(**NEGATIVE, negative_timeout_ns=SHORT_NS)
     assert missing(live.guest / "file")
     (live.source / "file").touch()
     eventually(lambda: not missing(live.guest / "file"))
 
 
-def test_what_the_guest_does_itself_ends_its_own_beliefs(share) -> None:
+def test_what_the_guest_does_itself_invalidates_what_it_had_cached(share) -> None:
     live = share(**NEGATIVE)
     assert missing(live.guest / "a")
     (live.guest / "a").write_text("new")
@@ -278,7 +279,7 @@ def test_what_the_guest_does_itself_ends_its_own_beliefs(share) -> None:
 
 
 @pytest.mark.parametrize("made", ["file", "symlink", "fifo", "directory"])
-def test_a_name_believed_missing_is_created_over_what_the_host_made(share, made: str) -> None:
+def test_a_name_cached_as_missing_is_created_over_what_the_host_made(share, made: str) -> None:
     """The guest must get what open(2) gives on the object that is there now."""
     live = share(**NEGATIVE)
     name = live.source / "name"
@@ -306,7 +307,7 @@ def test_a_name_believed_missing_is_created_over_what_the_host_made(share, made:
         os.close(fd)
 
 
-def test_an_exclusive_create_is_never_fooled_by_a_belief(share) -> None:
+def test_an_exclusive_create_is_never_fooled_by_a_cached_entry(share) -> None:
     live = share(**NEGATIVE)
     assert missing(live.guest / "lock")
     (live.source / "lock").touch()
@@ -331,7 +332,7 @@ def test_a_name_whose_object_the_host_replaced_leads_to_the_new_one(share) -> No
     (live.source / "file").write_text("new")
     (live.source / "directory").mkdir()
     (live.source / "directory" / "new").touch()
-    # The guest still believes in the old objects; that they are no longer
+    # The guest still has the old objects cached; that they are no longer
     # there shows when they are used, and the kernel walks the path anew.
     assert (live.guest / "file").read_text() == "new"
     assert os.listdir(live.guest / "directory") in (["new"], ["old"])
@@ -575,7 +576,9 @@ class Failing(CachePolicy):
 """
 
 
-def test_a_policy_that_fails_late_is_not_believed_and_is_told_of(share, field, monkeypatch) -> None:
+def test_of_a_policy_that_fails_late_nothing_is_cached_and_it_is_told_of(
+    share, field, monkeypatch
+) -> None:
     name = f"policy_of_a_test_{next(_modules)}"
     (field / f"{name}.py").write_text(_FAILING_POLICY)
     monkeypatch.chdir(field)
@@ -593,7 +596,7 @@ def test_a_policy_that_fails_late_is_not_believed_and_is_told_of(share, field, m
     assert own.errors == 2
     assert own.first_error == (f"{name}:Failing.found fails ({name}.py, line 7): KeyError: b'bad'")
     (said,) = (each for each in status.warnings if "policy" in each)
-    assert said.startswith("the policy failed 2 times, and nothing was believed then; at first: ")
+    assert said.startswith("the policy failed 2 times, and nothing was cached then; at first: ")
     assert own.first_error in said
     assert status.internal_errors.count == 0
     assert "Traceback" in live.log()

@@ -74,7 +74,7 @@ def test_every_request_is_in_the_trace_once_and_agrees_with_the_shares_counts(
         ("ENOENT", 0, "/lib")
     ] * 3
     assert status.missing_lookups == sum(row["error"] == "ENOENT" for row in about(rows, "LOOKUP"))
-    assert {row["asked_ns"] for row in missing} == {1_000}
+    assert {row["target_ns"] for row in missing} == {1_000}
     assert all(row["took_ns"] > 0 for row in rows)
     made = about(rows, "CREATE")[0]
     assert (made["name"], made["directory"], made["process"]) == ("made", "/lib", HERE)
@@ -106,7 +106,7 @@ def test_names_that_are_no_text_are_written_in_a_way_that_can_be_read(
     assert [row["name"] for row in about(rows, "MKDIR")] == [r"a\xff"]
 
 
-def test_what_write_back_and_sets_of_names_answer_is_told_from_what_crossed(
+def test_what_write_back_and_complete_directories_answer_is_told_from_what_crossed(
     share, tmp_path: Path
 ) -> None:
     held = share(profile="osxfs-delegated", latency_ns=1_000)
@@ -117,7 +117,7 @@ def test_what_write_back_and_sets_of_names_answer_is_told_from_what_crossed(
 
     _, rows, _ = traced(held, tmp_path / "held.parquet", write)
     assert {row["answered_by"] for row in about(rows, "WRITE")} == {"held"}
-    assert {row["asked_ns"] for row in about(rows, "WRITE")} == {0}
+    assert {row["target_ns"] for row in about(rows, "WRITE")} == {0}
     assert {row["directory"] for row in about(rows, "WRITE")} == {"/made"}
 
     complete = share(profile="osxfs-complete", latency_ns=1_000)

@@ -171,7 +171,7 @@ def test_rows_by_the_host_are_the_crossings_that_were_counted(
     live = share(profile=profile, latency_ns=50_000, **SETTINGS[profile])
     rows, before, after = traced(live, tmp_path / "trace.parquet", seed=len(profile))
     assert not disagreements(rows, before, after)
-    assert {row["asked_ns"] for row in rows if row["answered_by"] != "host"} <= {0}
+    assert {row["target_ns"] for row in rows if row["answered_by"] != "host"} <= {0}
     assert all(row["took_ns"] >= 0 for row in rows)
     assert len({row["operation"] for row in rows if row["answered_by"] == "host"}) > 5
 

@@ -138,17 +138,17 @@ def fresh(share, cache: str) -> LiveShare:
 
 
 @pytest.mark.parametrize("cache", ["auto", "always"])
-def test_a_guest_that_believes_sends_exactly_the_published_requests(
+def test_a_guest_that_caches_sends_exactly_the_published_requests(
     share, applets: Path, cache: str
 ) -> None:
     assert requests_of(fresh(share, cache), applets, PUBLISHED_SCRIPT) == PUBLISHED[cache]
 
 
-def test_a_guest_that_believes_nothing_sends_the_published_requests_but_for_its_kernel(
+def test_a_guest_that_caches_nothing_sends_the_published_requests_but_for_its_kernel(
     share, applets: Path
 ) -> None:
     expected = dict(PUBLISHED["none"])
-    # Only VirtioFS has the kernel let go of a name as soon as it is not believed.
+    # Only VirtioFS has the kernel let go of a name as soon as it is not cached.
     expected["FORGET"] = 3
     if SPLICES_PAGES:
         # Two cats by sendfile(2): each reads once and knows the end by the size.
@@ -190,7 +190,7 @@ def test_other_work_is_asked_for_as_by_the_real_guest(
 
 
 def test_a_share_that_sends_other_requests_is_told_apart(share, applets: Path) -> None:
-    """The usual protocol, with the same beliefs: every listing is a READDIRPLUS."""
+    """The usual protocol, with the same timeouts: every listing is a READDIRPLUS."""
     live = share(profile="host", extended_attributes="refused")
     fill(live.source)
     requests = requests_of(live, applets, PUBLISHED_SCRIPT)

@@ -558,7 +558,7 @@ def test_forty_threads_of_mixed_work_come_to_an_end(share) -> None:
     assert live.status().in_flight == 0
 
 
-def test_a_held_reply_holds_up_nobody_else(share) -> None:
+def test_a_delayed_reply_holds_up_nobody_else(share) -> None:
     """With 50 ms a request, clients overlap: requests are in flight together."""
     live = share(latency_ns=50_000_000, profile="osxfs")
     done = threading.Event()
@@ -670,7 +670,7 @@ def test_what_the_kernel_forgets_is_forgotten(share) -> None:
     assert len([path for path, _, _ in os.walk(live.guest)]) == 301
 
 
-def test_deleted_objects_are_let_go_of(share) -> None:
+def test_deleted_objects_are_evicted(share) -> None:
     live = share()
     for _ in range(3):
         held = []

@@ -417,8 +417,8 @@ def test_exports_can_be_of_any_kind(field: Path, sides: tuple[Path, Path]) -> No
         )
     )
     (field / "share.toml").write_text(text)
-    with osxfs_sim.share(field / "share.toml", sides[1], calibrate=False) as hub:
-        assert [export.status().transport for export in hub.exports] == [
+    with osxfs_sim.share(field / "share.toml", sides[1], calibrate=False) as root:
+        assert [export.status().transport for export in root.exports] == [
             "host",
             "copy",
             "requests",

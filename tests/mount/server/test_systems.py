@@ -69,7 +69,7 @@ def test_its_events_are_those_of_its_table(share, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["docker-vz", "docker-vmm", "orbstack", "grpc-fuse"])
-def test_a_change_that_is_told_ends_what_was_believed(share, name: str) -> None:
+def test_a_change_that_is_told_invalidates_what_was_cached(share, name: str) -> None:
     """Deletions too, of which the guest's processes hear nothing on some systems."""
     live = share(profile=name, latency_ns=0, cache_timeout_ns=3_600 * 10**9)
     file = live.source / "file"
@@ -82,7 +82,7 @@ def test_a_change_that_is_told_ends_what_was_believed(share, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SILENT)
-def test_a_system_that_tells_nothing_goes_by_its_lifetimes(share, name: str) -> None:
+def test_a_system_that_tells_nothing_goes_by_its_timeouts(share, name: str) -> None:
     spec = load_profile(name).caching
     cache_timeout_ns = {"cache_timeout_ns": 3_600 * 10**9} if spec.cache_timeout_ns else {}
     live = share(profile=name, latency_ns=0, **cache_timeout_ns)

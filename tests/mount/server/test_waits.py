@@ -61,7 +61,7 @@ def waits_for_itself(live: LiveShare) -> bool:
 
 
 @contextmanager
-def asked_in_vain(live: LiveShare) -> Iterator[list[int | None]]:
+def missing_lookups(live: LiveShare) -> Iterator[list[int | None]]:
     """Somebody looks at the name, and is told after the block, by the errno in the list."""
     told: list[int | None] = []
 
@@ -85,7 +85,7 @@ def asked_in_vain(live: LiveShare) -> Iterator[list[int | None]]:
 
 def assert_let_go(live: LiveShare, way: str) -> None:
     live.expected_end, live.expected_trouble = 1, True
-    with asked_in_vain(live) as told:
+    with missing_lookups(live) as told:
         eventually(lambda: waits_for_fuse(live.pid, live.pid))
         eventually(lambda: told)
     assert told[0] in GONE
@@ -126,7 +126,7 @@ def test_a_server_that_waits_for_another_is_left_alone(looking, share, field: Pa
     live = looking(slow.guest / "file", *place(field))
     os.kill(slow.pid, signal.SIGSTOP)
     try:
-        with asked_in_vain(live) as told:
+        with missing_lookups(live) as told:
             wait = eventually(_Server(live.pid).wait_for_fuse)
             assert not waits_for_itself(live)
             assert not _Server(live.pid).way_to(mount_at(str(live.guest)).device)

@@ -23,7 +23,7 @@ from support.live import LiveShare
 
 ROUNDS = 1_500
 CONSISTENT = {"profile": "none"}
-# Long enough to be believed in the next call, short enough that both kinds are met.
+# Long enough to be cached in the next call, short enough that both kinds are met.
 CACHED = {"profile": "osxfs-cached", "latency_ns": 0, "cache_timeout_ns": 1_000_000}
 SECRET = "kept outside"
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -66,7 +66,7 @@ def is_at_rest(status: ShareStatus) -> bool:
     return status.open_handles == status.in_flight == 0
 
 
-# A share that believes nothing, and one that does.
+# A share that caches nothing, and one that does.
 two_profiles = pytest.mark.parametrize("each_share", ["none", "osxfs-cached"], indirect=True)
 
 
@@ -481,7 +481,7 @@ def test_whatever_it_is_it_can_have_several_names(
         second = os.lstat(on(place, side) / "directory" / "second")
         assert os.path.samestat(first, second)
         assert IS_KIND[kind](first.st_mode), oct(first.st_mode)
-        # A guest that believes what it was told may not have heard of the second name.
+        # A guest that has cached what it was sent may not have heard of the second name.
         if side == linked_by or place.share.status().profile == "none":
             assert first.st_nlink == second.st_nlink == 2
     assert sum(check(first.st_mode) for check in IS_KIND.values()) == 1

@@ -143,14 +143,14 @@ def test_many_lookups_are_forgotten_at_once():
     assert table.forget(42, 5) is inode
 
 
-def test_forgetting_more_than_was_told_is_a_bug():
+def test_forgetting_more_than_was_looked_up_is_a_bug():
     table = new_table()
     told(table, status_of(42))
     with pytest.raises(AssertionError):
         table.forget(42, 2)
 
 
-def test_forgetting_what_was_never_told_is_a_bug():
+def test_forgetting_what_was_never_looked_up_is_a_bug():
     with pytest.raises(KeyError):
         new_table().forget(42, 1)
 
@@ -262,7 +262,7 @@ def test_renaming_one_of_two_names_keeps_the_other(table):
 
 
 def test_renaming_the_name_it_was_not_last_found_by_keeps_that_one(table):
-    # The guest need not look a name up before it renames it: its kernel may believe it still.
+    # The guest need not look a name up before it renames it: its kernel may have it cached still.
     for name in (b"old", b"other"):
         inode = told(table, status_of(42, links=2), name=name)
     inode.moved(table.root, b"new", table.root, b"old")
@@ -476,7 +476,7 @@ def test_the_check_of_histories_notices(bug):
 # What is held, and where it is to be found, against what may be forgotten
 
 
-def test_a_directory_is_kept_for_what_is_held_below_it(table):
+def test_a_directory_is_kept_for_what_is_pending_below_it(table):
     above = told(table, status_of(7, DIRECTORY), name=b"above")
     file = told(table, status_of(42), above, b"file")
     overlay_of(file).changes = 1
@@ -500,7 +500,7 @@ def test_what_is_not_in_the_table_is_not_found_by_a_new_identity(table):
     assert table.check() == []
 
 
-def test_a_listing_that_overflows_does_not_forget_what_is_held(table):
+def test_a_listing_that_overflows_does_not_forget_what_is_pending(table):
     file = told(table, status_of(42))
     overlay_of(file).changes = 1
     table.forget(file.number, 1)
@@ -653,7 +653,7 @@ def held_history_is_consistent(table, histories=150):
 
 
 @pytest.mark.takes_seconds
-def test_any_history_of_held_changes_leaves_a_consistent_table():
+def test_any_history_of_pending_changes_leaves_a_consistent_table():
     held_history_is_consistent(InodeTable)
 
 
@@ -681,6 +681,6 @@ class IdentifiesAnything(InodeTable):
 
 @pytest.mark.takes_seconds
 @pytest.mark.parametrize("bug", [ForgetsWhatIsHeld, ForgetsTheWay, NeverLetsGo, IdentifiesAnything])
-def test_the_check_of_held_histories_notices(bug):
+def test_the_check_of_pending_histories_notices(bug):
     with noticed(AssertionError, KeyError):
         held_history_is_consistent(bug, histories=2_000)

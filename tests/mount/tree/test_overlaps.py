@@ -1,6 +1,6 @@
 """Exports that overlap: in the overlapping part the stronger mode holds, and only there.
 
-Host events are off and lifetimes last a day: what the guest sees of the host's
+Host events are off and timeouts are a day: what the guest sees of the host's
 changes, it has asked for.
 """
 
@@ -183,7 +183,7 @@ def test_a_file_with_a_name_in_the_overlap_is_of_the_overlap(site: Site) -> None
 
 
 def test_what_the_guest_moves_into_the_overlap_obeys_it_at_once(site: Site) -> None:
-    """Also what lies below it, which the guest believed for a day where it was before."""
+    """Also what lies below it, which the guest had cached for a day where it was before."""
     trees = ("above", "tree", "osxfs-cached"), ("inner", "tree/inner", "osxfs")
     with site.exports(*trees):
         guest, host = site.guest / "above", site.host / "tree"
@@ -318,7 +318,7 @@ def test_the_strongest_part_on_the_way_up_decides(known: Known) -> None:
     assert not overlaps.is_stronger(known.found("e"))
 
 
-def test_cached_parts_believe_as_the_share_does_and_consistent_ones_nothing(known: Known) -> None:
+def test_cached_parts_cache_as_the_share_does_and_consistent_ones_nothing(known: Known) -> None:
     overlaps = known.overlaps(a_b=Mode.CACHED, a_b_c=Mode.CONSISTENT)
     own = Cached(5)
     assert overlaps.policy_at(known.found("a/b/dir"), own) is own

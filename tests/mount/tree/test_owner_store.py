@@ -145,7 +145,7 @@ def test_a_large_bound_is_kept_roughly(make_store, field: Path) -> None:
     assert 256 <= count <= 256 + 256 // 64
 
 
-def test_a_database_that_is_taken_away_is_let_go_of(make_store, field: Path) -> None:
+def test_a_database_that_is_taken_away_is_closed(make_store, field: Path) -> None:
     store, path = make_store(), link(field, 1)
     put(store, path, b"0:5:6")
     for file in (field / "state").iterdir():

@@ -432,7 +432,7 @@ def test_a_chown_moves_the_ctime_and_no_other_time(place: Place, kind: str) -> N
     assert (after.st_atime_ns, after.st_mtime_ns) == (1, 2)
 
 
-def test_a_chown_ends_set_id_bits(place: Place) -> None:
+def test_a_chown_clears_set_id_bits(place: Place) -> None:
     file, directory = place.guest / "file", place.guest / "directory"
     file.touch()
     directory.mkdir()
@@ -592,7 +592,7 @@ def test_copies_do_not_carry_the_owner_with_them(place_with_attributes: Place) -
 # Cached attributes. docs/semantics.md says what this means; here is what happens.
 
 
-def test_with_a_lifetime_everybody_is_told_what_the_first_was_told(cached: Place) -> None:
+def test_with_a_timeout_everybody_is_told_what_the_first_was_told(cached: Place) -> None:
     for name in ("file", "other"):
         (cached.source / name).touch()
     assert owner_told(cached.guest / "file", ALICE) == (ALICE, ALICE)
@@ -601,14 +601,14 @@ def test_with_a_lifetime_everybody_is_told_what_the_first_was_told(cached: Place
     assert owner_told(cached.guest / "other", ALICE) == (BOB, BOB)
 
 
-def test_without_a_lifetime_everybody_is_told_its_own(shared) -> None:
+def test_without_a_timeout_everybody_is_told_its_own(shared) -> None:
     live = shared(profile="osxfs-cached", latency_ns=0, cache_timeout_ns=0)
     (live.source / "file").touch()
     for user in (ALICE, BOB, ALICE):
         assert owner_told(live.guest / "file", user) == (user, user)
 
 
-def test_with_a_lifetime_a_listing_s_reader_is_the_first_to_be_told(shared) -> None:
+def test_with_a_timeout_a_listing_s_reader_is_the_first_to_be_told(shared) -> None:
     live = shared(
         profile="osxfs-cached", latency_ns=0, cache_timeout_ns=HOUR_NS, host_events="none"
     )
@@ -621,7 +621,7 @@ def test_with_a_lifetime_a_listing_s_reader_is_the_first_to_be_told(shared) -> N
     assert "GETATTR" not in live.requests()
 
 
-def test_with_a_lifetime_a_chown_shows_at_once_to_everybody(cached: Place) -> None:
+def test_with_a_timeout_a_chown_shows_at_once_to_everybody(cached: Place) -> None:
     (cached.source / "file").touch()
     assert owner_told(cached.guest / "file", ALICE) == (ALICE, ALICE)
     with acting_as(BOB):
@@ -630,7 +630,7 @@ def test_with_a_lifetime_a_chown_shows_at_once_to_everybody(cached: Place) -> No
     assert owner_told(cached.guest / "file", BOB) == (5, 6)
 
 
-def test_with_a_lifetime_a_change_makes_its_author_the_one_who_is_told(cached: Place) -> None:
+def test_with_a_timeout_a_change_makes_its_author_the_one_who_is_told(cached: Place) -> None:
     (cached.source / "file").touch()
     assert owner_told(cached.guest / "file", ALICE) == (ALICE, ALICE)
     with acting_as(BOB):
@@ -638,12 +638,12 @@ def test_with_a_lifetime_a_change_makes_its_author_the_one_who_is_told(cached: P
     assert owner_told(cached.guest / "file", ALICE) == (BOB, BOB)
 
 
-@pytest.mark.parametrize("lifetime", ["none", "an hour"])
+@pytest.mark.parametrize("timeout", ["none", "an hour"])
 def test_the_sticky_bit_is_shown_and_keeps_nobody_from_removing(
-    place: Place, cached: Place, lifetime: str
+    place: Place, cached: Place, timeout: str
 ) -> None:
-    """The guest's kernel leaves it to the server (fuse_change_attributes), whatever it believes."""
-    at = place if lifetime == "none" else cached
+    """The guest's kernel leaves it to the server (fuse_change_attributes), cached or not."""
+    at = place if timeout == "none" else cached
     (at.guest / "sticky").mkdir()
     (at.guest / "sticky").chmod(0o1777)
     for name in ("first", "second"):
@@ -743,7 +743,7 @@ def test_host_heeds_the_sticky_bit(hosted: Place) -> None:
         (hosted.guest / "file").unlink()
 
 
-def test_host_ends_set_id_bits_when_somebody_else_writes(hosted: Place) -> None:
+def test_host_clears_set_id_bits_when_somebody_else_writes(hosted: Place) -> None:
     (hosted.guest / "file").touch()
     (hosted.guest / "file").chmod(0o6777)
     with acting_as(BOB):

@@ -22,8 +22,8 @@ from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.tree.backing import Backing, StaleError
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 
-BELIEVING = {"cache_timeout_ns": 3_600 * 10**9}
-"""A lifetime that does not end while a test looks, on however slow a machine."""
+CACHING = {"cache_timeout_ns": 3_600 * 10**9}
+"""A timeout that does not pass while a test looks, on however slow a machine."""
 
 
 def fill(host: Path) -> None:
@@ -91,7 +91,7 @@ LOOKS: dict[str, Callable[[Path], Any]] = {
 }
 REAL = {
     # cache=always, and cache=auto within its second.
-    "believing": {
+    "caching": {
         "size and links of i": (4, 1),
         "content of i": "in-p",
         "size of r": 12,
@@ -163,9 +163,9 @@ def look_and_replace(live: LiveShare) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("settings", "kind"),
     [
-        ({"profile": "virtiofsd-always"}, "believing"),
-        ({"profile": "virtiofsd-auto"} | BELIEVING, "believing"),
-        ({"profile": "lima-vz", "latency_ns": 0} | BELIEVING, "believing"),
+        ({"profile": "virtiofsd-always"}, "caching"),
+        ({"profile": "virtiofsd-auto"} | CACHING, "caching"),
+        ({"profile": "lima-vz", "latency_ns": 0} | CACHING, "caching"),
         ({"profile": "virtiofsd-none"}, "asking"),
     ],
 )
@@ -177,10 +177,10 @@ def test_a_server_that_looked_names_up_anew_would_be_caught(share) -> None:
     said = look_and_replace(share(profile="virtiofsd-always", replaced="anew"))
     assert said["content of r"] == "replaced, and longer\n"
     assert said["content of x"] == "ENOENT"
-    assert said != REAL["believing"]
+    assert said != REAL["caching"]
 
 
-def test_osxfs_shows_what_is_there_now_however_long_it_believes(share) -> None:
+def test_osxfs_shows_what_is_there_now_however_long_it_caches(share) -> None:
     live = share(profile="osxfs-cached", host_events="none", latency_ns=0)
     said = look_and_replace(live)
     assert live.status().replaced == "anew"
@@ -189,7 +189,7 @@ def test_osxfs_shows_what_is_there_now_however_long_it_believes(share) -> None:
     assert (said["content of x"], said["content of z"]) == ("ENOENT", "ENOENT")
 
 
-def test_when_its_lifetime_has_ended_a_name_is_what_is_there_now(share) -> None:
+def test_when_its_timeout_has_passed_a_name_is_what_is_there_now(share) -> None:
     live = share(profile="virtiofsd-auto")
     (live.source / "file").write_text("old")
     assert (live.guest / "file").read_text() == "old"
@@ -198,8 +198,8 @@ def test_when_its_lifetime_has_ended_a_name_is_what_is_there_now(share) -> None:
     eventually(lambda: (live.guest / "file").read_text() == "new, and longer")
 
 
-def test_an_event_ends_the_name_of_what_is_held(share) -> None:
-    live = share(profile="docker-vz", latency_ns=0, **BELIEVING)
+def test_an_event_invalidates_the_name_of_what_is_held(share) -> None:
+    live = share(profile="docker-vz", latency_ns=0, **CACHING)
     (live.source / "file").write_text("old")
     assert (live.guest / "file").read_text() == "old"
     with open(live.guest / "file") as held:
@@ -209,9 +209,9 @@ def test_an_event_ends_the_name_of_what_is_held(share) -> None:
         assert held.read() == "old"
 
 
-def test_of_what_the_host_took_away_nothing_is_believed_any_more(share) -> None:
+def test_of_what_the_host_took_away_nothing_is_cached_any_more(share) -> None:
     """It is held, and nobody tells of changes in it."""
-    live = share(profile="docker-vz", latency_ns=0, **BELIEVING)
+    live = share(profile="docker-vz", latency_ns=0, **CACHING)
     (live.source / "file").write_text("old")
     with open(live.guest / "file") as file:
         os.link(live.source / "file", live.source.parent / "elsewhere")
@@ -236,7 +236,7 @@ def test_what_the_guest_forgets_is_held_no_longer(share) -> None:
     eventually(lambda: live.status().descriptors == before)
 
 
-def test_what_was_replaced_is_let_go_when_its_name_is_looked_up_anew(share) -> None:
+def test_what_was_replaced_is_evicted_when_its_name_is_looked_up_anew(share) -> None:
     live = share(profile="virtiofsd-none")
     (live.source / "file").write_text("old")
     (live.guest / "file").read_text()
@@ -436,7 +436,7 @@ def test_what_is_being_worked_on_does_not_give_way(held: Held) -> None:
         assert os.fstat(fd).st_size == len("old")
 
 
-def test_what_the_guest_unlinks_stays_and_is_let_go_when_it_is_forgotten(held: Held) -> None:
+def test_what_the_guest_unlinks_stays_and_is_evicted_when_it_is_forgotten(held: Held) -> None:
     inode = make(held, "file", "old")
     fd = os.open(held.host / "file", os.O_PATH)
     (held.host / "file").unlink()

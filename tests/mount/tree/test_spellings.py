@@ -89,12 +89,14 @@ class Bench:
         self.names.removed(self.root, self.fd, name, asked)
 
     def miss(self, asked: bytes, cache_timeout_ns: int = HOUR_NS) -> int:
-        """As a handler answers that there is no *asked*: how long that may be believed."""
+        """As a handler answers that there is no *requested*: how long that may be cached."""
         assert self.find(asked) is None
         return self.names.negative_timeout_ns(self.root, asked, cache_timeout_ns)
 
-    def believe(self, name: bytes, asked: bytes) -> int:
-        return self.names.believed(name, asked, CacheTimeouts(HOUR_NS, HOUR_NS)).entry_timeout_ns
+    def cache(self, name: bytes, asked: bytes) -> int:
+        return self.names.entry_timeouts(
+            name, asked, CacheTimeouts(HOUR_NS, HOUR_NS)
+        ).entry_timeout_ns
 
 
 @pytest.fixture
@@ -159,57 +161,57 @@ def test_hfs_stores_and_lists_decomposed(bench) -> None:
     assert names.make(NFC) == NFD
     assert os.listdir(os.fsencode(names.path)) == [NFD]
     assert names.find(NFC) == NFD
-    assert names.names.shown(names.fd, NFD) == NFD
+    assert names.names.display_name(names.fd, NFD) == NFD
 
 
 def test_hfs_lists_what_the_host_spells_both_ways_as_it_is(bench) -> None:
     names = bench("hfs+")
     os.mknod(os.fsencode(names.path) + b"/" + NFC)
-    assert names.names.shown(names.fd, NFC) == NFD
+    assert names.names.display_name(names.fd, NFC) == NFD
     os.mknod(os.fsencode(names.path) + b"/" + NFD)
-    assert [names.names.shown(names.fd, name) for name in (NFC, NFD)] == [NFC, NFD]
+    assert [names.names.display_name(names.fd, name) for name in (NFC, NFD)] == [NFC, NFD]
 
 
 def test_a_name_too_long_to_ask_for_may_be_shorter_as_it_is(bench) -> None:
     names = bench("hfs+")
     composed, decomposed = "\xe9".encode() * 127, b"e\xcc\x81" * 127
     os.mknod(os.fsencode(names.path) + b"/" + composed)
-    assert names.names.shown(names.fd, composed) == decomposed
+    assert names.names.display_name(names.fd, composed) == decomposed
     assert names.find(decomposed) == composed
     with refused(errno.ENAMETOOLONG):
         names.find(b"o\xcc\x81" * 127)
 
 
-# What the guest may believe
+# What the guest may cache
 
 
-def test_only_the_hosts_own_spelling_is_believed(bench) -> None:
+def test_only_the_hosts_own_spelling_is_cached(bench) -> None:
     names = bench()
-    assert names.believe(b"a", b"a") == HOUR_NS
-    assert names.believe(b"a", b"A") == 0
-    assert names.names.believed(b"a", b"A", CacheTimeouts(5, 7)) == CacheTimeouts(0, 7)
+    assert names.cache(b"a", b"a") == HOUR_NS
+    assert names.cache(b"a", b"A") == 0
+    assert names.names.entry_timeouts(b"a", b"A", CacheTimeouts(5, 7)) == CacheTimeouts(0, 7)
 
 
-def test_a_change_under_another_spelling_ends_what_is_believed(bench) -> None:
+def test_a_change_under_another_spelling_invalidates_what_is_cached(bench) -> None:
     names = bench()
     for name in (b"a", b"b"):
-        names.believe(names.make(name), name)
+        names.cache(names.make(name), name)
     names.remove(b"a")
     assert names.ends == 0
     names.remove(b"B")
     assert names.ends == 1
 
 
-def test_where_nothing_was_ever_believed_nothing_is_ended(bench) -> None:
+def test_where_nothing_was_ever_cached_nothing_is_invalidated(bench) -> None:
     names = bench()
     names.make(b"a")
-    names.names.believed(b"a", b"a", CacheTimeouts(0, HOUR_NS))
+    names.names.entry_timeouts(b"a", b"a", CacheTimeouts(0, HOUR_NS))
     names.miss(b"b", 0)
     names.remove(b"A")
     assert names.ends == 0
 
 
-def test_one_spelling_of_each_missing_name_is_believed_and_ends_with_another(bench) -> None:
+def test_one_spelling_of_each_missing_name_is_cached_and_invalidated_with_another(bench) -> None:
     names = bench()
     assert names.miss(b"a") == HOUR_NS
     assert names.miss(b"A") == 0
@@ -231,13 +233,13 @@ def test_missing_names_are_kept_track_of_up_to_a_bound(bench, monkeypatch) -> No
     assert 0 < names.ends <= 10
 
 
-def test_a_kernel_that_ends_nothing_is_told_to_believe_nothing(bench) -> None:
+def test_a_kernel_that_invalidates_nothing_is_sent_nothing_to_cache(bench) -> None:
     names = bench()
     names.can_end = False
     names.names.check_kernel()
     assert names.ends == 1
     assert names.names.report().names_can_be_invalidated is False
-    assert names.believe(b"a", b"a") == 0
+    assert names.cache(b"a", b"a") == 0
     assert names.miss(b"a") == 0
     names.make(b"a")
     names.remove(b"A")
@@ -342,7 +344,7 @@ def test_what_changed_within_one_tick_is_seen_later(bench, monkeypatch) -> None:
     assert names.find(b"B") == b"b"
 
 
-def test_an_index_of_a_directory_long_quiet_is_believed_for_good(bench) -> None:
+def test_an_index_of_a_directory_long_quiet_is_trusted_for_good(bench) -> None:
     names = bench()
     (names.path / "a").touch()
     for _ in range(5):
@@ -442,7 +444,7 @@ def test_exact_names_are_bytes(field: Path) -> None:
         (field / "a").touch()
         assert names.target(root, fd, b"a")[1] is not None
         assert names.target(root, fd, b"A") == (b"A", None)
-        assert names.shown(fd, NOT_TEXT) == names.new(root, fd, NOT_TEXT) == NOT_TEXT
+        assert names.display_name(fd, NOT_TEXT) == names.new(root, fd, NOT_TEXT) == NOT_TEXT
     finally:
         os.close(fd)
 
@@ -548,7 +550,7 @@ def test_not_replacing_and_exchanging_know_every_spelling(place) -> None:
     assert os.listdir(host) == ["B"]
 
 
-def test_a_rename_that_gave_way_and_failed_is_not_believed_missing(place) -> None:
+def test_a_case_only_rename_that_failed_leaves_no_negative_entry(place) -> None:
     guest, _ = place
     # As if it were a new name: it may be followed by a slash only if it is a directory's.
     (guest / "f").touch()
@@ -626,8 +628,8 @@ def test_no_warning_where_names_do_not_fold(field: Path, share) -> None:
     assert share(field / "source", field / "guest").share.first_status.warnings == []
 
 
-def test_a_mount_inside_survives_where_nothing_is_believed(share) -> None:
-    """Where names are believed it is taken away: see docs/known-differences.md."""
+def test_a_mount_inside_survives_where_nothing_is_cached(share) -> None:
+    """Where names are cached it is taken away: see docs/known-differences.md."""
     live = share(names="apfs")
     if os.geteuid() != 0:
         pytest.skip("only root mounts")
@@ -655,7 +657,7 @@ def test_hfs_on_a_mount_lists_what_it_stores(share) -> None:
     assert not os.path.exists(guest + b"/" + NFD)
 
 
-def test_without_names_that_fold_nothing_is_ended_or_indexed(share) -> None:
+def test_without_names_that_fold_nothing_is_invalidated_or_indexed(share) -> None:
     live = share()
     (live.guest / "a").touch()
     assert not (live.guest / "A").exists()

@@ -292,7 +292,7 @@ def test_names_are_told_as_the_bytes_they_are(tree):
         assert [change.name for change in tree.read()] == [name]
 
 
-def test_a_change_in_a_followed_directory_is_told_of_that(tree):
+def test_a_change_in_a_watched_directory_is_told_of_that(tree):
     tree.host("os.makedirs('a/b')")
     tree.follow("a")
     inode = tree.follow("a/b")
@@ -302,7 +302,7 @@ def test_a_change_in_a_followed_directory_is_told_of_that(tree):
     assert {(change.directory, change.name) for change in changes} == {(inode, b"f")}
 
 
-def test_a_directory_that_is_not_followed_is_passed_over(tree):
+def test_a_directory_that_is_not_watched_is_passed_over(tree):
     tree.host("os.mkdir('a')")
     tree.read()
     tree.host("open('a/f', 'x').close(); os.mkdir('a/d'); os.rename('a/f', 'a/g')")
@@ -358,7 +358,7 @@ def test_the_roots_own_attributes_are_a_change_of_the_root(tree):
     assert {change.what for change in changes} == {A | D}
 
 
-def test_a_directory_that_was_replaced_is_followed_once_it_is_followed_again(tree):
+def test_a_directory_that_was_replaced_is_watched_once_it_is_watched_again(tree):
     tree.host("os.mkdir('a')")
     inode = tree.follow("a")
     tree.read()
@@ -398,7 +398,7 @@ def test_a_rename_within_a_directory_has_two_sides(tree):
     assert new.moved_to is None
 
 
-def test_a_rename_between_followed_directories_has_two_sides(tree):
+def test_a_rename_between_watched_directories_has_two_sides(tree):
     tree.host("os.mkdir('a'); os.mkdir('b'); os.mkdir('a/d')")
     tree.follow("a")
     tree.follow("b")
@@ -762,7 +762,7 @@ def test_a_cut_record_is_taken_for_a_loss(tree, monkeypatch, cut):
 # What cannot be followed
 
 
-def test_a_directory_of_another_file_system_is_not_followed(tree, tmp_path, field):
+def test_a_directory_of_another_file_system_is_not_watched(tree, tmp_path, field):
     other = tmp_path if tree.path == field else field
     if other.stat().st_dev == tree.path.stat().st_dev:
         pytest.skip("this machine has one file system only")
@@ -785,7 +785,7 @@ def test_what_took_a_directorys_place_is_not_followed_for_it(tree):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be other users")
 @pytest.mark.parametrize("how", ["directories", "inotify"])
-def test_a_directory_that_may_not_be_read_is_not_followed(how, field, process):
+def test_a_directory_that_may_not_be_read_is_not_watched(how, field, process):
     field.chmod(0o755)
     tree = Tree(field, lambda root, fd: make_watcher(how, root, fd), process)
     tree.host("os.mkdir('a'); os.chmod('a', 0o700)")
@@ -821,7 +821,7 @@ print(followed, watcher.refused)
 
 
 @pytest.mark.parametrize("kind", ["inotify", "fanotify"])
-def test_a_directory_for_which_no_watch_is_left_is_not_followed(kind, field):
+def test_a_directory_for_which_no_watch_is_left_is_not_watched(kind, field):
     in_user_namespace = ("unshare", "--user", "--map-root-user")
     if shutil.which("unshare") is None or subprocess.run([*in_user_namespace, "true"]).returncode:
         pytest.skip("this machine gives no user namespaces")

@@ -380,7 +380,7 @@ def test_after_a_crash_an_object_with_a_used_number_is_not_taken_for_the_old_one
 # What the kernel has forgotten meanwhile
 
 
-def test_what_is_held_is_shown_though_a_listing_overflows_after_the_kernel_forgot(share) -> None:
+def test_what_is_pending_is_shown_though_a_listing_overflows_after_the_kernel_forgot(share) -> None:
     live = share(**HELD)
     names = [f"file-{number:03}-" + "n" * 60 for number in range(200)]  # several replies
     (live.source / "d").mkdir()

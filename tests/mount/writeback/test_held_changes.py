@@ -100,7 +100,7 @@ def test_written_back_a_file_has_the_times_that_the_guest_gave_it(held: LiveShar
         assert os.stat(held.guest / name).st_mtime_ns == mtime_ns
 
 
-def test_a_mode_that_is_held_decides_about_access(held: LiveShare) -> None:
+def test_a_pending_mode_decides_about_access(held: LiveShare) -> None:
     (held.source / "program").touch(0o644)
     assert not os.access(held.guest / "program", os.X_OK)
     os.chmod(held.guest / "program", 0o755)
@@ -124,7 +124,7 @@ def test_data_written_in_pieces_is_read_back_whole(held: LiveShare) -> None:
     assert (held.source / "file").read_bytes() == expected
 
 
-def test_a_shared_mapping_shows_and_makes_changes_that_are_held(held: LiveShare) -> None:
+def test_a_shared_mapping_shows_and_makes_pending_changes(held: LiveShare) -> None:
     (held.guest / "file").write_bytes(bytes(8_192))
     with (
         open(held.guest / "file", "r+b", buffering=0) as file,
@@ -367,7 +367,7 @@ def test_age_writes_back_without_anybody_asking(share: Callable[..., LiveShare])
 @pytest.mark.parametrize(
     "limit", [{"write_back_changes": 10}, {"write_back_bytes": "10KB"}], ids=["changes", "bytes"]
 )
-def test_who_changes_more_than_may_be_held_is_slowed(
+def test_who_changes_more_than_may_be_pending_is_slowed(
     share: Callable[..., LiveShare], limit: dict
 ) -> None:
     live = share(**HELD, **limit)

@@ -1,4 +1,4 @@
-"""What a server that is not root acknowledges, it can carry out: judged by the modes to come.
+"""What a server that is not root acknowledges, it can apply: judged by the modes to come.
 
 Everything is done twice by the same user, in the share and in a directory beside it: both must
 say the same, step by step, though the host has none of the modes that the guest has set.
@@ -240,7 +240,9 @@ FORBIDDING = [
 
 
 @pytest.mark.parametrize("crossed", [False, True], ids=["all held", "the objects are the host's"])
-def test_what_a_held_mode_forbids_is_refused_and_what_it_allows_is_done(mounted, crossed) -> None:
+def test_what_a_pending_mode_forbids_is_refused_and_what_it_allows_is_done(
+    mounted, crossed
+) -> None:
     live = mounted()
     for steps in FORBIDDING:
         begun = d_e_f()

@@ -223,7 +223,7 @@ def test_what_the_host_closes_and_takes_away_is_there_again(
 
 
 @pytest.mark.parametrize("move", [os.link, os.rename])
-def test_what_the_guest_could_not_move_after_all_it_believes_no_more(
+def test_what_the_guest_could_not_move_after_all_it_caches_no_more(
     share: Callable[..., LiveShare], move: Callable[[Path, Path], None]
 ) -> None:
     """A name that the guest has made of what the host took away meanwhile is there for nobody."""
@@ -288,17 +288,17 @@ LOOKS: dict[str, tuple[Callable[[Path], object], object]] = {
 
 
 @pytest.fixture(scope="module")
-def nothing_believed(module_share: Callable[..., LiveShare]) -> LiveShare:
+def nothing_cached(module_share: Callable[..., LiveShare]) -> LiveShare:
     return module_share(**HELD, cache_timeout_ns=0)
 
 
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("move", [os.link, os.rename])
 def test_what_the_guest_has_moved_and_the_host_taken_away_is_settled_when_it_is_looked_at(
-    nothing_believed: LiveShare, look: str, move: Callable[[Path, Path], None]
+    nothing_cached: LiveShare, look: str, move: Callable[[Path, Path], None]
 ) -> None:
     """Else it would be ESTALE until that change crosses: here for an hour."""
-    its = Place.on(nothing_believed)
+    its = Place.on(nothing_cached)
     (its.source / "old").write_bytes(b"host")
     (its.source / "other").write_bytes(b"12345")
     move(its.guest / "old", its.guest / "new")
@@ -306,8 +306,8 @@ def test_what_the_guest_has_moved_and_the_host_taken_away_is_settled_when_it_is_
     looked, told = LOOKS[look]
     assert looked(its.guest) == told
     assert sorted(os.listdir(its.guest)) == (["new", "other"] if look == "make" else ["other"])
-    nothing_believed.share.flush()
-    assert nothing_believed.status().write_back.set_aside.count == 0
+    nothing_cached.share.flush()
+    assert nothing_cached.status().write_back.set_aside.count == 0
 
 
 @pytest.mark.parametrize("told_first", [True, False])

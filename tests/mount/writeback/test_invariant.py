@@ -4,13 +4,13 @@ writeback/__init__.py states it. Whatever is tried with support/unmounted.py is 
 step; here the host joins in, and a server that breaks one of its five parts is found out.
 """
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
+from support.both_sides import guest_steps, host_interferes, is_applied
 from support.unmounted import Unmounted, unmounted
 
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
@@ -19,8 +19,6 @@ from osxfs_sim.mount.writeback import invariant, pending_state
 from osxfs_sim.mount.writeback.journal import Journal
 from osxfs_sim.mount.writeback.pending_descriptors import PendingDescriptors
 from osxfs_sim.mount.writeback.pending_state import PendingState
-
-NAMES = ("a", "b", "d", "d/a", "d/b", "d/d")
 
 
 @pytest.fixture
@@ -35,55 +33,6 @@ def source(tmp_path: Path) -> Path:
 def guest(source: Path, tmp_path: Path) -> Iterator[Unmounted]:
     with unmounted(source, tmp_path / "state") as guest:
         yield guest
-
-
-def host_interferes(source: Path, draw: Random) -> None:
-    one, other = (source / draw.choice(NAMES) for _ in "12")
-    steps: tuple[Callable[[], object], ...] = (
-        lambda: one.write_text("by the host"),
-        one.unlink,
-        one.mkdir,
-        one.rmdir,
-        lambda: one.rename(other),
-        lambda: os.link(one, other),
-    )
-    with contextlib.suppress(OSError):
-        draw.choice(steps)()
-
-
-def guest_steps(guest: Unmounted, draw: Random, opened: list[int]) -> None:
-    one, other = draw.choice(NAMES), draw.choice(NAMES)
-    steps: tuple[Callable[[], object], ...] = (
-        lambda: guest.make(one),
-        lambda: guest.mkdir(one),
-        lambda: guest.write(one, b"x" * draw.randrange(1, 2_000_000), draw.randrange(10)),
-        lambda: guest.write(one, b"more", 4),
-        lambda: guest.set(one, size=draw.randrange(20)),
-        lambda: guest.set(one, mode=0o600),
-        lambda: guest.link(one, other),
-        lambda: guest.unlink(one),
-        lambda: guest.rmdir(one),
-        lambda: one == other or other.startswith(f"{one}/") or guest.rename(one, other),
-        lambda: opened.append(guest.open(one)),
-        lambda: guest.write(one, b"by handle", 2, draw.choice(opened)) if opened else None,
-    )
-    with contextlib.suppress(OSError):  # natively, too
-        draw.choice(steps)()
-
-
-def is_applied(guest: Unmounted) -> None:
-    """The oldest change, as the worker would."""
-    write_back = guest.write_back
-    change = write_back.changes.take()
-    if change is None:
-        return
-    write_back.journal.started(change.sequence)
-    try:
-        write_back.writer.apply(change)
-    except OSError as error:
-        write_back._refused(change, error, ends=True)
-    else:
-        write_back._applied(change)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -76,7 +76,7 @@ def test_another_mount_of_the_same_file_system_is_another(bound: Path, share) ->
     goes_on(live)
 
 
-def test_what_is_mounted_while_changes_are_held_is_seen(field: Path, share) -> None:
+def test_what_is_mounted_while_changes_are_pending_is_seen(field: Path, share) -> None:
     live = share(**HELD)
     guest, source = live.guest, live.source
     (source / "d").mkdir()

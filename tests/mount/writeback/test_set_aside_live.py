@@ -255,7 +255,7 @@ def test_a_server_without_descriptors_frees_its_own(
 
 
 @pytest.mark.parametrize("events", ["fanotify", "none"])
-def test_what_the_guests_kernel_believes_ends_with_or_without_host_events(
+def test_what_the_guests_kernel_caches_is_invalidated_with_or_without_host_events(
     fixed: Callable[..., None], share: Callable[..., LiveShare], events: str
 ) -> None:
     live = share(**HELD, host_events=events, cache_timeout_ns=3_600 * 10**9)

@@ -40,7 +40,7 @@ def loop_devices_of_ours() -> set[str]:
     return found
 
 
-def test_sync_brings_everything_that_is_held(held: LiveShare) -> None:
+def test_sync_brings_everything_that_is_pending(held: LiveShare) -> None:
     (held.guest / "directory").mkdir()
     for number in range(200):
         (held.guest / "directory" / f"{number}").write_text("content")

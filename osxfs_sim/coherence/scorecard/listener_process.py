@@ -1,4 +1,4 @@
-"""Starts a listener in the guest and takes down what it says."""
+"""Starts a listener in the guest and records its reports."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 from osxfs_sim.coherence.actors.helper import Helper
 from osxfs_sim.coherence.scorecard import listener
-from osxfs_sim.coherence.scorecard.signals import Event, Look
+from osxfs_sim.coherence.scorecard.signals import Event, ObservedState
 from osxfs_sim.model.user_error import UserError
 
 _ANSWERS_WITHIN_S = 30.0
@@ -18,17 +18,22 @@ _ANSWERS_WITHIN_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One event as the listener tells it: *path* is the object's in the guest."""
+    """One event as the listener reports it."""
 
     event: Event
+    """Which event it was."""
     directory: bool
+    """Whether it had IN_ISDIR."""
     path: str
+    """The object's path in the guest."""
     at_ns: int
-    look: Look
+    """When the listener had read it, by CLOCK_MONOTONIC."""
+    observed: ObservedState
+    """What a read of the name returned at once."""
 
 
-class Hearing(Helper):
-    """A listener at work, for the time of a ``with`` block. Raises UserError."""
+class ListenerProcess(Helper):
+    """The process of a listener, for a ``with`` block. Raises UserError where it fails."""
 
     def __init__(self) -> None:
         # By path and with -P: it shall find the standard library, not its neighbours.
@@ -37,7 +42,10 @@ class Hearing(Helper):
         self._answers: list[dict[str, Any]] = []
 
     def watch(self, path: str, *, itself: bool = False) -> None:
-        """Listen to what happens in the directory *path*; *itself*: to the end of that object."""
+        """Watch the names in the directory *path*; with *itself* the removal of that object.
+
+        Returns when the watch is there. Raises UserError where it cannot be.
+        """
         assert self._process.stdin is not None
         words = json.dumps({"watch": path, "object": itself})
         try:
@@ -47,7 +55,10 @@ class Hearing(Helper):
         self._answer()
 
     def take(self, within_ns: int) -> list[Report]:
-        """What was heard since the last call; waits so long at most if it is nothing yet."""
+        """The events since the last call; waits *within_ns* at most for the first.
+
+        Raises UserError where the listener has ended or failed.
+        """
         deadline_ns = time.monotonic_ns() + within_ns
         while True:
             left_ns = max(0, deadline_ns - time.monotonic_ns())
@@ -69,7 +80,7 @@ class Hearing(Helper):
         self._answers.pop(0)
 
     def _read(self, within_ns: int) -> None:
-        """Take in what the listener has said; waits so long at most for it to say something."""
+        """Read the listener's lines; waits *within_ns* at most for one."""
         assert self._process.stdout is not None
         fd = self._process.stdout.fileno()
         poller = select.poll()
@@ -86,15 +97,15 @@ class Hearing(Helper):
     def _take_down(self, words: dict[str, Any]) -> None:
         if "trouble" in words:
             raise UserError(words["trouble"])
-        if "heard" not in words:
+        if "received" not in words:
             self._answers.append(words)
             return
         self._reports.append(
             Report(
-                Event(words["heard"]),
+                Event(words["received"]),
                 words["directory"],
                 words["path"],
                 words["at_ns"],
-                Look(**words["look"]),
+                ObservedState(**words["observed"]),
             )
         )

@@ -1,7 +1,9 @@
-"""What the words of a history must be, such that it can be judged: it may be written by hand.
+"""Refuses a history that is not well-formed, such that it cannot be judged.
 
-A checker that meets an act it knows nothing of, or a value of another kind, would fail somewhere
-deep in its search. So all is looked at before, and what is wrong is one line for the user.
+A history may be written by hand. A checker that meets an act it knows nothing of, or a value of
+another kind, would fail somewhere deep in its search. So all operations are checked before, and
+what is wrong is one line for the user. (Herlihy and Wing call a history well-formed if each
+process's part of it is sequential: verdicts.py checks that.)
 """
 
 from collections.abc import Sequence
@@ -18,8 +20,11 @@ _NUMBERS = frozenset({"offset", "size", "mode", "pause_ns"})
 _OF_HANDLES = frozenset({"mread", "unmap"})
 
 
-def require_judgeable(operations: Sequence[OperationInterval]) -> None:
-    """Raise ValueError, with the reason, where one of *operations* cannot be judged."""
+def require_well_formed(operations: Sequence[OperationInterval]) -> None:
+    """Raise ValueError, with operation and reason, where one of *operations* is malformed.
+
+    An unknown act, a field or a result of another type, a mapping that was never made.
+    """
     mapped = set[tuple[str, str]]()
     for each in in_order(operations):
         operation = each.operation
@@ -49,12 +54,12 @@ def _require_fields(operation: ActorOperation) -> None:
             raise ValueError(f"{field.name} of an operation must be {words}, and is {value!r}")
 
 
-def _wrong_value(performed: OperationInterval) -> str:
-    """What is wrong with what it was told; empty if nothing is."""
-    value, error = performed.outcome.value, performed.outcome.error
+def _wrong_value(interval: OperationInterval) -> str:
+    """What is wrong with its result; "" if nothing is."""
+    value, error = interval.outcome.value, interval.outcome.error
     if error is not None:
         return "" if isinstance(error, str) else f"an error that is no name: {error!r}"
-    match performed.operation.act:
+    match interval.operation.act:
         case "stat":
             return _wrong_status(value)
         case "read" | "mread":
