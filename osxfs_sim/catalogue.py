@@ -121,7 +121,7 @@ def _read_empirical(path: str) -> Empirical:
 
 
 def load_policy(text: str) -> OwnPolicy:
-    """An instance of the class that ``package.module:Class`` names, tried out.
+    """An instance of the class that ``package.module:Class`` names, tried out. Raises ProfileError.
 
     The current directory is searched too, so that an experiment needs no
     package around it. Raises ProfileError for one that fails, with the line that does.

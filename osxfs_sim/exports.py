@@ -111,7 +111,7 @@ def load_exports(
     given: Mapping[str, Any],
     before_import: Callable[[Sequence[str]], None] | None = None,
 ) -> Exports:
-    """The exports of the share file at *path*, to be mounted at *mountpoint*.
+    """The exports of the share file at *path*, to be mounted at *mountpoint*. Raises ProfileError.
 
     *given* are fields of ShareSettings that hold for all of them. *before_import* is told of
     the policies that the file names, before their modules are imported. Raises ProfileError,

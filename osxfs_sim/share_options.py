@@ -102,7 +102,7 @@ def parse_service(text: str) -> tuple[str, str]:
 
 
 def parse_volume(text: str) -> tuple[str, str]:
-    """The path in the share and the directory, made absolute, in ``PATH=DIR``.
+    """The path in the share and the directory, made absolute, in ``PATH=DIR``. Raises ProfileError.
 
     There is no directory where none is named. Raises ProfileError.
     """

@@ -259,7 +259,8 @@ WITHOUT_FUSE = {
         f"osxfs_sim.mount.writeback.{name}"
         for name in (
             *("host_writer", "recovery", "journal", "overlay", "quarantine", "unwritten"),
-            *("journal_format", "journal_directory", "journal_reader", "recovery_progress"),
+            *("journal_data", "journal_format", "journal_directory", "journal_reader"),
+            "recovery_progress",
             *(
                 "host_places",
                 "host_contents",

@@ -276,7 +276,7 @@ def test_no_exception_works_on_a_tree_of_others() -> None:
             "mount/writeback/host_contents.py",
             "mount/writeback/restoring.py",
             "mount/writeback/recovery.py",
-            "mount/tree/namespace.py",
+            "mount/requests/namespace.py",
         ),
         *(
             "mount/tree/backing.py",

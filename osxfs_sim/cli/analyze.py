@@ -63,7 +63,7 @@ def analyze(trace: str, as_json: bool, top: int | None, wall_ns: int | None) -> 
     help="Where the command was started. [as strace -y says]",
 )
 def import_strace(log: str, root: str, output: str, cwd: str | None) -> None:
-    """Make a trace of LOG, recorded with strace -f -ttt -T -y -o LOG COMMAND."""
+    """Make a trace of LOG, recorded with strace -f -ttt -T -y -o LOG COMMAND. Raises TraceError."""
     if cwd is not None and not cwd.startswith("/"):
         raise TraceError(f"--cwd {cwd} is not an absolute path: give it as the command had it")
     made = make_trace(Path(log), Path(output), root, cwd)

@@ -107,7 +107,7 @@ def reproduce(
     as_json: bool,
     **measured: Any,
 ) -> None:
-    """Measure a published table of platforms and topologies again, and compare.
+    """Measure a published table of platforms and topologies again, and compare. Raises UsageError.
 
     \b
     osxfs-sim reproduce npm-install                 # an hour or more

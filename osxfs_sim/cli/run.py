@@ -113,7 +113,7 @@ def run(
     edits: str | None,
     **options: Any,
 ) -> None:
-    """Run a case study under each arm, and print a table.
+    """Run a case study under each arm, and print a table. Raises CaseError.
 
     The options of a share (--latency and so on) apply to every mounted arm.
     """

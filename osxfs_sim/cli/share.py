@@ -171,7 +171,7 @@ def settle(mountpoint: str, timeout_ns: int) -> None:
     help="From now on each event with probability R, from 0 to 1; 0 ends it.",
 )
 def drop_events(mountpoint: str, number: int | None, rate: float | None) -> None:
-    """Lose changes of the host on their way to the share at MOUNTPOINT.
+    """Lose changes of the host on their way to the share at MOUNTPOINT. Raises UsageError.
 
     As when FSEvents drops events: the share is told where something was lost,
     and has to look for itself. Replaces what an earlier drop-events asked for.

@@ -330,7 +330,7 @@ _TRIES = 100
 
 @contextlib.contextmanager
 def new_directory(dir_fd: int, prefix: bytes) -> Iterator[tuple[int, bytes]]:
-    """A directory of our own below another, and its name.
+    """A directory of our own below another, and its name. Raises FileExistsError or UntrustedError.
 
     After the block it is gone with all that is in it, unless it has got another name.
     """

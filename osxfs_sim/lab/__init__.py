@@ -15,6 +15,7 @@ caches            what the host's caches hold when a run begins
 cases             a workload as a folder: what it needs, how it is set up and run
 comparing         comparisons from beginning to end; run_comparison
 executor          takes the samples: the only place that runs what is measured
+provenance        what a comparison rests upon, and that no arm has changed since it began
 schedule          in which order arms are run, and when it is enough
 workload          a case in one form, and its commands run once
 trees             the trees that cases work in

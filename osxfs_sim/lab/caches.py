@@ -7,6 +7,7 @@ nothing in either, because the mount is new.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from osxfs_sim.lab.cases import CaseError
@@ -51,3 +52,17 @@ COLD_IN_MEMORY = (
     "the trees lie in memory, and what is there has no cold page cache: only names and "
     "inodes are dropped; let --directory name a disk"
 )
+
+
+def preparation(wanted: str, *, in_memory: bool) -> Callable[[], None]:
+    """What is done before each measured mount, so that the host's caches are as *wanted*.
+
+    *in_memory*: the trees lie there, where nothing waits to be written.
+    """
+    if wanted == COLD:
+        return make_cold
+    return _nothing if in_memory else os.sync
+
+
+def _nothing() -> None:
+    """The caches are as they are to be."""

@@ -184,7 +184,7 @@ def case_names() -> list[str]:
 
 
 def load_case(name: str) -> Case:
-    """The shipped case of that name, or the one in the folder of that path.
+    """The shipped case of that name, or the one in the folder of that path. Raises CaseError.
 
     A shipped name needs no folder; a folder of that name is meant by ``./name``.
     Raises CaseError for an unknown name (with the nearest), or a case.toml that

@@ -10,13 +10,10 @@ The lab mounts nothing itself: *shares* are handed in (lab/shares.py).
 
 import dataclasses
 import datetime
-import hashlib
 import json
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -24,18 +21,25 @@ from typing import Any, Self
 
 from osxfs_sim.coherence.edits.stream import parse_stream
 from osxfs_sim.lab.arms import Arm, check_arms
-from osxfs_sim.lab.caches import COLD, COLD_IN_MEMORY, WARM, check_cold, is_in_memory, make_cold
+from osxfs_sim.lab.caches import (
+    COLD,
+    COLD_IN_MEMORY,
+    WARM,
+    check_cold,
+    is_in_memory,
+    preparation,
+)
 from osxfs_sim.lab.cases import CaseError, load_case
-from osxfs_sim.lab.executor import Bench, measure
+from osxfs_sim.lab.executor import Bench, clock_since, measure
 from osxfs_sim.lab.machine import describe_machine
+from osxfs_sim.lab.provenance import UnchangedArms, sources_of
 from osxfs_sim.lab.results import Comparison, Sample, save_result
 from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.schedule import Interleaved, RunSchedule
-from osxfs_sim.lab.shares import ArmMounter, MountArm, MountedShare
-from osxfs_sim.lab.trees import default_cache, default_directory, prepare_tree, recipe_of
+from osxfs_sim.lab.shares import ArmMounter
+from osxfs_sim.lab.trees import default_cache, default_directory, prepare_tree
 from osxfs_sim.lab.workload import Say, Workload
 from osxfs_sim.model.user_error import UserError, nearest
-from osxfs_sim.sources import digest_of_program
 
 
 class PlanError(UserError):
@@ -156,56 +160,17 @@ def new_comparison(
         specs=_plain({arm.label: arm.spec() for arm in arms}),
         made_by=made_by,
         plan=_plain(dataclasses.asdict(plan)),
-        sources=_sources(plan, arms, shares),
+        sources=sources_of(
+            load_case(plan.case), arms, shares, dilate=plan.dilate, edits=plan.edits
+        ),
         claims=[dataclasses.asdict(claim) for claim in case.claims],
     )
-
-
-def _sources(plan: ComparisonPlan, arms: Sequence[Arm], shares: ArmMounter) -> dict[str, Any]:
-    """Digests of what a comparison rests upon, besides this program (machine.code)."""
-    sources: dict[str, Any] = {"recipe": recipe_of(load_case(plan.case))}
-    sources |= _identities(arms, shares, plan.dilate)
-    if plan.edits:
-        stream = repr(parse_stream(plan.edits))
-        sources["edits"] = hashlib.sha256(stream.encode()).hexdigest()[:16]
-    return sources
-
-
-def _identities(
-    arms: Sequence[Arm], shares: ArmMounter, dilate: float
-) -> dict[str, dict[str, str]]:
-    """By which *arms* can be told from others of the same name."""
-    found = {arm.label: shares.identity(arm, dilate=dilate) for arm in arms if not arm.is_native}
-    return {
-        "systems": {label: each.system for label, each in found.items()},
-        "policies": {label: each.policy for label, each in found.items() if each.policy},
-    }
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     """As it will be when it is read again: a tuple is a list then."""
     plain: dict[str, Any] = json.loads(json.dumps(values))
     return plain
-
-
-def check_unchanged(comparison: Comparison, arm: Arm, shares: ArmMounter) -> None:
-    """Raise CaseError unless *arm* is what it was when the comparison began.
-
-    Whoever works at a policy, a profile or this program edits it while others are measured.
-    """
-    now = _identities((arm,), shares, comparison.dilate)
-    changed = [
-        what
-        for what, key in (("the profile", "systems"), ("the source of the policy", "policies"))
-        if now[key].get(arm.label) != comparison.sources.get(key, {}).get(arm.label)
-    ]
-    if digest_of_program() != comparison.machine.get("code"):
-        changed.append("the code of osxfs-sim")
-    if changed:
-        raise CaseError(
-            f"{' and '.join(changed)} of the arm {arm.label} changed while it was measured: what "
-            "was measured before is kept; begin another comparison"
-        )
 
 
 def gone_on_with(before: Comparison, now: Comparison, where: str | Path) -> Comparison:
@@ -243,39 +208,15 @@ def bench_for(
         arms={arm.label: arm for arm in arms},
         tree=tree,
         directory=directory,
-        mount=_mount(comparison, shares),
-        prepare_caches=_caches(comparison.caches, in_memory=in_memory),
-        clock_s=_clock_since(comparison.started),
+        mount=UnchangedArms(comparison, shares).mount,
+        prepare_caches=preparation(comparison.caches, in_memory=in_memory),
+        clock_s=clock_since(comparison.started),
         progress=progress,
         say=say,
         traces=Path(plan.trace).absolute() if plan.trace else None,
         trace_calls=plan.trace_calls,
         result_directory=result_directory,
     )
-
-
-def _mount(comparison: Comparison, shares: ArmMounter) -> MountArm:
-    def mount(
-        arm: Arm, seed: int, source: Path, mountpoint: Path
-    ) -> AbstractContextManager[MountedShare]:
-        check_unchanged(comparison, arm, shares)
-        return shares.mount(arm, source, mountpoint, seed=seed, dilate=comparison.dilate)
-
-    return mount
-
-
-def _caches(wanted: str, *, in_memory: bool) -> Callable[[], None]:
-    """What is done before each measured mount: in memory nothing waits to be written."""
-    if wanted == COLD:
-        return make_cold
-    return (lambda: None) if in_memory else os.sync
-
-
-def _clock_since(started: str) -> Callable[[], float]:
-    """Seconds since *started*, an ISO date and time: also of a comparison that is resumed."""
-    began_s = datetime.datetime.fromisoformat(started).timestamp()
-    now_s, ticks_s = time.time(), time.monotonic()
-    return lambda: max(0.0, now_s - began_s) + time.monotonic() - ticks_s
 
 
 @dataclass(frozen=True, slots=True)

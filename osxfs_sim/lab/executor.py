@@ -6,10 +6,12 @@ the wall time, not in it. The counts of a run go on until the host has everythin
 crossings are the run's own.
 """
 
+import contextlib
+import datetime
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from osxfs_sim.lab.shares import (
     check_failure,
     drain,
     end_trace,
-    guest_view,
+    mount_place,
 )
 from osxfs_sim.lab.trees import fresh_tree
 from osxfs_sim.lab.verification import Reference, reference_of, tree_mismatch
@@ -62,6 +64,13 @@ class Bench:
     """Whether they say which system call each request is for."""
     result_directory: Path = Path()
     """What the names of traces are relative to."""
+
+
+def clock_since(started: str) -> Callable[[], float]:
+    """Seconds since *started*, an ISO date and time: also of a comparison that is resumed."""
+    began_s = datetime.datetime.fromisoformat(started).timestamp()
+    now_s, ticks_s = time.time(), time.monotonic()
+    return lambda: max(0.0, now_s - began_s) + time.monotonic() - ticks_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,21 @@ def _warm_up(bench: Bench, work: Path) -> None:
             bench.say(f"it failed, even without a share: {failure}")
 
 
+@contextlib.contextmanager
+def _guest_view(
+    arm: Arm, seed: int, bench: Bench, host: Path, work: Path
+) -> Iterator[tuple[Path, MountedShare | None]]:
+    """The tree as the guest of *arm* sees it, and its share; natively *host* itself, and None."""
+    if arm.is_native:
+        yield host, None
+        return
+    with (
+        mount_place(bench.workload, host, work) as place,
+        bench.mount(arm, seed, place.source, place.mountpoint) as share,
+    ):
+        yield place.guest, share
+
+
 def _take(
     comparison: Comparison,
     schedule: RunSchedule,
@@ -118,14 +142,10 @@ def _take(
     """The samples of one mount."""
     arm = bench.arms[turn.arm]
     samples: list[Sample] = []
-
-    def mount(source: Path, mountpoint: Path) -> AbstractContextManager[MountedShare]:
-        return bench.mount(arm, seed_of(comparison.seed, turn.round), source, mountpoint)
-
     try:
         with (
             fresh_tree(bench.workload, bench.tree, work) as host,
-            guest_view(bench.workload, host, work, None if arm.is_native else mount) as seen,
+            _guest_view(arm, seed_of(comparison.seed, turn.round), bench, host, work) as seen,
         ):
             guest, share = seen
             if share is not None:

@@ -134,7 +134,7 @@ class Comparison:
 
 
 def comparison_from(document: Mapping[str, Any], where: str) -> Comparison:
-    """The comparison in a parsed document of this schema, or an older one.
+    """The comparison in a parsed document of this schema, or an older one. Raises ResultError.
 
     Raises ResultError, naming *where* it comes from.
     """

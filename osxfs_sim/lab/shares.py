@@ -83,36 +83,39 @@ class ArmMounter(Protocol):
         """
 
 
-@contextlib.contextmanager
-def guest_view(
-    workload: Workload,
-    host: Path,
-    work: Path,
-    mount: Callable[[Path, Path], AbstractContextManager[MountedShare]] | None,
-) -> Iterator[tuple[Path, MountedShare | None]]:
-    """The tree as the guest sees it, and the share, None without one: all of it, or mounted within.
+@dataclass(frozen=True, slots=True)
+class MountPlace:
+    """Where an arm is mounted for a run."""
 
-    *mount* mounts a directory at a mount point; without it, it is the tree itself.
+    source: Path
+    """The directory that is shared."""
+    mountpoint: Path
+    """Where it is mounted: an empty directory."""
+    guest: Path
+    """The tree as the guest sees it then: the share itself, or the host's with a share in it."""
+
+
+@contextlib.contextmanager
+def mount_place(workload: Workload, host: Path, work: Path) -> Iterator[MountPlace]:
+    """Where *workload* wants what it shares of the tree *host* mounted; as it was afterwards.
+
+    *work* is an empty directory for what is needed beside the tree. Raises OSError.
     """
     part = workload.shared_part
-    if mount is None:
-        yield host, None
-        return
     if part is None:
-        source, mountpoint, guest = host, work / "share", work / "share"
+        place = MountPlace(host, work / "share", work / "share")
     else:
         # Nothing can be mounted over what it shares: that is moved out of the way, and back.
-        source, mountpoint, guest = work / "shared", host / part, host
-        mountpoint.rename(source)
-    mountpoint.mkdir()
+        place = MountPlace(work / "shared", host / part, host)
+        place.mountpoint.rename(place.source)
+    place.mountpoint.mkdir()
     try:
-        with mount(source, mountpoint) as share:
-            yield guest, share
+        yield place
     finally:
         with contextlib.suppress(OSError):  # still in use: that error comes first
-            mountpoint.rmdir()
+            place.mountpoint.rmdir()
             if part is not None:
-                source.rename(mountpoint)
+                place.source.rename(place.mountpoint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +210,7 @@ def real_places(
 ) -> tuple[Path, dict[PurePosixPath, Path]]:
     """The real directory of the guest's tree, and of those parts of it that lie elsewhere.
 
-    What is mounted was moved away (see guest_view) or copied, and a volume lies where it lies.
+    What is mounted was moved away (see mount_place) or copied, and a volume lies where it lies.
     """
     if share is None:
         return host, {}

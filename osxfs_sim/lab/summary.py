@@ -187,7 +187,7 @@ def _summary(
         judged_class=judged_class,
         target_p50_ns=_whole_median([line["target_p50_ns"] for line in lines]),
         observed_p50_ns=_whole_median([line["observed_p50_ns"] for line in lines]),
-        late_share=late_share(share["receipt"] for share in shares),
+        late_share=late_share([share["receipt"] for share in shares]),
         within_tolerance=_within_tolerance(shares),
         drain_s=_median(drain_s),
         warnings=tuple(warnings),

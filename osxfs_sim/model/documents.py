@@ -51,7 +51,7 @@ def document_of(value: Any) -> Any:
 
 
 def parsed(kind: type[T], document: Any) -> T:
-    """The *kind*, a dataclass, that *document* is, as json.loads gives it.
+    """The *kind*, a dataclass, that *document* is, as json.loads gives it. Raises LookupError.
 
     Keys that the class has not are passed over; a key that is missing has its field's default.
     Raises LookupError for one that has none, and TypeError for a value of another type.

@@ -224,7 +224,7 @@ class LatencySpec:
         )
 
     def with_data_path(self, *, copies: int, context_switches: int) -> "LatencySpec":
-        """The same system with another number of copies and context switches.
+        """The same system with another number of copies and context switches. Raises UserError.
 
         Every class crosses on the same path, so each becomes cheaper (or
         dearer) by the same time. Raises UserError where the profile does not

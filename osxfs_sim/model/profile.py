@@ -220,7 +220,7 @@ class Profile:
 
 
 def parse_distribution(text: str) -> Distribution:
-    """The distribution that *text* says: ``constant`` or ``lognormal:SIGMA``.
+    """The distribution that *text* says: ``constant`` or ``lognormal:SIGMA``. Raises UserError.
 
     The catalogue reads ``empirical:FILE``. Raises UserError for anything else.
     """
@@ -252,7 +252,7 @@ def _either(words: Sequence[str]) -> str:
 
 
 def with_event_latency(events: EventSpec, latency_ns: int) -> EventSpec:
-    """*events* with the stream's window set to *latency_ns*.
+    """*events* with the stream's window set to *latency_ns*. Raises ProfileError.
 
     Raises ProfileError where there is no stream, and for a negative one.
     """

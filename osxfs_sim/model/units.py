@@ -95,7 +95,7 @@ def _quantity(text: str, what: str, example: str) -> tuple[float, str]:
 
 
 def parse_duration_ns(text: str) -> int:
-    """Nanoseconds of a duration such as ``130us``, ``1.5ms``, ``10s`` or ``1h``.
+    """Nanoseconds of a duration such as ``130us``, ``1.5ms``, ``10s`` or ``1h``. Raises UserError.
 
     Raises UserError for a missing or unknown unit, a negative value, or one
     above a thousand hours.

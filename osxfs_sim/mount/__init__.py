@@ -10,7 +10,7 @@ changes wait for is in writeback.
     syscalls   the few system calls that the standard library lacks
     loop       the event loop over /dev/fuse: reads requests, resumes those whose reply is due
     latency    what a round trip costs, and what it did cost
-    tree       the inode table, names, identities, and descriptors of the host's directories
+    tree       the inode table, spellings, owners, and descriptors of the host's directories
     requests   the FUSE operations, written through to the host
     watch      changes of the host, as fanotify or inotify tells of them
     events     from a change of the host to what the guest sees and hears of it

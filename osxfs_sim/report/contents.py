@@ -109,7 +109,7 @@ def contents_of(
     traces: Sequence[TraceContents] = (),
     trace_troubles: Sequence[str] = (),
 ) -> Contents:
-    """What a report says of *comparison*, in words and tables.
+    """What a report says of *comparison*, in words and tables. Raises ResultError.
 
     Raises ResultError where its receipts cannot be read.
     """

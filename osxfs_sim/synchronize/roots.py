@@ -156,7 +156,7 @@ def rename(old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> None
 
 
 def sync_file_system(fd: int) -> None:
-    """syncfs(2): everything written to the file system of *fd* is on its disk."""
+    """syncfs(2): everything written to the file system of *fd* is on its disk. Raises OSError."""
     if _libc.syncfs(fd):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

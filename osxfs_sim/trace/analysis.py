@@ -168,7 +168,7 @@ def analyze(
     wall_ns: int | None = None,
     directories: int = SHOWN_DIRECTORIES,
 ) -> Analysis:
-    """The analysis of a trace, its *table* in the order of arrival.
+    """The analysis of a trace, its *table* in the order of arrival. Raises TraceError.
 
     *wall_ns* is what a clock outside has measured, where the trace itself does
     not know it (an imported log). So many *directories* are named, the hottest, and

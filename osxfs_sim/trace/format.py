@@ -125,7 +125,7 @@ def _grouped(
 
 
 def read_trace(path: str | Path) -> tuple[Header, pa.Table]:
-    """A trace's header, and its rows as an Arrow table in the order of arrival.
+    """A trace's header, and its rows as an Arrow table in the order of arrival. Raises TraceError.
 
     Its words, and its names with them, are dictionaries. Where the trace was never
     completed, it is read from what it was recorded in, and *failure* in its header says so.

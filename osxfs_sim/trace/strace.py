@@ -708,7 +708,7 @@ def _sync(log: StraceImport, process: Process, call: Call) -> "dict[str, Any] | 
 
 
 def import_strace(log: Path, output: Path, root: str, directory: str | None = None) -> StraceImport:
-    """Write the trace *output* of all that *log* has below *root*.
+    """Write the trace *output* of all that *log* has below *root*. Raises TraceError.
 
     *directory* is where the command was started, if the log does not say it.
     Raises TraceError for a log that has nothing to say.

@@ -8,7 +8,7 @@ from support import checked_server
 
 from osxfs_sim.model.write_back import Kind
 from osxfs_sim.mount.server.main import main
-from osxfs_sim.mount.writeback import guest_view, pending_state
+from osxfs_sim.mount.writeback import overlay_layers, pending_state
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
 from osxfs_sim.mount.writeback.host_writer import HostWriter
 
@@ -74,7 +74,7 @@ def wedge() -> None:
 
 def lie() -> None:
     """A listing forgets what is held."""
-    guest_view.merged = lambda names, _: names
+    overlay_layers.merged = lambda names, _: names
 
 
 def forget_attributes() -> None:

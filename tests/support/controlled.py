@@ -18,6 +18,7 @@ import pytest
 from pyfuse3 import EntryAttributes, FUSEError
 
 from osxfs_sim.mount.events.injected_requests import InjectedRequests
+from osxfs_sim.mount.events.suppressed_answers import SuppressedAnswers
 from osxfs_sim.mount.loop.reactor import Job, Reactor, Worker
 from osxfs_sim.mount.mounts.identity import server_user
 from osxfs_sim.mount.requests import handlers
@@ -133,11 +134,11 @@ def injected_layer(components: Components, injector: Any) -> InjectedRequests:
     written_through = components.handlers
     while isinstance(written_through, Layer):
         written_through = written_through.next
-    return InjectedRequests(
-        *(components.handlers, injector, written_through._calls, components.inodes),
-        *(components.backing, components.spellings, written_through._entries),
-        components.handlers._operations,
+    answers = SuppressedAnswers(
+        *(injector, components.inodes, components.backing, components.spellings),
+        *(written_through._entries, components.handlers._operations),
     )
+    return InjectedRequests(components.handlers, injector, written_through._calls, answers)
 
 
 CALLER: Any = SimpleNamespace(uid=0, gid=0, pid=1, umask=0)

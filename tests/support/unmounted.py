@@ -20,11 +20,11 @@ from osxfs_sim.mount.mounts.identity import server_user
 from osxfs_sim.mount.server.assembly import build
 from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.mount.tree.owners import KnownCaller
-from osxfs_sim.mount.writeback.guest_view import merged
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
 from osxfs_sim.mount.writeback.invariant import breaches
 from osxfs_sim.mount.writeback.journal_format import MakeDetail, SetDetail
 from osxfs_sim.mount.writeback.journal_reader import UnfinishedJournal, unfinished_journals
+from osxfs_sim.mount.writeback.overlay_layers import merged
 from osxfs_sim.mount.writeback.recovery import HostTree, open_host_tree, recover
 from osxfs_sim.settings import ShareSettings
 
@@ -145,18 +145,18 @@ class Unmounted:
         inode = self.components.handles.files[handle] if handle is not None else self.inode(path)
         if inode.is_directory:
             raise IsADirectoryError(errno.EISDIR, path)  # the kernel's word
-        journal = self.write_back.journal
+        kept = self.write_back.journal.data
         fd = handle if handle is not None else os.open(os.devnull, os.O_RDONLY)
         if handle is None and not inode.is_local_only:
             real = self.components.backing.open(inode, os.O_RDWR)
             os.dup2(real, fd)
             os.close(real)
-        place = journal.reserve(len(data))
-        journal.put(place, data)
+        place = kept.reserve(len(data))
+        kept.put(place, data)
         try:
             self.handlers._defer_write(inode, fd, offset, len(data), place)
         except OSError:
-            journal.free(place, len(data))
+            kept.free(place, len(data))
             raise
         finally:
             if handle is None:

@@ -15,7 +15,7 @@ from osxfs_sim.model import request_order
 from osxfs_sim.mount.requests.handlers import WRITE_IN_THREAD_BYTES
 from osxfs_sim.mount.requests.host_operations import HostOperations
 from osxfs_sim.mount.server.main import main
-from osxfs_sim.mount.writeback.journal import Journal
+from osxfs_sim.mount.writeback.journal_data import JournalData
 
 GATE = "OSXFS_SIM_TEST_GATE"
 _LONGEST_S = 200.0
@@ -49,7 +49,7 @@ def _waiting_put(own: Callable[..., None]) -> Callable[..., None]:
 
 if __name__ == "__main__":
     HostOperations.write = _waiting_write(HostOperations.write)  # type: ignore[method-assign]
-    Journal.put = _waiting_put(Journal.put)  # type: ignore[method-assign]
+    JournalData.put = _waiting_put(JournalData.put)  # type: ignore[method-assign]
     if (Path(os.environ[GATE]) / "disorder").exists():
         request_order._waits = lambda *_: False
     main()

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from osxfs_sim.model.write_back import Change
+from osxfs_sim.mount.requests.namespace import Namespace
 from osxfs_sim.mount.server import without_fuse
 from osxfs_sim.mount.tree.backing import Backing, descriptor_budget
 from osxfs_sim.mount.tree.inodes import Facts, Inode, InodeTable
-from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.owners import OsxfsOwners
 from osxfs_sim.mount.tree.pending import drop_overlay, overlay_of
 from osxfs_sim.mount.tree.spellings import ExactNames

@@ -297,7 +297,7 @@ class Performer:
         os.sync()
 
     def map(self, operation: ActorOperation) -> None:
-        """*size* bytes of the file at *path* mapped for reading as *handle*."""
+        """*size* bytes of the file at *path* mapped for reading as *handle*. Raises OSError."""
         fd = os.open(self._path(operation), os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._mappings[operation.handle] = mmap.mmap(

@@ -86,7 +86,7 @@ class Stage:
         self._processes.close()
 
     def play(self, steps: Sequence[ScheduleStep]) -> list[OperationInterval]:
-        """Have all *steps* performed in order; an interval each.
+        """Have all *steps* performed in order; an interval each. Raises UserError.
 
         What the share refuses is a step's error. Raises UserError where a process does not answer.
         """
@@ -162,7 +162,7 @@ _IMMUTABLE = 0x10  # FS_IMMUTABLE_FL
 
 @contextlib.contextmanager
 def refusing(directory: Path) -> Iterator[None]:
-    """For a ``with`` block no process can make or remove names in *directory*.
+    """For a ``with`` block no process can make or remove names in *directory*. Raises OSError.
 
     Mode bits bind all but root; what binds root is chattr(1)'s ``i``. Raises OSError where the
     file system has no such flag, or we have not the right to set it.

@@ -62,7 +62,7 @@ def stream_names() -> list[str]:
 
 
 def parse_stream(text: str) -> Stream:
-    """The stream that *text* stands for, such as ``vim@5/s,same``.
+    """The stream that *text* stands for, such as ``vim@5/s,same``. Raises UserError.
 
     Raises UserError for an unknown pattern or word, and for a rate that its steps do not allow.
     """

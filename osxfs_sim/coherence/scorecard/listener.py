@@ -36,7 +36,7 @@ _MOST_CONTENT_BYTES = 64
 
 
 def observe(directory: str, name: str) -> dict[str, Any]:
-    """Read the state of *name* in *directory*: the fields of signals.ObservedState.
+    """Read the state of *name* in *directory*: the fields of signals.ObservedState. Raises OSError.
 
     Raises OSError where the directory cannot be listed.
     """

@@ -18,11 +18,11 @@ After a loss everything below is invalidated, and then looked for: what has chan
 since, by its times, is raised as if it had been reported (a rescan).
 
 The first three steps run in the reactor's spare time (an IdleTask). What waits is
-bounded: by the kernel's queue, by the stream's, by _MOST_ENDINGS_WAITING, and by
+bounded: by the kernel's queue, by the stream's, by the invalidator's (delivery.py), and by
 the injector's; each says so when it overflows, and a rescan follows.
 """
 
-import collections
+import functools
 import itertools
 import logging
 import os
@@ -47,9 +47,10 @@ from osxfs_sim.model.events import (
 )
 from osxfs_sim.model.status import CompleteDirectoriesStatus, HostEventsStatus, InvalidatedStatus
 from osxfs_sim.mount import syscalls
-from osxfs_sim.mount.events.inject import BUSY, Injection, Injector
+from osxfs_sim.mount.events.delivery import Delivery, entry_to
+from osxfs_sim.mount.events.inject import Injection, Injector
 from osxfs_sim.mount.events.invalidate import Invalidator
-from osxfs_sim.mount.events.rescan import Rescans, entry_to
+from osxfs_sim.mount.events.rescan import Rescans
 from osxfs_sim.mount.loop.notifications import InvalAttributes, InvalEntry, Invalidation, InvalPages
 from osxfs_sim.mount.loop.reactor import Reactor
 from osxfs_sim.mount.mounts.mountpoints import MountError
@@ -66,8 +67,6 @@ log = logging.getLogger(__name__)
 _READ_AT_ONCE = 8
 _DELIVERED_AT_ONCE = 2
 _RAISED_AT_ONCE = 2
-_MOST_FOUND_WAITING = 1024
-_MOST_INVALIDATIONS_WAITING = 256
 _AGAIN_SOON_NS = 1_000_000
 
 
@@ -103,7 +102,6 @@ class HostEvents:
         self.trouble = ""
         """Why events are not raised, for the user; else empty."""
         self.kernel_losses = 0
-        self._volumes: Volumes | None = None
         self._notify = spec.notify
         self._debounce = None
         if spec.notify is not None and (
@@ -117,13 +115,11 @@ class HostEvents:
         self._caching = caching
         self._names = complete_directories
         self._forgets = forgets
-        self._invalidator: Invalidator | None = None
         self._injector = injector
-        self._due: collections.deque[FileEvent[Inode] | MustScan[Inode]] = collections.deque()
+        self._delivery = Delivery(injector)
+        self._due = self._delivery.due
+        self._to_raise = self._delivery.to_raise
         self._gone: dict[tuple[Inode, bytes], Inode] = {}
-        self._to_raise: collections.deque[tuple[FileEvent[Inode], Inode | None]] = (
-            collections.deque()
-        )
         self._invalidating = 0
         """Deliveries whose invalidations are not known to be done."""
         self._turn = 0
@@ -131,16 +127,15 @@ class HostEvents:
         self._readable = select.poll()
         self._readable.register(watcher.fileno(), select.POLLIN)
         self._rescans = Rescans(
-            self, reactor, inodes, backing, caching, raises_events=spec.notify is not None
+            *(self._delivery, reactor, inodes, backing, caching),
+            raises_events=spec.notify is not None,
         )
 
     def start(self) -> None:
         """Start the threads and watch, once requests are served."""
         device = self._reactor.device
-        self._invalidator = Invalidator(
-            forgets=self._forgets,
-            device=device,
-            keep=self._reactor.wake_fds,
+        self._delivery.start(
+            Invalidator(forgets=self._forgets, device=device, keep=self._reactor.wake_fds)
         )
         # Negative entries in the root can be invalidated all at once, or not at all;
         # those further down go with the entry of their directory.
@@ -151,7 +146,7 @@ class HostEvents:
 
     def set_volumes(self, volumes: Volumes) -> None:
         """Invalidate no name that leads to one of these *volumes*: that would unmount it."""
-        self._volumes = volumes
+        self._delivery.set_volumes(volumes)
 
     def open_mount(self) -> None:
         """Find out whether events can be raised; sets *trouble*. In a thread, while served."""
@@ -176,16 +171,15 @@ class HostEvents:
 
     def host_kept_name(self, directory: Inode, name: bytes) -> None:
         """The host has kept *name*, which the guest had removed: invalidate that it is gone."""
-        if self._invalidator is not None and self._inodes.knows(directory):
+        invalidator = self._delivery.invalidator
+        if invalidator is not None and self._inodes.knows(directory):
             way = InvalAttributes(directory.number, entry_to(directory))
-            self._invalidator.invalidate(
-                {InvalEntry(directory.number, name): None, way: None}, _nothing
-            )
+            invalidator.invalidate({InvalEntry(directory.number, name): None, way: None}, _nothing)
 
     def invalidate(self, invalidations: Iterable[Invalidation]) -> None:
         """Have the kernel invalidate these, though the host has changed nothing."""
-        if self._invalidator is not None:
-            self._invalidator.invalidate(invalidations, _nothing)
+        if self._delivery.invalidator is not None:
+            self._delivery.invalidate(invalidations, _nothing)
 
     def pause(self) -> bool:
         """Hold nothing in the share for long enough to unmount it. Whether anything was held."""
@@ -196,7 +190,8 @@ class HostEvents:
 
         While requests are still served, or when nobody can ask any more.
         """
-        ended = self._invalidator is None or self._invalidator.stop()
+        invalidator = self._delivery.invalidator
+        ended = invalidator is None or invalidator.stop()
         return (self._injector is None or self._injector.stop()) and ended
 
     def close(self) -> None:
@@ -212,7 +207,7 @@ class HostEvents:
     @property
     def has_threads_at_work(self) -> bool:
         """Whether injector or invalidator have something to do."""
-        injector, invalidator = self._injector, self._invalidator
+        injector, invalidator = self._injector, self._delivery.invalidator
         return bool((injector and injector.waiting) or (invalidator and invalidator.waiting))
 
     def work(self, until_ns: int) -> int | None:
@@ -260,7 +255,7 @@ class HostEvents:
     def _next_ns(self) -> int | None:
         soon_ns = time.monotonic_ns() + _AGAIN_SOON_NS
         dues_ns = [self.stream.due_ns]
-        if self.is_backlogged:
+        if self._delivery.is_backlogged:
             dues_ns = [soon_ns]
         if self._debounce is not None:
             dues_ns.append(self._debounce.due_ns)
@@ -301,19 +296,9 @@ class HostEvents:
 
     # Invalidating what is untrue
 
-    @property
-    def is_backlogged(self) -> bool:
-        """Whether so many invalidations wait that more must not be added.
-
-        The stream goes on to fill meanwhile: that is bounded, and reports what it loses.
-        """
-        assert self._invalidator is not None
-        return self._invalidator.waiting >= _MOST_INVALIDATIONS_WAITING
-
     def _deliver_some(self) -> bool:
         """Deliver what is due next; all its invalidations come before the first notice."""
-        assert self._invalidator is not None
-        if self.is_backlogged:
+        if self._delivery.is_backlogged:
             return False
         if not self._due:
             self._due.extend(self.stream.take(time.monotonic_ns()))
@@ -331,9 +316,10 @@ class HostEvents:
                 deliveries.append((event, gone))
         if invalidations or deliveries:
             self._invalidating += 1
-            self._invalidator.invalidate(
-                invalidations,
-                lambda: self._reactor.call_soon(lambda: self._invalidated(deliveries)),
+            # In its thread it does no more than put that into the reactor's.
+            done = functools.partial(self._invalidated, deliveries)
+            self._delivery.invalidate(
+                invalidations, functools.partial(self._reactor.call_soon, done)
             )
         return True
 
@@ -354,7 +340,7 @@ class HostEvents:
         if now is not None and now is before and self._was_replaced(event, now):
             now = None
         entry = InvalEntry(directory.number, name)
-        keeps = now is not None and now is before and self.leads_to_a_volume(now)
+        keeps = now is not None and now is before and self._delivery.leads_to_a_volume(now)
         if Stale.ENTRY in stale:
             if self._names is not None and status is not None:
                 self._names.added(directory, self._spellings.key(name))
@@ -385,10 +371,6 @@ class HostEvents:
             if self._names is not None:
                 self._names.forget(before)
         return None if moved else before
-
-    def leads_to_a_volume(self, inode: Inode) -> bool:
-        """Whether something is mounted on *inode*, or below it, that must not be taken away."""
-        return self._volumes is not None and self._volumes.holds(inode.number)
 
     def _was_replaced(self, event: FileEvent[Inode], now: Inode) -> bool:
         """Whether a directory is another than the one known by its number: see Inode.handle."""
@@ -456,7 +438,7 @@ class HostEvents:
                 if status is not None:
                     return
         sent = directory.sent_dentry(shown)
-        leads_to_a_volume = sent is not None and self.leads_to_a_volume(sent)
+        leads_to_a_volume = sent is not None and self._delivery.leads_to_a_volume(sent)
         for notice in notices(
             what,
             self._notify,
@@ -487,24 +469,6 @@ class HostEvents:
             self._names.clear()
         self._rescans.want(loss)
 
-    def invalidate_then(
-        self, invalidations: Iterable[Invalidation], then: Callable[[], None]
-    ) -> None:
-        """Invalidate these, then call *then* (in another thread)."""
-        assert self._invalidator is not None
-        self._invalidator.invalidate(invalidations, then)
-
-    def found(self, event: FileEvent[Inode]) -> None:
-        """Tell the guest of *event*, which a rescan has found, as of what was read."""
-        self._due.append(event)
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether a rescan should wait, so that what it finds does not overflow anything."""
-        assert self._injector is not None
-        waiting = len(self._due) + len(self._to_raise)
-        return waiting >= _MOST_FOUND_WAITING or self._injector.waiting >= BUSY
-
     def has_delivered(self, asked_ns: int) -> bool:
         """Whether the guest was told of all that the host had done at *asked_ns* (monotonic).
 
@@ -521,9 +485,10 @@ class HostEvents:
     def waiting(self) -> int:
         """How many changes and notices are on their way; 0 once the guest was told all."""
         waiting = self.stream.waiting + len(self._due) + len(self._to_raise) + self._rescans.waiting
-        if self._invalidator is not None:
+        invalidator = self._delivery.invalidator
+        if invalidator is not None:
             # What it has just invalidated is raised a moment later.
-            waiting += max(self._invalidator.waiting, self._invalidating)
+            waiting += max(invalidator.waiting, self._invalidating)
         if self._injector is not None:
             waiting += self._injector.waiting
         if self._debounce is not None:
@@ -532,7 +497,7 @@ class HostEvents:
 
     def report(self) -> HostEventsStatus:
         """Counts of the way of events, as a part of the share's status."""
-        stream, invalidator, injector = self.stream, self._invalidator, self._injector
+        stream, invalidator, injector = self.stream, self._delivery.invalidator, self._injector
         names = self._names
         return HostEventsStatus(
             watcher=self.watcher.kind,

@@ -79,13 +79,13 @@ class Injection:
     """The object's type, its S_IFMT bits."""
     gone: Inode | None = None
     """Of a DELETE, the inode that the guest knew by that name, if it is that which is gone.
-    Written by injected_requests, too."""
+    Written by suppressed_answers, too."""
     was_looked_up: bool = False
     """Whether the call has made the kernel send a LOOKUP of the name. Written by injector and
-    injected_requests."""
+    suppressed_answers."""
     is_moot: bool = False
     """Whether there is nothing to tell any more: the host has something else there. Written by
-    injected_requests."""
+    suppressed_answers."""
 
 
 class Injector:
@@ -300,7 +300,7 @@ class Injector:
 
 
 # What the calls say where the guest's kernel goes by what it has cached, the last by
-# injected_requests.py.
+# suppressed_answers.py.
 _CACHED_OTHERWISE = (errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EAGAIN)
 _OVERTAKEN = (
     *_CACHED_OTHERWISE,

@@ -9,12 +9,13 @@ import functools
 import logging
 import os
 import stat as modes
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from collections.abc import Iterator
 
 from osxfs_sim.model.events import FileEvent, MustScan, What
 from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.events.delivery import Delivery, entry_to
 from osxfs_sim.mount.loop.notifications import (
     IncrementEpoch,
     InvalAttributes,
@@ -38,35 +39,12 @@ _AGAIN_SOON_NS = 1_000_000
 _AGAIN_LATER_NS = 1_000_000_000
 
 
-class EventDelivery(Protocol):
-    """What a rescan needs of the way that events take (HostEvents)."""
-
-    @property
-    def is_backlogged(self) -> bool:
-        """Whether so many invalidations wait that more must not be added."""
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether what is found should wait, so that it does not overflow anything."""
-
-    def invalidate_then(
-        self, invalidations: Iterable[Invalidation], then: Callable[[], None]
-    ) -> None:
-        """Invalidate these, then call *then* (in another thread)."""
-
-    def found(self, event: FileEvent[Inode]) -> None:
-        """Tell the guest of *event*, soon."""
-
-    def leads_to_a_volume(self, inode: Inode) -> bool:
-        """Whether something is mounted on *inode* that must not be taken away."""
-
-
 class Rescans:
     """The rescans of one share, one after the other. The reactor's thread only."""
 
     def __init__(
         self,
-        delivery: EventDelivery,
+        delivery: Delivery,
         reactor: Reactor,
         inodes: InodeTable,
         backing: Backing,
@@ -74,7 +52,9 @@ class Rescans:
         *,
         raises_events: bool,
     ) -> None:
-        """*raises_events*: events are raised of what is found, too."""
+        """*delivery* is where what a rescan finds is put. *raises_events*: events
+        are raised of that, too.
+        """
         self.count = 0
         self._delivery = delivery
         self._reactor = reactor
@@ -140,19 +120,14 @@ class Rescans:
             else:
                 invalidations.append(InvalAttributes(inode.number, entry))
             if len(invalidations) >= _INVALIDATED_AT_ONCE:
-                self._delivery.invalidate_then(invalidations, _nothing)
+                self._delivery.invalidate(invalidations, _nothing)
                 invalidations = []
                 await yield_()
                 while self._delivery.is_backlogged:
                     await pause(_AGAIN_SOON_NS)
-        done = False
-
-        def all_ended() -> None:
-            nonlocal done
-            done = True
-
-        self._delivery.invalidate_then(invalidations, all_ended)
-        while not done:
+        done = threading.Event()
+        self._delivery.invalidate(invalidations, done.set)
+        while not done.is_set():
             await pause(_AGAIN_SOON_NS)
 
     def _known_below(self, top: Inode) -> Iterator[Inode]:
@@ -192,20 +167,13 @@ class Rescans:
                 while self._delivery.is_behind:
                     self._reactor.wake_idle_task()
                     await pause(_AGAIN_SOON_NS)
-                self._delivery.found(FileEvent(directory, name, what, loss.since_ns))
+                self._delivery.due.append(FileEvent(directory, name, what, loss.since_ns))
             self._reactor.wake_idle_task()
 
     def _is_of_guest(self, status: os.stat_result) -> bool:
         """Whether the last change of an object was the guest's, which is no host event."""
         inode = self._inodes.find(status)
         return inode is not None and status.st_ctime_ns <= inode.changed_ns
-
-
-def entry_to(directory: Inode) -> InvalEntry | None:
-    """The dentry by which the guest knows *directory*; None for the root, and what has none."""
-    if directory.parent is None:
-        return None
-    return InvalEntry(directory.parent.number, directory.name)
 
 
 def _nothing() -> None:

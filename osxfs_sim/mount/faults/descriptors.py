@@ -10,8 +10,8 @@ from pyfuse3 import EntryAttributes, FileInfo, RequestContext
 from osxfs_sim.model.bugs import Bug
 from osxfs_sim.mount.errors import MountError
 from osxfs_sim.mount.faults.fault import Evict, Fault
-from osxfs_sim.mount.requests.entries import Identify
 from osxfs_sim.mount.requests.host_operations import HostOperations
+from osxfs_sim.mount.requests.identities import Identify
 from osxfs_sim.mount.requests.layer import Layer
 from osxfs_sim.mount.tree.inodes import Inode
 

@@ -8,7 +8,8 @@ from pyfuse3 import EntryAttributes, RequestContext
 
 from osxfs_sim.model.events import Notice
 from osxfs_sim.mount.events.inject import Injection, Injector
-from osxfs_sim.mount.events.injected_requests import InjectedRequests, tombstone_attributes
+from osxfs_sim.mount.events.injected_requests import InjectedRequests
+from osxfs_sim.mount.events.suppressed_answers import tombstone_attributes
 from osxfs_sim.mount.faults.fault import Fault
 from osxfs_sim.mount.loop.request import Request
 from osxfs_sim.mount.requests.layer import Layer

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+from osxfs_sim.mount.requests.attributes import Show
 from osxfs_sim.mount.requests.caching import Caching
-from osxfs_sim.mount.requests.entries import Entries, Identify, Show
+from osxfs_sim.mount.requests.entries import Entries
 from osxfs_sim.mount.requests.host_operations import HostOperations
+from osxfs_sim.mount.requests.identities import Identify
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import Spellings

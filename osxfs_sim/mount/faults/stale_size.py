@@ -10,7 +10,7 @@ from pyfuse3 import EntryAttributes, FileInfo, RequestContext
 
 from osxfs_sim.model.caching import CacheTimeouts
 from osxfs_sim.mount.faults.fault import Evict, Fault
-from osxfs_sim.mount.requests.entries import Show
+from osxfs_sim.mount.requests.attributes import Show
 from osxfs_sim.mount.requests.host_operations import HostOperations
 from osxfs_sim.mount.requests.layer import Layer
 from osxfs_sim.mount.tree.inodes import Inode

@@ -7,8 +7,8 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, RequestContext
 
 from osxfs_sim.mount.faults.fault import Evict, Fault
+from osxfs_sim.mount.requests.attributes import S_PER_NS
 from osxfs_sim.mount.requests.caching import Caching
-from osxfs_sim.mount.requests.entries import S_PER_NS
 from osxfs_sim.mount.requests.host_operations import HostOperations
 from osxfs_sim.mount.requests.layer import Layer
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable

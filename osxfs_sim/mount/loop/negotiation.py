@@ -67,7 +67,7 @@ _kept: list[object] = []
 
 @contextlib.contextmanager
 def negotiating(spec: ProtocolSpec, read_names: ReadNames, start: Start) -> Iterator[None]:
-    """Within it, pyfuse3.init makes a session that asks the kernel for *spec*.
+    """Within it, pyfuse3.init makes a session that asks the kernel for *spec*. Raises LookupError.
 
     Raises LookupError where pyfuse3 leaves no way to.
     """

@@ -369,6 +369,10 @@ class Reactor:
         # Work of the server's own is always in one of the three.
         return len(self._delayed) + self._jobs + len(self._parked) - len(self._spawned)
 
+    def has_requests(self) -> bool:
+        """Whether requests were read and are not yet answered."""
+        return self.in_flight > 0
+
     @property
     def quiet_ns(self) -> int:
         """For how long no request has come or was answered; 0 while one is being answered."""

@@ -26,10 +26,10 @@ from osxfs_sim.mount.requests.handle_table import HandleTable
 from osxfs_sim.mount.requests.host_calls import HostCalls
 from osxfs_sim.mount.requests.host_operations import HostOperations
 from osxfs_sim.mount.requests.listing import Listings
+from osxfs_sim.mount.requests.namespace import Namespace
 from osxfs_sim.mount.requests.reading import Reader
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
-from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.spellings import Spellings
 from osxfs_sim.mount.tree.xattrs import GuestAttributes
 

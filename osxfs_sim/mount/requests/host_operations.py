@@ -20,12 +20,13 @@ from pyfuse3 import EntryAttributes, FileInfo, RequestContext
 from osxfs_sim.fs import at
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.latency.crossings import Crossings
+from osxfs_sim.mount.requests.attributes import Show
 from osxfs_sim.mount.requests.caching import Caching
-from osxfs_sim.mount.requests.entries import Entries, Show
+from osxfs_sim.mount.requests.entries import Entries
 from osxfs_sim.mount.requests.handle_table import HandleTable, Listing
+from osxfs_sim.mount.requests.namespace import Namespace
 from osxfs_sim.mount.tree.backing import OPEN_SAFELY, Backing, StaleError, magic_link
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
-from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners
 from osxfs_sim.mount.tree.set_id import clear_set_gid, clear_set_id, has_group_id_alone, set_mode
 from osxfs_sim.mount.tree.spellings import CaseOnlyRenameError, Spellings
@@ -415,3 +416,17 @@ class HostOperations:
         with self._backing.pinned(inode) as fd:
             call(fd, *arguments)
             self._namespace.record_change(inode, fd)
+
+
+def sync_with_directory(fd: int, parent_fd: int | None, datasync: bool) -> None:
+    """Sync a file and its directory, by which it is found again; closes *parent_fd*. OSError.
+
+    With *datasync* the file as fdatasync(2) does. A *parent_fd* of None: it has none to be had.
+    """
+    try:
+        (os.fdatasync if datasync else os.fsync)(fd)
+        if parent_fd is not None:
+            os.fsync(parent_fd)
+    finally:
+        if parent_fd is not None:
+            os.close(parent_fd)

@@ -19,6 +19,7 @@ from osxfs_sim.mount.events.host_events import HostEvents
 from osxfs_sim.mount.events.inject import Injector
 from osxfs_sim.mount.events.injected_requests import InjectedRequests
 from osxfs_sim.mount.events.invalidate import Invalidator, LateInvalidator
+from osxfs_sim.mount.events.suppressed_answers import SuppressedAnswers
 from osxfs_sim.mount.faults.chosen import change_filter, faults_of, injection_mapper
 from osxfs_sim.mount.faults.fault import Fault
 from osxfs_sim.mount.latency.crossings import ClientOverhead, Crossings
@@ -27,14 +28,18 @@ from osxfs_sim.mount.loop.reactor import Reactor
 from osxfs_sim.mount.mounts import services
 from osxfs_sim.mount.mounts.identity import ServerUser, state_directory
 from osxfs_sim.mount.mounts.mountpoints import EXPORTS_ROOT_NAME, MountError
+from osxfs_sim.mount.requests.attributes import Show, show
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.requests.dispatch import Dispatcher
-from osxfs_sim.mount.requests.entries import Entries, Identify, Identities, Show, show
+from osxfs_sim.mount.requests.entries import Entries
 from osxfs_sim.mount.requests.handle_table import HandleTable
 from osxfs_sim.mount.requests.handlers import Handlers
 from osxfs_sim.mount.requests.host_calls import HostCalls
+from osxfs_sim.mount.requests.host_listing import HostListing
 from osxfs_sim.mount.requests.host_operations import Capabilities, HostOperations
-from osxfs_sim.mount.requests.listing import HostListing, Listings
+from osxfs_sim.mount.requests.identities import Identify, Identities
+from osxfs_sim.mount.requests.listing import Listings
+from osxfs_sim.mount.requests.namespace import Namespace
 from osxfs_sim.mount.requests.open_handles import OpenHandles, most_handles
 from osxfs_sim.mount.requests.tracing import Tracing
 from osxfs_sim.mount.server.synthetic_directories import (
@@ -46,7 +51,6 @@ from osxfs_sim.mount.server.synthetic_directories import (
 )
 from osxfs_sim.mount.tree.backing import Backing, descriptor_budget
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
-from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.overlaps import Overlaps
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners, open_owners
 from osxfs_sim.mount.tree.spellings import ExactNames, FoldedNames, Spellings
@@ -57,10 +61,11 @@ from osxfs_sim.mount.writeback.conflicts import Conflicts
 from osxfs_sim.mount.writeback.deferral import Deferral
 from osxfs_sim.mount.writeback.effect_applier import EffectApplier
 from osxfs_sim.mount.writeback.guest_side import GuestSide, PendingEviction
-from osxfs_sim.mount.writeback.guest_view import GuestView, OverlayListing, OverlayOperations
+from osxfs_sim.mount.writeback.guest_view import GuestView
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
 from osxfs_sim.mount.writeback.host_writer import HostWriter
 from osxfs_sim.mount.writeback.journal import Journal, open_journal
+from osxfs_sim.mount.writeback.overlay_layers import OverlayListing, OverlayOperations
 from osxfs_sim.mount.writeback.writeback import WriteBack
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
@@ -199,7 +204,7 @@ def build(
     host_events = None
     if watcher is not None:
         if system.events.notify is not None:
-            injector = Injector(mountpoint, lambda: reactor.in_flight > 0)
+            injector = Injector(mountpoint, reactor.has_requests)
         host_events = HostEvents(
             *(system.events, watcher, reactor, inodes, backing, spellings),
             *(real_caching, complete_directories, injector, settings.seed),
@@ -225,7 +230,7 @@ def build(
         conflicts = Conflicts(None if host_events is None else host_events.host_kept_name)
         effects = EffectApplier(namespace, inodes, backing, watcher, conflicts)
         writer = HostWriter(
-            *(inodes.root, backing, owners, journal.read, effects.apply),
+            *(inodes.root, backing, owners, journal.data.read, effects.apply),
             tells_handles=watcher is not None,
         )
         write_back = WriteBack(
@@ -307,7 +312,8 @@ def build(
         if injector is None:
             return below
         layer: Any = InjectedRequests(
-            *(below, injector, calls, inodes, backing, spellings, entries, operations),
+            *(below, injector, calls),
+            SuppressedAnswers(injector, inodes, backing, spellings, entries, operations),
             is_synthetic=None if synthetic is None else synthetic.is_synthetic,
         )
         for fault in faults:

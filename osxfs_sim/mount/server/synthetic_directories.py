@@ -33,9 +33,9 @@ from osxfs_sim.mount.loop.request import Request
 from osxfs_sim.mount.requests.handle_table import Listing
 from osxfs_sim.mount.requests.handlers import Handlers
 from osxfs_sim.mount.requests.host_calls import HostCalls
+from osxfs_sim.mount.requests.host_listing import NamesReply, Source
 from osxfs_sim.mount.requests.host_operations import HostOperations
 from osxfs_sim.mount.requests.layer import Layer
-from osxfs_sim.mount.requests.listing import NamesReply, Source
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import Spellings

@@ -1,8 +1,7 @@
-"""The objects of a share: inode table, names, identities, and the host below them.
+"""The objects of a share: inode table, spellings, owners, and the host below them.
 
 inodes              what the kernel knows by number, and its lookup counts
 pending             what the guest has changed of an object, and the host does not have yet
-namespace           gives and takes names on the host, and keeps what is known of them
 backing             the host directory, through directory descriptors only
 generations         tells an object of the host from a later one with its inode number
 overlaps            the parts of a share that obey another export's stronger mode

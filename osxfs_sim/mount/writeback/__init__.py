@@ -22,7 +22,8 @@ invariant.py says where this does not hold; the tests ask it after each step.
 
 handlers             the layer of requests that defers changes; next: written through
 deferral             may a change be pending for a while, or must the host have it at once?
-guest_view           what the guest is shown of what is pending, laid over the host's answers
+guest_view           which inode a name is for the guest, and how what is pending is shown of it
+overlay_layers       the layers that lay that over the host's part of requests, and of listings
 guest_side           what becomes of that when the host gets it, or does not take it
 overlay              what is pending of an object, laid over the host's answers
 pending_state        begins and ends what is pending: list, journal, overlay and data in step
@@ -30,6 +31,7 @@ pending_descriptors  by which files are written to, so that not too many are ope
 invariant            checks that these say the same, for tests
 
 journal              keeps it beyond the server's end: a write-ahead log
+journal_data         the bytes of its writes
 journal_format       what its files say, as bytes and as values
 journal_directory    where journals lie, whose they are, who may touch them
 journal_reader       what a server has left behind in one, after a crash

@@ -37,7 +37,7 @@ class Deferral:
         server_is_root: bool,
         never: frozenset[Inode],
     ) -> None:
-        self._attempt = calls.attempt
+        self._errno_of = calls.errno_of
         self._inodes = inodes
         self._backing = backing
         self._owners = owners
@@ -92,15 +92,17 @@ class Deferral:
         else:
             self._facts_read_by = request
             self._facts_read_of.clear()
-        looked, failure = self._attempt(self._read_facts, inode)
-        if failure:
+        try:
+            read = self._read_facts(inode)
+        except Exception as error:
+            self._errno_of(error, self._read_facts, (inode,))  # which records a bug of ours
             return None
         if facts is not None and inode.overlay is not None:
             # What is pending is of the object that it was.
-            looked = looked._replace(generation=facts.generation)
-        inode.facts = looked
+            read = read._replace(generation=facts.generation)
+        inode.facts = read
         self._facts_read_of.add(inode)
-        return looked  # type: ignore[no-any-return]
+        return read
 
     def _read_facts(self, inode: Inode) -> Facts:
         """Raises OSError."""
@@ -138,8 +140,12 @@ class Deferral:
         if self._privileged:
             return True
         # Who is not root cannot know who may remove what from a sticky directory.
-        status, _ = self._attempt(self._view.status, directory)
-        return status is not None and not status.st_mode & modes.S_ISVTX
+        try:
+            status = self._view.status(directory)
+        except Exception as error:
+            self._errno_of(error, self._view.status, (directory,))
+            return False
+        return not status.st_mode & modes.S_ISVTX
 
     def may_defer(self, request: Request | None, inode: Inode) -> bool:
         """Whether a change of the object itself may be pending."""

@@ -8,9 +8,10 @@ import os
 import time
 from typing import assert_never
 
+from osxfs_sim.mount.requests.namespace import Namespace
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import Facts, Inode, InodeTable
-from osxfs_sim.mount.tree.namespace import DirectoryWatcher, Namespace
+from osxfs_sim.mount.watch.watcher import Watcher
 from osxfs_sim.mount.writeback.conflicts import Conflicts
 from osxfs_sim.mount.writeback.effects import (
     CameBack,
@@ -39,7 +40,7 @@ class EffectApplier:
         namespace: Namespace,
         inodes: InodeTable,
         backing: Backing,
-        watcher: DirectoryWatcher | None,
+        watcher: Watcher | None,
         conflicts: Conflicts,
     ) -> None:
         """*watcher* is who watches the host's directories, for events; *conflicts* counts."""

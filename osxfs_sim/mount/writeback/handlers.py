@@ -37,9 +37,9 @@ from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.requests.handle_table import HandleTable, Listing
 from osxfs_sim.mount.requests.handlers import WRITE_IN_THREAD_BYTES, Handlers
 from osxfs_sim.mount.requests.host_calls import HostCalls
-from osxfs_sim.mount.requests.host_operations import HostOperations
+from osxfs_sim.mount.requests.host_listing import Source
+from osxfs_sim.mount.requests.host_operations import HostOperations, sync_with_directory
 from osxfs_sim.mount.requests.layer import Layer
-from osxfs_sim.mount.requests.listing import Source
 from osxfs_sim.mount.requests.reading import read_fully
 from osxfs_sim.mount.tree.backing import Backing, StaleError, magic_link
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
@@ -50,9 +50,10 @@ from osxfs_sim.mount.tree.set_id import only_clears_set_id, without_set_id
 from osxfs_sim.mount.tree.xattrs import GuestAttributes
 from osxfs_sim.mount.writeback.deferral import Deferral
 from osxfs_sim.mount.writeback.guest_side import GuestSide
-from osxfs_sim.mount.writeback.guest_view import GuestView, Status, guest_parent, merged
+from osxfs_sim.mount.writeback.guest_view import GuestView, Status, guest_parent
 from osxfs_sim.mount.writeback.journal_format import MakeDetail, OtherDetail, SetDetail
 from osxfs_sim.mount.writeback.overlay import laid_over
+from osxfs_sim.mount.writeback.overlay_layers import merged
 from osxfs_sim.mount.writeback.restoring import what_is_seen
 from osxfs_sim.mount.writeback.writeback import WriteBack
 
@@ -94,6 +95,7 @@ class WriteBackHandlers(Layer):
         """*operations* and *listing* are those with what is pending laid over them."""
         super().__init__(below)
         self.write_back = write_back
+        self._data = write_back.journal.data
         self._view = view
         self._side = side
         self._deferral = deferral
@@ -129,7 +131,11 @@ class WriteBackHandlers(Layer):
     ) -> Any:
         """Do *work*, which defers a change, when there is room for one, and answer at once."""
         await self._wait_for_room(request, size_bytes)
-        answer, failure = self._attempt(work, *arguments)
+        answer, failure = None, 0
+        try:
+            answer = work(*arguments)
+        except Exception as error:
+            failure = self._errno_of(error, work, arguments)
         self._record_latency(OperationClass.METADATA, request)
         if failure:
             raise FUSEError(failure)
@@ -1330,7 +1336,7 @@ class WriteBackHandlers(Layer):
                 if not overlay.local_only:
                     of_host += read_fully(fd, piece.offset, part)
             elif piece.position != ZEROS:
-                part[:] = self.write_back.journal.read(piece.position, piece.length)
+                part[:] = self._data.read(piece.position, piece.length)
         return data, of_host
 
     async def write(self, request: Request, fh: int, off: int, buf: bytes) -> int:
@@ -1345,25 +1351,25 @@ class WriteBackHandlers(Layer):
         if not self.write_back.has_room_for(length):
             request = await self._wait_for_room(request, length)
             has_waited = True
-        journal = self.write_back.journal
-        place = journal.reserve(length)
+        data = self._data
+        place = data.reserve(length)
         is_put, failure = False, 0
         if length >= WRITE_IN_THREAD_BYTES:
-            _, failure = await in_thread(lambda: self._attempt(journal.put, place, buf))
+            _, failure = await in_thread(lambda: self._attempt(data.put, place, buf))
             is_put = has_waited = True
         if has_waited and not failure and not self._may_defer(request, inode):
             # It has lost its name while this waited: nothing of it is pending any more.
-            journal.free(place, length)
+            data.free(place, length)
             return await self.next.write(request, fh, off, buf)
         if not failure:
             try:
                 if not is_put:
-                    journal.put(place, buf)
+                    data.put(place, buf)
                 self._defer_write(inode, fh, off, length, place)
             except Exception as error:
                 failure = self._errno_of(error, self._defer_write, (inode, fh, off, length, place))
         if failure:
-            journal.free(place, length)
+            data.free(place, length)
             raise FUSEError(failure)
         if fh in self._handles.synchronous:
             await self._sync(request, inode, fh, datasync=True)
@@ -1430,17 +1436,15 @@ class WriteBackHandlers(Layer):
         self._side.check_synced(fh, inode)
         if inode.is_local_only:
             return  # it has no name any more, and never will: there is nothing to find again
-        parent_fd, _ = self._attempt(self._open_directory_of, inode)
+        parent_fd = None
+        if inode.parent is not None:
+            flags = os.O_RDONLY | os.O_DIRECTORY
+            parent_fd, _ = self._attempt(self._backing.open, inode.parent, flags)
         await self._calls.cross_in_thread(
             request.restarted(),
-            *(_sync_on_host, fh, parent_fd, datasync),
+            *(sync_with_directory, fh, parent_fd, datasync),
             operation=Operation.FSYNC,
         )
-
-    def _open_directory_of(self, inode: Inode) -> int:
-        if inode.parent is None:
-            return -1
-        return self._backing.open(inode.parent, os.O_RDONLY | os.O_DIRECTORY)
 
     # Directories
 
@@ -1579,14 +1583,3 @@ _DEEPEST = 4_096
 
 def _too_long() -> None:
     raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-
-
-def _sync_on_host(fd: int, parent_fd: int | None, datasync: bool) -> None:
-    """Sync a file and, if it has one, its directory: one that is not found again was not saved."""
-    try:
-        (os.fdatasync if datasync else os.fsync)(fd)
-        if parent_fd is not None and parent_fd >= 0:
-            os.fsync(parent_fd)
-    finally:
-        if parent_fd is not None and parent_fd >= 0:
-            os.close(parent_fd)

@@ -315,7 +315,7 @@ class HostContents:
 
     @contextlib.contextmanager
     def reached(self, inode: Inode) -> Iterator[int]:
-        """A descriptor of the object, O_PATH perhaps."""
+        """A descriptor of the object, O_PATH perhaps. Raises StaleError."""
         if inode.overlay is not None and inode.overlay.fd >= 0:
             yield inode.overlay.fd
             return

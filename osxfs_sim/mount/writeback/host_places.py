@@ -207,7 +207,7 @@ class HostPlaces:
         self._emit(Moved(identity, *places, is_found=True))
 
     def make_way(self, parent: Inode, dir_fd: int, name: bytes) -> None:
-        """The host has put something where the guest has put something else."""
+        """The host has put something where the guest has put something else. Raises OSError."""
         status = status_of(dir_fd, name)
         if status is None:
             return  # and has taken it away

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.pending import Overlay
-from osxfs_sim.mount.writeback.journal import SEGMENT_BYTES
+from osxfs_sim.mount.writeback.journal_data import SEGMENT_BYTES
 from osxfs_sim.mount.writeback.journal_reader import read_journal
 from osxfs_sim.mount.writeback.overlay import concerned, guest_path, link_effects, name_effects
 from osxfs_sim.mount.writeback.writeback import WriteBack
@@ -22,7 +22,7 @@ Range = tuple[int, int]
 
 
 def breaches(write_back: WriteBack, inodes: InodeTable) -> list[str]:
-    """Where the invariants of pending changes are broken, in words; empty: nowhere.
+    """Where the invariants of pending changes are broken, in words; empty: nowhere. Raises OSError.
 
     Reads the journal's files, and changes nothing. Raises OSError where those cannot be read.
     """
@@ -115,7 +115,7 @@ def overlay_and_data(
         for segment in range(begin // SEGMENT_BYTES, -(-end // SEGMENT_BYTES)):
             first, behind = segment * SEGMENT_BYTES, (segment + 1) * SEGMENT_BYTES
             wanted[segment] += min(end, behind) - max(begin, first)
-    kept_bytes = write_back.journal.live_bytes
+    kept_bytes = write_back.journal.data.live_bytes
     is_enough = all(kept_bytes.get(segment, 0) >= number for segment, number in wanted.items())
     if not is_enough or (exactly and kept_bytes != dict(wanted)):
         yield f"the journal keeps {kept_bytes} bytes, needed are {dict(wanted)}"

@@ -14,22 +14,22 @@ synced to the disk: a killed server loses nothing, a machine that loses its powe
 is in here (fsync in the guest writes to the host's own files, and syncs those). A record that was
 torn is known by its checksum; nobody was answered that it was there.
 
-When nothing is pending the files are emptied. The data of what is pending no more is given back a
-segment at a time, and the records are written anew when they have become many.
+When nothing is pending the files are emptied. The records are written anew when they have become
+many. The bytes of the guest's writes, in ``data``, have an object of their own (journal_data.py).
 """
 
 import contextlib
 import errno
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from osxfs_sim.fs.copies import copy_content
 from osxfs_sim.model.write_back import Change, Kind
-from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode
+from osxfs_sim.mount.writeback.journal_data import JournalData
 from osxfs_sim.mount.writeback.journal_directory import (
     OPEN,
     Owner,
@@ -54,11 +54,8 @@ from osxfs_sim.mount.writeback.journal_format import (
 
 log = logging.getLogger(__name__)
 
-SEGMENT_BYTES = 1 << 20
-"""Data is given back to the file system in pieces of this size."""
 _COMPACT_AT_BYTES = 32 << 20
 _SMALL_BYTES = 4 << 20
-_PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE (linux/falloc.h)
 _MOST_JOURNALS = 4_096
 
 
@@ -77,13 +74,15 @@ class Journal:
         self._owner = Owner(os.getpid(), source, (root.device, root.host_number))
         self._say_whose()
         with opened(directory) as dir_fd:
-            self._changes_fd, self.data_fd, self._progress_fd = (
+            self._changes_fd, data_fd, self._progress_fd = (
                 os.open(name, OPEN | os.O_RDWR | os.O_CREAT, 0o600, dir_fd=dir_fd)
                 for name in ("changes", "data", "progress")
             )
         # Written, so that it has its room from the start: what is recorded may fill the disk
         # that it lies on. Not mapped: a page without room would end the server (SIGBUS).
         os.pwrite(self._progress_fd, progress_bytes(0) + progress_bytes(0), 0)
+        self.data = JournalData(data_fd)
+        """The bytes of writes: whoever makes one pending puts them there before it is appended."""
         self._recorded: dict[int, Inode] = {}
         self._recorded_places: dict[int, set[tuple[int, bytes]]] = {}
         self._begin()
@@ -92,11 +91,9 @@ class Journal:
         """Nothing is pending."""
         # Records first: without them the data means nothing.
         os.ftruncate(self._changes_fd, 0)
-        os.ftruncate(self.data_fd, 0)
-        self._end = 0
+        self.data.clear()
         self._records_bytes = 0
         self._compacted_bytes = 0
-        self._live: dict[int, int] = {}
         self._forget_recorded()
 
     # Whose it is
@@ -122,56 +119,6 @@ class Journal:
         self._introduced: list[tuple[int, tuple[int, bytes] | None]] = []
         self._recorded = {ROOT_NUMBER: self._root}
         self._recorded_places = {}
-
-    # Data
-
-    def reserve(self, length: int) -> int:
-        """Reserve *length* bytes of data; their position, to be put and later freed."""
-        position = self._end
-        self._end += length
-        segment = position // SEGMENT_BYTES
-        if self._end <= (segment + 1) * SEGMENT_BYTES:
-            self._live[segment] = self._live.get(segment, 0) + length
-            return position
-        for segment, part in _segments(position, length):
-            self._live[segment] = self._live.get(segment, 0) + part
-        return position
-
-    def put(self, position: int, data: bytes) -> None:
-        """Write *data* at the reserved *position*; in a thread, perhaps. Raises OSError."""
-        written = os.pwrite(self.data_fd, data, position)
-        while written < len(data):
-            written += os.pwrite(self.data_fd, memoryview(data)[written:], position + written)
-
-    def free(self, position: int, length: int) -> None:
-        """Give back *length* bytes at *position*: they are dirty no more."""
-        for segment, part in _segments(position, length):
-            left = self._live[segment] - part
-            if left:
-                self._live[segment] = left
-                continue
-            del self._live[segment]
-            if (segment + 1) * SEGMENT_BYTES <= self._end:
-                self._punch(segment * SEGMENT_BYTES)
-
-    def _punch(self, position: int) -> None:
-        # Some file systems cannot; their journal gets small when nothing is pending.
-        with contextlib.suppress(OSError):
-            syscalls.fallocate(self.data_fd, _PUNCH_HOLE, position, SEGMENT_BYTES)
-
-    def read(self, position: int, length: int) -> bytes:
-        """The *length* bytes kept at *position*, or fewer. Raises OSError."""
-        return os.pread(self.data_fd, length, position)
-
-    @property
-    def holds_data(self) -> bool:
-        """Whether any bytes of data are still needed."""
-        return bool(self._live)
-
-    @property
-    def live_bytes(self) -> dict[int, int]:
-        """How many bytes of each data segment are still needed, where any are."""
-        return dict(self._live)
 
     # Records
 
@@ -233,7 +180,16 @@ class Journal:
         for inode in (change.target, change.parent, change.old_parent, change.replaced):
             if inode is not None:
                 records += self._introduce(inode)
-        records += change_record(change, self._number)
+        number = self._number
+        records += change_record(
+            change,
+            (
+                number(change.target),
+                number(change.parent),
+                number(change.old_parent),
+                number(change.replaced),
+            ),
+        )
         return records
 
     def _number(self, inode: Inode | None) -> int:
@@ -321,11 +277,11 @@ class Journal:
     @property
     def is_small(self) -> bool:
         """Whether it is too small to be worth emptying."""
-        return self._records_bytes < _SMALL_BYTES and self._end < _SMALL_BYTES
+        return self._records_bytes < _SMALL_BYTES and self.data.end_bytes < _SMALL_BYTES
 
     def clear(self) -> None:
         """Empty it: nothing is pending, and no data is needed. Raises OSError."""
-        if self._records_bytes or self._end:
+        if self._records_bytes or self.data.end_bytes:
             self._begin()
 
     def clear_records(self) -> None:
@@ -345,7 +301,7 @@ class Journal:
                 self._put_back()
             except OSError as error:
                 log.error("what is not on the host cannot be kept: %s", error)
-        for fd in (self._changes_fd, self.data_fd, self._progress_fd, self._lock_fd):
+        for fd in (self._changes_fd, self.data.fd, self._progress_fd, self._lock_fd):
             os.close(fd)
 
     def _is_in_place(self) -> bool:
@@ -364,7 +320,7 @@ class Journal:
             for name, source in (
                 ("lock", self._lock_fd),
                 ("progress", self._progress_fd),
-                ("data", self.data_fd),
+                ("data", self.data.fd),
                 ("changes", self._changes_fd),
             ):
                 flags = OPEN | os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -374,16 +330,6 @@ class Journal:
                     os.fsync(target)
                 finally:
                     os.close(target)
-
-
-def _segments(position: int, length: int) -> Iterator[tuple[int, int]]:
-    """The segments that these bytes lie in, and how many in each."""
-    while length > 0:
-        segment = position // SEGMENT_BYTES
-        part = min(length, (segment + 1) * SEGMENT_BYTES - position)
-        yield segment, part
-        position += part
-        length -= part
 
 
 def open_journal(state: Path, source: str, root: Inode) -> Journal:

@@ -161,7 +161,7 @@ def numbers_of(directory: Path) -> bytes:
 
 
 def new_lock(directory: Path) -> int:
-    """The locked lock file of a new journal; -1 where another mount has taken it.
+    """The locked lock file of a new journal; -1 where another mount has taken it. Raises OSError.
 
     That took it for left behind. Raises OSError.
     """

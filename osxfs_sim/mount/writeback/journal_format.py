@@ -175,20 +175,24 @@ def created_record(number: int, inode: Inode) -> bytes:
     return record(("arrived", number, inode.device, inode.host_number, _generation(inode)))
 
 
-def change_record(change: Change[Inode], number: Callable[[Inode | None], int]) -> bytes:
-    """The record of *change*; *number* is what the records call an object, 0 for none."""
+def change_record(change: Change[Inode], numbers: tuple[int, int, int, int]) -> bytes:
+    """The record of *change*.
+
+    *numbers* are what the records call target, parent, old parent and what is replaced; 0: none.
+    """
+    target, parent, old_parent, replaced = numbers
     return record(
         (
             "change",
             change.sequence,
             change.kind.value,
-            number(change.target),
+            target,
             change.target.kind,
-            number(change.parent),
+            parent,
             change.name,
-            number(change.old_parent),
+            old_parent,
             change.old_name,
-            number(change.replaced),
+            replaced,
             change.replaced_is_directory,
             change.offset,
             change.length,

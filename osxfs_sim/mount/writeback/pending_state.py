@@ -44,6 +44,7 @@ class PendingState:
         """What must cross, in its order."""
         self.journal = journal
         """What a crash leaves of it."""
+        self._data = journal.data
         self.descriptors = PendingDescriptors()
         """By which files are written to."""
         self._evict = evict
@@ -203,7 +204,7 @@ class PendingState:
             if content.cuts:
                 at.set_size(fd, min(content.cuts))
             for piece in content.pieces():
-                os.pwrite(fd, self.journal.read(piece.position, piece.length), piece.offset)
+                os.pwrite(fd, self._data.read(piece.position, piece.length), piece.offset)
             if overlay.size is not None:
                 at.set_size(fd, overlay.size)
         except OSError:
@@ -222,7 +223,7 @@ class PendingState:
         """The pieces that no change owns."""
         if overlay.content is not None and overlay.orphan:
             for piece in overlay.content.pieces():
-                self.journal.free(piece.position, piece.length)
+                self._data.free(piece.position, piece.length)
         overlay.content = None
 
     def free(self, pieces: Iterable[Piece]) -> None:
@@ -232,14 +233,14 @@ class PendingState:
         busy = [(now.position, now.length)] if now is not None and now.kind is Kind.WRITE else []
         for piece in pieces:
             for position, length in _without(piece.position, piece.length, busy):
-                self.journal.free(position, length)
+                self._data.free(position, length)
 
     def free_written(self, change: "Change[Inode]", content: Extents | None) -> None:
         """Free the data of *change*, but for what *content*, if given, shows of it."""
         pieces = content.pieces() if content is not None else ()
         live = sorted((piece.position, piece.length) for piece in pieces)
         for position, length in _without(change.position, change.length, live):
-            self.journal.free(position, length)
+            self._data.free(position, length)
 
     def drop_unused(self, inode: Inode) -> None:
         """Drop the overlay of *inode*, of which no change could be made pending."""
@@ -257,7 +258,7 @@ class PendingState:
             if not len(self.changes):
                 if self.journal.is_small and not thoroughly:
                     return
-                if self.journal.holds_data:
+                if self._data.holds_data:
                     self.journal.clear_records()
                 else:
                     self.journal.clear()

@@ -70,7 +70,7 @@ class Quarantine(Journal):
         *read* gives their bytes by their position; *seen* is what the host's files among their
         objects are like now.
         """
-        end = self._end
+        end_bytes = self.data.end_bytes
         try:
             copies = [self._with_data(change, read) for change in changes]
             records = bytearray(b"" if self._records_bytes else self._base())
@@ -79,13 +79,13 @@ class Quarantine(Journal):
             for inode, like in seen.items():
                 records += record(("seen", self._number(inode), *like))
             records += record(("refused", [copy.sequence for copy in copies], *refusal))
-            os.fdatasync(self.data_fd)
+            os.fdatasync(self.data.fd)
             self._append_introducing(records)
             os.fdatasync(self._changes_fd)
         except BaseException:
             self._take_back(self._introduced)
             self._introduced = []
-            self._end = end
+            self.data.end_bytes = end_bytes
             raise
 
     def _with_data(
@@ -93,14 +93,14 @@ class Quarantine(Journal):
     ) -> "Change[Inode]":
         if change.kind is not Kind.WRITE:
             return change
-        position = self._end
-        self._end += change.length
+        position = self.data.end_bytes
+        self.data.end_bytes += change.length
         copied = 0
         while copied < change.length:
             data = read(change.position + copied, min(_COPIED_BYTES, change.length - copied))
             if not data:
                 raise OSError(errno.EIO, "the journal has lost its data")
-            self.put(position + copied, data)
+            self.data.put(position + copied, data)
             copied += len(data)
         return replace(change, position=position)
 

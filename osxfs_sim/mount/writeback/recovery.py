@@ -15,9 +15,9 @@ from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.refusals import Verdict, judge
 from osxfs_sim.model.write_back import Change, Kind, depending
 from osxfs_sim.mount.mounts.mountpoints import MountError
+from osxfs_sim.mount.requests.namespace import Namespace
 from osxfs_sim.mount.tree.backing import Backing, descriptor_budget
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
-from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners, open_owners
 from osxfs_sim.mount.tree.spellings import ExactNames
 from osxfs_sim.mount.writeback.conflicts import Conflicts

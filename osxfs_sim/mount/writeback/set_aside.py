@@ -85,7 +85,7 @@ class SetAside:
                 self.quarantine = open_quarantine(self._pending.journal, source, root)
             try:
                 self.quarantine.keep(
-                    fallen, refusal, self._pending.journal.read, self._as_they_are(fallen)
+                    fallen, refusal, self._pending.journal.data.read, self._as_they_are(fallen)
                 )
             except BaseException:
                 if self.quarantine.is_empty:  # or it is reported as if it held something
@@ -211,7 +211,7 @@ class SetAside:
                 if overlay.fd >= 0 or inode.open_fds:
                     self._pending.write_to_orphan(inode, overlay)
                 for piece in overlay.content.pieces():
-                    self._pending.journal.free(piece.position, piece.length)
+                    self._pending.journal.data.free(piece.position, piece.length)
                 overlay.content = None
                 overlay.size = None
             overlay.orphan = False

@@ -28,7 +28,7 @@ from osxfs_sim.mount.requests.entries import Entries
 from osxfs_sim.mount.requests.handlers import Handlers
 from osxfs_sim.mount.requests.host_operations import HostOperations
 from osxfs_sim.mount.requests.layer import Layer
-from osxfs_sim.mount.tree.namespace import Namespace
+from osxfs_sim.mount.requests.namespace import Namespace
 
 CACHED = {"profile": "osxfs-cached", "cache_timeout_ns": HOUR_NS, "latency_ns": 0}
 

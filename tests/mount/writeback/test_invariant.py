@@ -94,7 +94,7 @@ def test_overlay_and_data_bytes_that_nobody_needs_are_found_out(
             guest.finish()
     (told,) = invariant.breaches(guest.write_back, guest.components.inodes)
     assert [told] == list(invariant.overlay_and_data(guest.write_back, guest.components.inodes))
-    guest.write_back.journal.free(0, 5)
+    guest.write_back.journal.data.free(0, 5)
     guest.check()
 
 

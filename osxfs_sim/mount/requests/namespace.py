@@ -9,7 +9,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.mount import syscalls
@@ -17,30 +16,9 @@ from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.owners import Owners
 from osxfs_sim.mount.tree.spellings import Spellings
+from osxfs_sim.mount.watch.watcher import Watcher
 
 _RENAME_EXCHANGE = 2  # linux/fs.h
-
-
-class DirectoryWatcher(Protocol):
-    """What watches the host's directories (watch/), as far as the guest's own changes go."""
-
-    needs_own_changes: bool
-    """Whether record_own_change() must be called at all; else it knows its own changes."""
-
-    def watch(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
-        """Watch *directory*, which is *name* in *dir_fd*; False where that is not possible."""
-
-    def unwatch(self, directory: Inode) -> None:
-        """Watch *directory* no more."""
-
-    def record_own_change(self, directory: Inode, name: bytes, dir_fd: int) -> None:
-        """The guest itself has just changed *name* in *directory*: that is no host event.
-
-        *dir_fd* is the directory's.
-        """
-
-    def record_own_change_fd(self, fd: int) -> None:
-        """The guest itself has just changed the object behind *fd*: that is no host event."""
 
 
 class Namespace:
@@ -53,7 +31,7 @@ class Namespace:
         owners: Owners,
         spellings: Spellings,
         complete_directories: CompleteDirectories[Inode] | None,
-        watcher: DirectoryWatcher | None,
+        watcher: Watcher | None,
         *,
         before_move: Callable[[Inode, Inode], None] | None = None,
         on_name_added: Callable[[Inode, bytes], None] | None = None,
