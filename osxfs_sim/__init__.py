@@ -11,6 +11,7 @@ A map of the code:
     synchronize  two-way synchronization of a host's directory with a copy in the guest
     coherence    whether and when the guest hears of the host's changes, and sees them
     trace        what was asked of a share, request by request, and where the time went
+    simulate     what a recorded workload would ask of another system, in virtual time
     lab          cases, arms, runs and their results
     cases        the workloads themselves, a folder each
     report       tables for reading
@@ -22,6 +23,7 @@ A map of the code:
     share_options  what an option of a share is: how it is written, and where
     sharing      osxfs_sim.share(): a share for the time of a with block
     settings     what a user asks of a share, and the system that results
+    predicting   record and predict: cases, profiles and simulate brought together
     emulated_shares  the emulated share as the lab wants it handed in: arms become mounts
     toml_files   files that people write: read, checked, and their mistakes told
     sources      which program and which files a result came of
@@ -52,6 +54,8 @@ __all__ = [
     "ShareStatus",
     "UserError",
     "__version__",
+    "predict",
+    "record",
     "share",
 ]
 
@@ -68,6 +72,8 @@ _HOMES = {
     "ShareSettings": "settings",
     "ShareStatus": "model.status",
     "UserError": "model.user_error",
+    "predict": "predicting",
+    "record": "predicting",
     "share": "sharing",
 }
 

@@ -27,13 +27,13 @@ MAY_IMPORT = {
     # Whoever works on a tree that others may change does it by descriptor.
     "fs": set(),
     "mount": {"model", "fs"},
-    "simulate": {"model"},
+    "simulate": {"model", "trace"},
     # A share runs the synchronizer, which knows nothing of shares.
     "synchronize": {"model", "fs"},
     "trace": {"model", "fs"},
     "coherence": {"model", "fs", "toml_files"},
     "lab": {"model", "trace", "coherence", "fs", "sources", "toml_files"},
-    "report": {"lab", "trace", "coherence", "fs"},
+    "report": {"lab", "trace", "simulate", "coherence", "fs"},
     "sources": set(),
     "toml_files": {"model", "fs"},
     "profile_file": {"model", "toml_files"},
@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "settings": {"model", "catalogue", "share_options"},
     "exports": {"model", "settings", "fs", "toml_files", "share_options"},
     # The lab is handed how an arm is mounted: this is where the two meet.
+    "predicting": {"model", "trace", "simulate", "coherence", "lab", "emulated_shares"},
     "emulated_shares": {"lab", "mount", "settings", "catalogue", "model"},
 }
 

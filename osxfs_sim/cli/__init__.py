@@ -17,6 +17,7 @@ frontier    policies under host edits: wall time against stale answers
 reproduce   ``reproduce``: a published table, measured again and set beside what was published
 report      results as a page, as Markdown or as CSV
 analyze     analyze, import-strace
+predict     record, predict: what a recorded workload would take on other systems
 edits       what the host changes while a case runs: edits list, record
 events      what the guest hears of
 staleness   how long each side sees what was
@@ -65,6 +66,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "compare": "compare",
         "report": "report",
         **dict.fromkeys(("analyze", "import-strace"), "analyze"),
+        **dict.fromkeys(("record", "predict"), "predict"),
     },
     "Coherence": {
         "events": "events",

@@ -170,7 +170,12 @@ def compare(
         asked |= _as_before(before, given)
     _check_together(asked, given)
     plan = ComparisonPlan(
-        **{each.name: asked[each.name] for each in dataclasses.fields(ComparisonPlan)}
+        # What no option asks for is a caller's from Python.
+        **{
+            each.name: asked[each.name]
+            for each in dataclasses.fields(ComparisonPlan)
+            if each.name in asked
+        }
     )
     arms = _arms_of(plan)
     comparison = planned(plan, arms, "compare")

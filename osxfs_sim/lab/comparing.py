@@ -82,6 +82,8 @@ class ComparisonPlan:
     """Multiplies every time in the model, in every mounted arm that does not say its own."""
     trace: str | None = None
     """The directory for traces of each run's requests; None: there are none."""
+    trace_calls: bool = False
+    """Whether traces say which system call each request is for."""
     edits: str | None = None
     """The stream of the host's edits, as --edits has it; None: there are none."""
 
@@ -212,6 +214,7 @@ def bench_for(
         progress=progress,
         say=say,
         traces=Path(plan.trace).absolute() if plan.trace else None,
+        trace_calls=plan.trace_calls,
         result_directory=result_directory,
     )
 

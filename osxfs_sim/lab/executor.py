@@ -60,6 +60,8 @@ class Bench:
     """Called with lines that shall be seen afterwards, too."""
     traces: Path | None = None
     """The directory that traces of requests are kept in; None: there are none."""
+    trace_calls: bool = False
+    """Whether they say which system call each request is for."""
     result_directory: Path = Path()
     """What the names of traces are relative to."""
 
@@ -221,7 +223,7 @@ def _begin_counting(sample: Sample, share: MountedShare | None, bench: Bench) ->
     if bench.traces is not None:
         trace = bench.traces / trace_name(sample.arm, [*bench.arms], sample.round, sample.kind)
         discard(trace)  # of the same run, where it was interrupted
-        share.start_trace(str(trace))
+        share.start_trace(str(trace), with_calls=bench.trace_calls)
     share.reset()
     return trace
 

@@ -32,8 +32,11 @@ class MountedShare(Protocol):
     def reset(self) -> ShareStatus:
         """Start counting anew; returns the status just before."""
 
-    def start_trace(self, path: str) -> None:
-        """Record every request from now on in the new file *path*."""
+    def start_trace(self, path: str, *, with_calls: bool = False) -> None:
+        """Record every request from now on in the new file *path*.
+
+        *with_calls*: and which system call each is for.
+        """
 
     def stop_trace(
         self,

@@ -11,6 +11,7 @@ why a new policy can be tested without FUSE.
     operations       the requests of the FUSE protocol and the classes they are priced by
     latency          what a crossing costs, and when its answer is due
     caching          how long an answer may be cached: a policy's cache timeouts
+    complete_directories  all names of a directory: every other is known to be missing
     consistency      which mode of the contract holds where exports overlap
     ownership        whose an object is: the owner attribute
     names            which spellings are one name on a host's file system

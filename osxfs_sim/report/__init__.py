@@ -7,6 +7,7 @@ profiles          the systems it can be
 runs              a case study's arms
 frontier          the frontier in tables
 comparison        several arms, with how sure one can be
+predictions       what a recorded workload would take on other systems
 trade_off         what each arm gained, and what that put at risk
 risk              which answers were stale while the host was edited
 coherence         the scorecard of events, and staleness

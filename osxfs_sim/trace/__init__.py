@@ -13,6 +13,7 @@ causes        what ideal caches and write-back would have spared
 analysis      a trace's time attributed to operations, places, programs and causes
 files         the files that a trace is written to: whose they are, and what they take the
               place of
+said          what one answer said of its object, and what was opened by it
 outcome       what became of a trace whose share has ended, in one line if anything is wrong
               with it
 schema        the columns of a trace, and the header that is true of the whole of it

@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 from osxfs_sim.fs.reading import open_regular
 from osxfs_sim.trace import files
 from osxfs_sim.trace.errors import TraceError as TraceError  # it is raised here
+from osxfs_sim.trace.schema import ADDED, RENAMED, WORD, header_of, metadata_of
 from osxfs_sim.trace.schema import FORMAT as FORMAT
 from osxfs_sim.trace.schema import METADATA_KEY as METADATA_KEY
-from osxfs_sim.trace.schema import RENAMED, WORD, header_of, metadata_of
 from osxfs_sim.trace.schema import SCHEMA as SCHEMA
 from osxfs_sim.trace.schema import Header as Header
 from osxfs_sim.trace.stream import DAMAGES, MAGIC, StreamReader
@@ -33,7 +33,7 @@ _ROWS_OF_A_GROUP = 65_536  # of a Parquet file
 
 MOST_ROWS = 1 << 25
 """More are not read, whatever memory there is."""
-_BYTES_OF_A_ROW = 450  # what analyzing takes of memory, measured
+_BYTES_OF_A_ROW = 500  # what analyzing takes of memory, measured
 _ALWAYS_READ = 1_000_000
 """So many rows are read in any case: half a GB."""
 MOST_WORDS_BYTES = 1 << 28
@@ -135,6 +135,18 @@ def read_trace(path: str | Path) -> tuple[Header, pa.Table]:
     return _read(Path(path), with_rows=True)
 
 
+def rewrite_notes(path: Path, notes: dict[str, Any]) -> None:
+    """Give the complete trace *path* other *notes*. Raises TraceError or OSError."""
+    header, table = read_trace(path)
+    writer = TraceWriter(path)
+    try:
+        for batch in table.to_batches(_ROWS_OF_A_GROUP):
+            writer.write_table(pa.Table.from_batches([batch]).cast(SCHEMA))
+        writer.close(replace(header, notes=notes))
+    finally:
+        writer.discard()
+
+
 def read_header(path: str | Path) -> Header:
     """The header alone, which of a recording takes as long as to read it. Raises TraceError."""
     return _read(Path(path), with_rows=False)[0]
@@ -184,16 +196,21 @@ def _read_parquet(file: IO[bytes], path: Path, *, with_rows: bool) -> tuple[Head
         if not with_rows:
             return header, _NO_ROWS
         given = {RENAMED.get(name, name): name for name in schema.names}
-        missing = [each.name for each in SCHEMA if each.name not in given]
+        has = [each.name for each in SCHEMA if each.name in given]
+        missing = [each.name for each in SCHEMA if each.name not in (*has, *ADDED)]
         if missing:
             raise TraceError(f"{path} is not a trace: it has no column {missing[0]}")
         _check_size(path, metadata)
         # A word that comes again and again is not to be written out in memory.
-        words = [given[name] for name in _WORDS if _is_of_words(schema.field(given[name]).type)]
+        words = [
+            given[name]
+            for name in has
+            if name in _WORDS and _is_of_words(schema.field(given[name]).type)
+        ]
         file.seek(0)
         rows = _Rows(path)
         with pq.ParquetFile(file, metadata=metadata, read_dictionary=words) as parquet:
-            columns = [given[name] for name in SCHEMA.names]
+            columns = [given[name] for name in has]
             batches = (
                 batch.rename_columns([RENAMED.get(name, name) for name in batch.schema.names])
                 for batch in parquet.iter_batches(_ROWS_OF_A_BATCH, columns=columns)
@@ -270,7 +287,12 @@ class _Rows:
         whole = pa.Table.from_batches(batches)
         self._rows += whole.num_rows
         _check_rows(self._path, self._rows)
-        columns = [self._column(whole[each.name], each) for each in _READ]
+        columns = [
+            self._column(whole[each.name], each)
+            if each.name in whole.column_names
+            else _added(each, whole.num_rows)
+            for each in _READ
+        ]
         self._tables.append(pa.Table.from_arrays(columns, schema=_READ))
 
     def _column(self, column: pa.ChunkedArray, wanted: pa.Field) -> pa.Array:
@@ -307,6 +329,15 @@ class _Rows:
         return pa.Table.from_arrays(columns, schema=_READ).sort_by("arrival_ns")
 
 
+def _added(column: pa.Field, count: int) -> pa.Array:
+    """What stands in a *column* that came later than the trace, *count* times."""
+    if column.type == WORD:
+        return pa.DictionaryArray.from_arrays(
+            pa.nulls(count, pa.int32()), pa.array([], pa.string())
+        )
+    return pa.repeat(pa.scalar(ADDED[column.name], column.type), count)
+
+
 def _one(column: pa.ChunkedArray) -> pa.DictionaryArray:
     """A column of words as one array with one dictionary."""
     column.validate(full=True)
@@ -340,4 +371,5 @@ _DEFAULTS = {
     "offset_bytes": 0,
     "process": 0,
     "answered_by": "host",
+    **ADDED,
 }

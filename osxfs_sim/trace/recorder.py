@@ -30,6 +30,7 @@ from osxfs_sim.trace import files
 from osxfs_sim.trace.answers import AnsweredBy
 from osxfs_sim.trace.errors import TraceError
 from osxfs_sim.trace.format import complete
+from osxfs_sim.trace.said import NOTHING_SAID, Said
 from osxfs_sim.trace.schema import SCHEMA, Header
 from osxfs_sim.trace.stream import StreamWriter
 
@@ -57,13 +58,26 @@ _ROW = np.dtype(
         ("error", "<i2"),
         ("operation", "i1"),
         ("answered_by", "i1"),
+        ("object_bytes", "<i8"),
+        ("mtime_ns", "<i8"),
+        ("handle", "<i8"),
+        ("mode", "<i4"),
+        ("links", "<i4"),
+        ("flags", "<i4"),
     ]
 )
-_pack_into = struct.Struct("<8qihbb").pack_into
+_pack_into = struct.Struct("<8qihbb3q3i").pack_into
+
+_ROW_BYTES = _ROW.itemsize
 
 _OPERATIONS = pa.array([operation.name for operation in Operation])
 _ANSWERED_BY = pa.array([by.label for by in AnsweredBy])
 _ERRORS = pa.array([errno.errorcode.get(number, f"E{number}") for number in range(256)])
+
+
+Kin = tuple[int, int, int]
+"""The process of a thread, that one's parent, and when the thread was started (monotonic, in ns);
+0 where it has ended."""
 
 
 class Recorder:
@@ -75,10 +89,12 @@ class Recorder:
         header: Header,
         directory_path: Callable[[int], str | None],
         program_of: Callable[[int], str | None],
+        kin_of: Callable[[int], Kin],
         call_soon: Callable[[Callable[[], None]], None],
     ) -> None:
         """*directory_path* tells where the directory of a number is, from the share's root;
-        *program_of* what a process runs, or None where it has ended. *call_soon* has
+        *program_of* what a process runs, or None where it has ended; *kin_of* where a thread
+        comes from. *call_soon* has
         something called by the thread that records, and *header* is what is known already.
 
         Raises TraceError where *path* cannot be written.
@@ -90,11 +106,15 @@ class Recorder:
         self._began_ns = header.began_ns
         self._directory_path = directory_path
         self._program_of = program_of
+        self._kin_of = kin_of
         self._call_soon = call_soon
         self._programs: dict[int, str | None] = {}
         self._readings: dict[int, int] = {}
         self._block = bytearray(BLOCK_ROWS * _ROW.itemsize)
         self._names: list[bytes | None] = []
+        self._new_names: dict[int, bytes] = {}
+        self._calls: dict[int, str] = {}
+        self._threads: dict[int, Kin] = {}
         self._handed_over = self._found_no_room = self._unwritten = 0
         self._closing = threading.Lock()
         self._place, self._fd = files.place_of(path)
@@ -137,12 +157,13 @@ class Recorder:
         process: int,
         directory: int,
         answered_by: int,
+        said: Said = NOTHING_SAID,
     ) -> None:
         """One answered request. *directory* is the number of the one it is in, or 0."""
         names = self._names
         _pack_into(
             self._block,
-            len(names) * 72,
+            len(names) * _ROW_BYTES,
             arrival_ns - self._began_ns,
             target_ns,
             took_ns,
@@ -155,12 +176,24 @@ class Recorder:
             error,
             operation,
             answered_by,
+            said.object_bytes,
+            said.mtime_ns,
+            said.handle,
+            said.mode,
+            said.links,
+            said.flags,
         )
+        if said.call is not None:
+            self._calls[len(names)] = said.call
+        if said.new_name is not None:
+            self._new_names[len(names)] = said.new_name
         names.append(name)
         readings = self._readings
         seen = readings[process] = readings.get(process, 0) + 1
         if seen in _LOOKS_AT_A_PROGRAM:
             self._programs[process] = self._program_of(process) or self._programs.get(process)
+            if seen == 1 and process not in self._threads and len(self._threads) < _MOST_PROCESSES:
+                self._threads[process] = self._kin_of(process)
         if len(names) == BLOCK_ROWS:
             self._hand_over()
 
@@ -194,6 +227,10 @@ class Recorder:
                 command_start_ns=None if start_ns is None else start_ns - began_ns,
                 command_end_ns=None if end_ns is None else end_ns - began_ns,
                 notes=notes or {},
+                threads=[
+                    [thread, process, parent, started_ns - began_ns if started_ns else 0]
+                    for thread, (process, parent, started_ns) in self._threads.items()
+                ],
                 failure=self.failure,
             )
 
@@ -239,7 +276,8 @@ class Recorder:
         numbers = np.unique(rows["directory"])
         # Here, because directories may be renamed by the time that it is written.
         directories = [self._directory_path(int(number)) for number in numbers]
-        block = _Block(rows, names, numbers, directories, dict(self._programs))
+        programs = dict(self._programs)
+        block = _Block(rows, names, self._new_names, self._calls, numbers, directories, programs)
         self._handed_over += len(names)
         try:
             self._blocks.put(block, block=wait)
@@ -247,6 +285,8 @@ class Recorder:
             self._found_no_room += len(names)
         self._block = bytearray(BLOCK_ROWS * _ROW.itemsize)
         self._names = []
+        self._new_names = {}
+        self._calls = {}
         if len(self._readings) > _MOST_PROCESSES:
             self._readings.clear()
             self._programs.clear()
@@ -297,12 +337,16 @@ class _Block:
         self,
         rows: np.ndarray,
         names: list[bytes | None],
+        new_names: dict[int, bytes],
+        calls: dict[int, str],
         numbers: np.ndarray,
         directories: list[str | None],
         programs: dict[int, str | None],
     ) -> None:
         self._rows = rows
         self._names = names
+        self._new_names = new_names
+        self._calls = calls
         self._numbers = numbers
         self._directories = directories
         self._programs = programs
@@ -317,6 +361,14 @@ class _Block:
         columns = {
             "operation": _coded(rows["operation"], _OPERATIONS),
             "name": _texts(self._names),
+            "new_name": _texts([self._new_names.get(row) for row in range(len(rows))])
+            if self._new_names
+            else pa.nulls(len(rows), pa.string()),
+            "call": _coded_words(
+                np.arange(len(rows)), [self._calls.get(row) for row in range(len(rows))]
+            )
+            if self._calls
+            else _no_words(len(rows)),
             "error": _coded(rows["error"], _ERRORS, nothing=rows["error"] == 0),
             "program": _coded_words(which, programs),
             "directory": _coded_words(
@@ -333,6 +385,10 @@ class _Block:
             ],
             schema=SCHEMA,
         )
+
+
+def _no_words(count: int) -> pa.Array:
+    return _coded_words(np.zeros(count, np.int64), [None])
 
 
 def _coded(codes: np.ndarray, words: pa.Array, nothing: np.ndarray | None = None) -> pa.Array:

@@ -52,8 +52,35 @@ SCHEMA = pa.schema(
         # held: write-back's overlay knew, or took the change. guest: it never crosses (FORGET,
         # RELEASE).
         pa.field("answered_by", WORD, nullable=False),
+        # Of a RENAME the new name, else null.
+        pa.field("new_name", pa.string()),
+        # What the answer said of the object (st_mode, st_size, st_mtime_ns, st_nlink); a mode of
+        # 0: it said nothing.
+        pa.field("mode", pa.int32(), nullable=False),
+        pa.field("object_bytes", pa.int64(), nullable=False),
+        pa.field("mtime_ns", pa.int64(), nullable=False),
+        pa.field("links", pa.int32(), nullable=False),
+        # The flags of open(2), of OPEN and CREATE; 0 for others.
+        pa.field("flags", pa.int32(), nullable=False),
+        # The handle that it opens, or goes by; -1: none.
+        pa.field("handle", pa.int64(), nullable=False),
+        # The system call that its thread waited in, such as openat; other: one without a name in
+        # the trace, or a page fault; null: it was not looked at, or could not be told.
+        pa.field("call", WORD),
     ]
 )
+
+ADDED = {
+    "new_name": None,
+    "mode": 0,
+    "object_bytes": 0,
+    "mtime_ns": 0,
+    "links": 0,
+    "flags": 0,
+    "handle": -1,
+    "call": None,
+}
+"""Columns that earlier versions did not write, and what stands there for what they recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +109,11 @@ class Header:
     """Why it is not whole; empty where it is."""
     floor_ns: int = 0
     """What a request without latency took at mount; 0 where that was not measured."""
+    began_wall_ns: int = 0
+    """The wall clock when it began, in ns since 1970; 0: not known."""
+    threads: list[list[int]] = field(default_factory=list)
+    """Of each thread that asked: its number, its process, that one's parent, and when it started,
+    in ns since the trace began (to the tick of /proc, 10 ms). 0 for what was not to be seen."""
 
 
 def metadata_of(header: Header) -> dict[bytes, bytes]:
@@ -109,7 +141,10 @@ def header_of(path: str | Path, metadata: Any) -> Header:
 
 def _check(header: Header) -> None:
     """Raises TypeError where a value is not what a header has."""
-    numbers = (header.began_ns, header.lasted_ns, header.lost, header.floor_ns)
+    numbers = (
+        *(header.began_ns, header.lasted_ns, header.lost, header.floor_ns),
+        header.began_wall_ns,
+    )
     optional = (header.command_start_ns, header.command_end_ns)
     given = [*numbers, *(value for value in optional if value is not None)]
     words = (header.profile, header.policy, header.source, header.failure)
@@ -117,5 +152,15 @@ def _check(header: Header) -> None:
         not all(type(value) is int and abs(value) < 2**63 for value in given)
         or not all(type(value) is str for value in words)
         or type(header.notes) is not dict
+        or not _are_threads(header.threads)
     ):
         raise TypeError("not a header")
+
+
+def _are_threads(rows: object) -> bool:
+    return type(rows) is list and all(
+        type(row) is list
+        and len(row) == 4
+        and all(type(value) is int and abs(value) < 2**63 for value in row)
+        for row in rows
+    )

@@ -21,6 +21,7 @@ import pyarrow.ipc as ipc
 
 from osxfs_sim.trace.errors import TraceError
 from osxfs_sim.trace.schema import (
+    ADDED,
     METADATA_KEY,
     RENAMED,
     SCHEMA,
@@ -36,6 +37,8 @@ _LONGEST_PIECE = 1 << 26
 
 PLAIN = pa.schema([each.with_type(pa.string()) if each.type == WORD else each for each in SCHEMA])
 """SCHEMA with its words written out."""
+_BEFORE = pa.schema([each for each in PLAIN if each.name not in ADDED])
+"""What earlier versions recorded."""
 
 # What reading a damaged file may raise.
 DAMAGES = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, EOFError, MemoryError)
@@ -149,7 +152,7 @@ class StreamReader:
         except DAMAGES as error:
             raise TraceError(f"{path} is not a trace: its beginning is damaged") from error
         self.header = header_of(path, schema.metadata or {})
-        if not columns.equals(PLAIN):
+        if not columns.equals(PLAIN) and not columns.equals(_BEFORE):
             raise TraceError(f"{path} is not a trace: it has other columns")
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -163,7 +166,7 @@ class StreamReader:
             if metadata is not None and METADATA_KEY in metadata:
                 self.header = header_of(self._path, metadata)
                 self.is_complete = True
-            yield batch.rename_columns(PLAIN.names)
+            yield batch.rename_columns(_with_current_names(batch.schema).names)
 
 
 def _with_current_names(schema: pa.Schema) -> pa.Schema:

@@ -195,7 +195,7 @@ class PretendedShare:
         self._write("count anew")
         return a_status(server_processor_s=0.5)
 
-    def start_trace(self, path: str) -> None:
+    def start_trace(self, path: str, *, with_calls: bool = False) -> None:
         self._write(f"trace {Path(path).name}")
         Path(path).write_text("trace")
 

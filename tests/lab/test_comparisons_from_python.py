@@ -49,7 +49,7 @@ class PretendedShare:
     def reset(self) -> ShareStatus:
         return a_status(server_processor_s=0.5)
 
-    def start_trace(self, path: str) -> None: ...
+    def start_trace(self, path: str, *, with_calls: bool = False) -> None: ...
 
     def stop_trace(self, **_: Any) -> dict[str, Any]:
         return {}

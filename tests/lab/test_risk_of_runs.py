@@ -46,7 +46,7 @@ class PretendedShare:
     def reset(self) -> ShareStatus:
         return self.first_status
 
-    def start_trace(self, path: str) -> None: ...
+    def start_trace(self, path: str, *, with_calls: bool = False) -> None: ...
 
     def stop_trace(self, **_: Any) -> dict[str, Any]:
         return {}

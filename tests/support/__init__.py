@@ -44,6 +44,8 @@ Random work, and who judges it
     crash_rules        what is to become of what two users did around a crash
     history_oracle     whether a history can be explained, by trying every order
     edit_oracle        what a host had when, by carrying its edits out one by one
+    sequences          every short sequence of file operations, live and predicted
+    broken_kernels     simulated kernels that break one rule of the caches each
     staleness_oracle   staleness, by going through all that the host had
     pretended_share    two directories that keep the rules of the contract, or break one
     deaf_share         a share that caches, and does not hear all
@@ -56,6 +58,7 @@ Things made by hand
     pairs              two directories to synchronize, and the engine between them
     sync_trees         small trees on the disk, as plain values
     traces             small traces, a line per request
+    recordings         small recordings for predictions, and one run of them on a system
     statuses           statuses as a server tells them
     reporting          comparisons as a report gets them
     frontiers          comparisons under host edits

@@ -22,11 +22,16 @@ from osxfs_sim.trace.analysis import analyze_file
 from osxfs_sim.trace.format import SCHEMA, Header, TraceError, TraceWriter, columns_of, read_trace
 from osxfs_sim.trace.outcome import complaint as outcome
 from osxfs_sim.trace.recorder import BLOCK_ROWS, Recorder
+from osxfs_sim.trace.said import Said
 from osxfs_sim.trace.stream import StreamWriter
 
 pytestmark = pytest.mark.starts_processes
 
 BEGINS = Header(0, 0, profile="osxfs")
+
+
+def kin(thread: int) -> tuple[int, int, int]:
+    return thread - thread % 3, 1, 1_000 + thread
 
 
 class Recording:
@@ -35,7 +40,9 @@ class Recording:
     def __init__(self, path: Path) -> None:
         self.calls: list[Callable[[], None]] = []
         self.path = path
-        self.recorder = Recorder(path, BEGINS, lambda number: f"/{number}", str, self.calls.append)
+        self.recorder = Recorder(
+            path, BEGINS, lambda number: f"/{number}", str, kin, self.calls.append
+        )
         self.added = 0
 
     def add(self, count: int) -> None:
@@ -206,12 +213,15 @@ def test_on_a_full_disk_what_fits_is_kept_and_the_rest_is_counted(
     recording.add(3 * BLOCK_ROWS)
     recording.until(3 * BLOCK_ROWS)
     assert recording.recorder.failure == "No space left on device"
-    assert 0 < recording.recorder.rows < BLOCK_ROWS
+    first = recording.recorder.rows
+    assert 0 < first < BLOCK_ROWS
     recording.add(10)
     said = complaint(TraceError, recording.recorder.close, 3 * BLOCK_ROWS + 10)
     header, table = read_trace(path)
     assert header.lost == 3 * BLOCK_ROWS + 10 - table.num_rows
-    assert names_in(path) == expected(table.num_rows)
+    everything, kept = expected(3 * BLOCK_ROWS + 10), names_in(path)
+    assert kept[:first] == everything[: len(kept[:first])]
+    assert kept[first:] in ([], everything[-10:]), "for so few there may be room again"
     assert header.failure == "No space left on device"
     assert f"{header.lost:,} requests are lost: No space left on device; {path}.partial" in said
     assert said.endswith(f"has the other {table.num_rows:,}, and is read in its place")
@@ -361,10 +371,13 @@ def bomb_in_a_recording(path: Path) -> None:
 
 def table(count: int, names: list[str | None]) -> pa.Table:
     words = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), ["LOOKUP"])
+    nothing: list[str | None] = [None] * count
     columns = [
         words
         if pa.types.is_dictionary(each.type)
-        else pa.array(names if each.name == "name" else [0] * count, each.type)
+        else pa.array(names if each.name == "name" else nothing, each.type)
+        if pa.types.is_string(each.type)
+        else pa.array([0] * count, each.type)
         for each in SCHEMA
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
@@ -418,3 +431,35 @@ def test_a_block_that_says_itself_that_it_is_too_large_is_not_read(
     monkeypatch.setattr(format, "_MOST_GROUP_BYTES", 1 << 20)
     write(tmp_path / "t", [table(3, ["n" * (1 << 20), None, None])])
     assert "a block of it is too large" in complaint(TraceError, read_trace, tmp_path / "t")
+
+
+def test_what_an_answer_said_is_recorded_with_it(tmp_path: Path) -> None:
+    recording = Recording(tmp_path / "t")
+    recorder = recording.recorder
+    found = (0, 1, 2, int(Operation.LOOKUP), 1, b"file", 7, 0, 0, 0, 4, 1, 0)
+    recorder.add(*found, Said(0o100644, 5, 1_700_000_000_000_000_001, 2))
+    opened = (1, 1, 2, int(Operation.OPEN), 7, None, 0, 0, 0, 0, 4, 1, 0)
+    recorder.add(*opened, Said(flags=os.O_RDWR, handle=3))
+    moved = (2, 1, 2, int(Operation.RENAME), 1, b"file", 1, 0, 0, 0, 5, 1, 0)
+    recorder.add(*moved, Said(new_name=b"new\xff"))
+    recorder.add(3, 1, 2, int(Operation.STATFS), 1, None, 0, 0, 0, 0, 5, 1, 0)
+    recorder.close(10)
+    header, table = read_trace(tmp_path / "t")
+    said = ("mode", "object_bytes", "mtime_ns", "links", "flags", "handle", "new_name")
+    assert [tuple(row[name] for name in said) for row in table.to_pylist()] == [
+        (0o100644, 5, 1_700_000_000_000_000_001, 2, 0, -1, None),
+        (0, 0, 0, 0, os.O_RDWR, 3, None),
+        (0, 0, 0, 0, 0, -1, "new\\xff"),
+        (0, 0, 0, 0, 0, -1, None),
+    ]
+    assert header.threads == [[4, 3, 1, 1_004], [5, 3, 1, 1_005]]
+
+
+def test_the_call_that_a_request_is_for_is_recorded_where_it_was_seen(tmp_path: Path) -> None:
+    recording = Recording(tmp_path / "t")
+    for number, call in enumerate(("openat", None, "openat O_EXCL")):
+        looked = (number, 1, 2, int(Operation.LOOKUP), 1, b"file", 7, 0, 0, 0, 4, 1, 0)
+        recording.recorder.add(*looked, Said(call=call))
+    recording.recorder.close(10)
+    _, table = read_trace(tmp_path / "t")
+    assert table["call"].to_pylist() == ["openat", None, "openat O_EXCL"]

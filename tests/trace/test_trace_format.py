@@ -20,6 +20,7 @@ from osxfs_sim.trace.format import (
     columns_of,
     read_trace,
 )
+from osxfs_sim.trace.schema import ADDED, metadata_of
 
 COUNTS = st.integers(0, 2**62)
 WORDS = st.text(st.characters(codec="utf-8"), max_size=5)
@@ -57,7 +58,7 @@ def test_what_is_written_is_read_in_the_order_of_arrival(tmp_path_factory, rows,
     assert [row["arrival_ns"] for row in table.to_pylist()] == [
         row["arrival_ns"] for row in in_order
     ]
-    assert as_sorted(table.to_pylist()) == as_sorted(in_order)
+    assert as_sorted(table.to_pylist()) == as_sorted(row | ADDED for row in in_order)
 
 
 def as_sorted(rows):
@@ -176,3 +177,36 @@ def test_a_column_of_another_type_is_refused_by_name(tmp_path):
 def test_where_nothing_can_be_written_is_told(tmp_path):
     with pytest.raises(TraceError, match="cannot be written: No such file"):
         TraceWriter(tmp_path / "nowhere" / "t")
+
+
+def test_a_trace_of_an_earlier_version_has_the_later_columns_empty(tmp_path):
+    earlier = [name for name in SCHEMA.names if name not in ADDED]
+    table = pa.Table.from_pydict(columns_of(iter(in_turn([row("LOOKUP")]))), schema=SCHEMA)
+    path = tmp_path / "t"
+    pq.write_table(table.select(earlier).replace_schema_metadata(metadata_of(Header(0, 10))), path)
+    _, read = read_trace(path)
+    assert read.num_rows == 1
+    assert {name: read[name].to_pylist() for name in ADDED} == {
+        name: [nothing] for name, nothing in ADDED.items()
+    }
+
+
+def test_a_header_says_where_threads_come_from(tmp_path):
+    threads = [[7, 7, 1, 10_000_000], [8, 7, 1, 0]]
+    write(tmp_path / "t", Header(0, 10, began_wall_ns=5, threads=threads))
+    header, _ = read_trace(tmp_path / "t")
+    assert (header.threads, header.began_wall_ns) == (threads, 5)
+
+
+@pytest.mark.parametrize(
+    "threads", [{}, [7], [[7, 7, 1]], [[7, 7, 1, "late"]], [[7, 7, 1, 2**63]], [[True, 7, 1, 0]]]
+)
+def test_threads_that_are_none_are_damage(tmp_path, threads):
+    write(tmp_path / "t", Header(0, 10, threads=threads))
+    with pytest.raises(TraceError, match="its header is damaged"):
+        read_trace(tmp_path / "t")
+
+
+def write(path, header):
+    table = pa.Table.from_pydict(columns_of(iter(in_turn([row("LOOKUP")]))), schema=SCHEMA)
+    pq.write_table(table.replace_schema_metadata(metadata_of(header)), path)

@@ -32,6 +32,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.model.events import (
     Debounce,
     EventSpec,
@@ -56,7 +57,6 @@ from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.mount.mounts.volumes import Volumes
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.tree.backing import Backing
-from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import Spellings
 from osxfs_sim.mount.watch.watcher import HostChange, Lost, Watcher
@@ -82,7 +82,7 @@ class HostEvents:
         backing: Backing,
         spellings: Spellings,
         caching: Caching,
-        complete_directories: CompleteDirectories | None,
+        complete_directories: CompleteDirectories[Inode] | None,
         injector: Injector | None,
         seed: int,
         *,

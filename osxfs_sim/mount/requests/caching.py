@@ -23,8 +23,8 @@ from osxfs_sim.model.caching import (
     is_ever_cached,
     negative_timeout_ns,
 )
+from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.mount.tree.backing import Backing
-from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.mount.tree.overlaps import Overlaps
 from osxfs_sim.mount.tree.spellings import Spellings
@@ -39,7 +39,7 @@ class Caching:
         root: Inode,
         backing: Backing,
         spellings: Spellings,
-        complete_directories: CompleteDirectories | None,
+        complete_directories: CompleteDirectories[Inode] | None,
         overlaps: Overlaps | None,
     ) -> None:
         self._policy = policy

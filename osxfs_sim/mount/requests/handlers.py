@@ -14,6 +14,7 @@ from typing import Any
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
 
+from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.loop.internal_errors import InternalErrors
@@ -28,7 +29,6 @@ from osxfs_sim.mount.requests.listing import Listings
 from osxfs_sim.mount.requests.namespace import Namespace
 from osxfs_sim.mount.requests.reading import Reader
 from osxfs_sim.mount.tree.backing import Backing
-from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import Spellings
 from osxfs_sim.mount.tree.xattrs import GuestAttributes
@@ -50,7 +50,7 @@ class Handlers:
         spellings: Spellings,
         namespace: Namespace,
         caching: Caching,
-        complete_directories: CompleteDirectories | None,
+        complete_directories: CompleteDirectories[Inode] | None,
         entries: Entries,
         handles: HandleTable,
         operations: HostOperations,

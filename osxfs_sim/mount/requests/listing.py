@@ -9,6 +9,7 @@ from typing import Any
 
 from pyfuse3 import FUSEError, ReaddirToken
 
+from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.loop.reactor import in_thread, yield_
 from osxfs_sim.mount.loop.request import Request
@@ -17,7 +18,6 @@ from osxfs_sim.mount.requests.handle_table import HandleTable, Listing
 from osxfs_sim.mount.requests.host_calls import HostCalls
 from osxfs_sim.mount.requests.host_listing import DIRENT_BYTES, NamesReply, Source, names_in
 from osxfs_sim.mount.tree.backing import Backing
-from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.mount.tree.spellings import Spellings
 
@@ -37,7 +37,7 @@ class Listings:
         backing: Backing,
         spellings: Spellings,
         caching: Caching,
-        complete_directories: CompleteDirectories | None,
+        complete_directories: CompleteDirectories[Inode] | None,
         handles: HandleTable,
         source: Source,
     ) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.trace.answers import AnsweredBy
+from osxfs_sim.trace.said import NOTHING_SAID, Said
 
 LOOKED_AT_NS = 6_000_000_000
 """So long after the last question nobody asks any more."""
@@ -56,8 +57,10 @@ class LiveCounters:
         process: int,
         directory: int,
         answered_by: int,
+        said: Said = NOTHING_SAID,
     ) -> None:
         """Count one answered request; the arguments are those of trace.recorder.Recorder.add."""
+        del said
         self._requests[operation] += 1
         self._answered_by[answered_by] += 1
         if answered_by == AnsweredBy.HOST:

@@ -10,9 +10,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
+from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.tree.backing import Backing
-from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.owners import Owners
 from osxfs_sim.mount.tree.spellings import Spellings
@@ -30,7 +30,7 @@ class Namespace:
         backing: Backing,
         owners: Owners,
         spellings: Spellings,
-        complete_directories: CompleteDirectories | None,
+        complete_directories: CompleteDirectories[Inode] | None,
         watcher: Watcher | None,
         *,
         before_move: Callable[[Inode, Inode], None] | None = None,

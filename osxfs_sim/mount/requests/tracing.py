@@ -30,8 +30,10 @@ from osxfs_sim.mount.requests.dispatch import Dispatcher
 from osxfs_sim.mount.requests.handlers import Handlers
 from osxfs_sim.mount.requests.live_counters import LiveCounters
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
+from osxfs_sim.mount.tree.system_calls import system_call_of
 from osxfs_sim.trace.answers import AnsweredBy
 from osxfs_sim.trace.errors import TraceError
+from osxfs_sim.trace.said import NOTHING_SAID, Said
 
 if TYPE_CHECKING:
     from osxfs_sim.trace.recorder import Recorder
@@ -75,6 +77,8 @@ _WITH_HANDLE = {
     "releasedir": Operation.RELEASEDIR,
     "fsyncdir": Operation.FSYNCDIR,
 }
+_OF_A_HANDLE = frozenset(map(int, _WITH_HANDLE.values()))
+"""Of these only who has opened the handle is known, which need not be who asks."""
 _LISTINGS = frozenset({Operation.READDIRPLUS, Operation.READDIR})
 _OF_DIRECTORY = _LISTINGS | {Operation.RELEASEDIR, Operation.FSYNCDIR}
 _HOST, _NAMES, _HELD, _GUEST = map(int, AnsweredBy)
@@ -116,6 +120,7 @@ class Tracing:
         self._crossings = crossings
         self._call_soon = call_soon
         self._recorder: Recorder | None = None
+        self._with_calls = False
         self._live_counters: LiveCounters | None = None
         self._sinks: tuple[Callable[..., None], ...] = ()
         self._processes: dict[int, int] = {}
@@ -133,20 +138,24 @@ class Tracing:
             failure=recorder.failure or None,
         )
 
-    def start(self, path: Path, **header: Any) -> None:
-        """Record every request from now on to *path*; *header*: what answers. Raises MountError."""
+    def start(self, path: Path, *, with_calls: bool = False, **header: Any) -> None:
+        """Record every request from now on to *path*; *header*: what answers. Raises MountError.
+
+        *with_calls*: note also which system call each is for, which takes some 10 us of each.
+        """
         if self._recorder is not None:
             raise MountError(f"a trace is being written already, to {self._recorder.path}")
         # Loaded now: the library for its format takes time and memory.
         from osxfs_sim.trace.recorder import Recorder
         from osxfs_sim.trace.schema import Header
 
-        begins = Header(time.monotonic_ns(), 0, **header)
+        begins = Header(time.monotonic_ns(), 0, began_wall_ns=time.time_ns(), **header)
         try:
-            recorder = Recorder(path, begins, self._path_of, _program_of, self._call_soon)
+            recorder = Recorder(path, begins, self._path_of, _program_of, _kin_of, self._call_soon)
         except TraceError as error:
             raise MountError(str(error)) from error
         self._recorder = recorder
+        self._with_calls = with_calls
         self._start_recording()
 
     def live_counters(self, top: int) -> dict[str, Any]:
@@ -195,6 +204,7 @@ class Tracing:
         if recorder is None:
             raise MountError("no trace is being written")
         self._recorder = None
+        self._with_calls = False
         self._stop_recording()
         ended_ns = time.monotonic_ns()
 
@@ -235,17 +245,25 @@ class Tracing:
                 record(code, request, parent, name, pid, parent, 0, failure, 0, 0, by)
                 raise
             found = error_number = 0
+            said = NOTHING_SAID
             if is_create:
-                found = answer[1].st_ino
-                self._processes[answer[0].fh] = pid
+                opened, attributes = answer
+                found = attributes.st_ino
+                self._processes[opened.fh] = pid
+                said = _said_of(attributes, more[1], opened.fh)
             elif is_rename:
                 found = more[0]  # where it went
+                said = Said(new_name=more[1])
             elif answer is not None:
                 found = answer.st_ino
-                if not found:
-                    error_number = errno.ENOENT  # a negative entry: it is missing all the same
+                if found:
+                    said = _said_of(answer)
+                else:
+                    error_number = errno.ENOENT  # a negative entry: missing all the same
             by_whom = by if error_number else _HELD
-            record(code, request, parent, name, pid, parent, found, error_number, 0, 0, by_whom)
+            record(
+                code, request, parent, name, pid, parent, found, error_number, 0, 0, by_whom, said
+            )
             return answer
 
         return handler
@@ -255,6 +273,7 @@ class Tracing:
         has_name = operation in _XATTR_NAME
         is_open = operation is Operation.OPEN
         is_opendir = operation is Operation.OPENDIR
+        says = operation in (Operation.GETATTR, Operation.SETATTR)
 
         async def handler(request: Request, number: int, *more: Any) -> Any:
             request = request.traced()
@@ -267,11 +286,16 @@ class Tracing:
                 failure = _number_of(error)
                 record(code, request, number, name, pid, directory, 0, failure, 0, 0, _HELD)
                 raise
+            said = NOTHING_SAID
             if is_open:
                 self._processes[answer.fh] = pid
+                said = Said(flags=more[0], handle=answer.fh)
             elif is_opendir:
                 self._processes[answer] = pid
-            record(code, request, number, name, pid, directory, 0, 0, 0, 0, _HELD)
+                said = Said(handle=answer)
+            elif says:
+                said = _said_of(answer)
+            record(code, request, number, name, pid, directory, 0, 0, 0, 0, _HELD, said)
             return answer
 
         return handler
@@ -307,7 +331,8 @@ class Tracing:
                 size = answer
             elif is_listing:
                 size = _AS_CROSSED
-            record(code, request, number, None, pid, directory, 0, 0, size, offset, by)
+            said = Said(handle=handle)
+            record(code, request, number, None, pid, directory, 0, 0, size, offset, by, said)
             return answer
 
         return handler
@@ -325,8 +350,8 @@ class Tracing:
                 failure = _number_of(error)
                 record(code, request, parent, name, ctx.pid, parent, 0, failure, 0, 0, _HELD)
                 raise
-            found = answer.st_ino
-            record(code, request, parent, name, ctx.pid, parent, found, 0, 0, 0, _HELD)
+            found, said = answer.st_ino, _said_of(answer)
+            record(code, request, parent, name, ctx.pid, parent, found, 0, 0, 0, _HELD, said)
             return answer
 
         return link
@@ -371,11 +396,17 @@ class Tracing:
         size_bytes: int,
         offset_bytes: int,
         otherwise: int,
+        said: Said = NOTHING_SAID,
     ) -> None:
         """One answered request; *otherwise* is who has answered it, if it did not cross."""
         paid, arrival_ns = request.paid, request.arrival_ns
         answered_by = otherwise
-        target_ns = 0
+        target_ns = looked_ns = 0
+        if self._with_calls and pid and operation not in _OF_A_HANDLE:
+            # It waits still: the answer is sent after this. So the look is a part of its wait.
+            before_ns = time.monotonic_ns()
+            said = said._replace(call=system_call_of(pid))
+            looked_ns = time.monotonic_ns() - before_ns
         if not paid:
             took_ns = time.monotonic_ns() - arrival_ns
             if otherwise != _GUEST:
@@ -390,6 +421,7 @@ class Tracing:
                     size_bytes = crossed_bytes
             if len(paid) > 1 or crossed != operation:
                 took_ns -= self._record_others(paid, operation, inode, name, pid, directory)
+            took_ns += looked_ns
         if size_bytes == _AS_CROSSED:
             size_bytes = 0
         # None, if recording was stopped while this request was on its way.
@@ -408,6 +440,7 @@ class Tracing:
                 pid,
                 directory,
                 answered_by,
+                said,
             )
         if self._live_counters is not None and self._live_counters.is_over(arrival_ns):
             self._live_counters = None
@@ -488,6 +521,38 @@ def _place_of(inode: Inode) -> tuple[Inode | None, bytes]:
 def _number_of(error: Exception) -> int:
     """The errno that the guest gets."""
     return error.errno if isinstance(error, FUSEError) else errno.EIO
+
+
+def _said_of(attributes: Any, flags: int = 0, handle: int = -1) -> Said:
+    """What an answer says that tells what an object is like."""
+    return Said(
+        attributes.st_mode,
+        attributes.st_size,
+        attributes.st_mtime_ns,
+        attributes.st_nlink,
+        flags,
+        handle,
+    )
+
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def _kin_of(thread: int) -> tuple[int, int, int]:
+    """Its process, that one's parent, and when it was started; see Recorder.Kin."""
+    try:
+        status = Path(f"/proc/{thread}/status").read_text(encoding="utf-8", errors="replace")
+        stat = Path(f"/proc/{thread}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0, 0, 0
+    lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    # The program's name, in parentheses, may have anything in it; starttime is the 22nd field.
+    started_ticks = int(stat.rpartition(")")[2].split()[19])
+    return (
+        int(lines.get("Tgid", "0")),
+        int(lines.get("PPid", "0")),
+        started_ticks * 10**9 // _TICKS_PER_S,
+    )
 
 
 def _program_of(pid: int) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 import pyfuse3
 
 from osxfs_sim.fs import at
+from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.model.latency import LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.ownership import Ownership
@@ -49,7 +50,6 @@ from osxfs_sim.mount.server.synthetic_directories import (
     SyntheticNode,
 )
 from osxfs_sim.mount.tree.backing import Backing, descriptor_budget
-from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.overlaps import Overlaps
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners, open_owners
@@ -177,7 +177,9 @@ def build(
 
     # What an answer is made of
     calls = HostCalls(crossings, reactor.internal_errors, may_change=not settings.exports)
-    complete_directories = CompleteDirectories() if system.policy.complete else None
+    complete_directories: CompleteDirectories[Inode] | None = None
+    if system.policy.complete:
+        complete_directories = CompleteDirectories()
     real_caching = Caching(
         system.policy, inodes.root, backing, spellings, complete_directories, overlaps
     )

@@ -495,11 +495,11 @@ class Session:
             },
         }
 
-    async def _start_trace(self, path: str) -> dict[str, Any]:
+    async def _start_trace(self, path: str, with_calls: bool = False) -> dict[str, Any]:
         # The library for its format takes a while to load: not in the thread of the requests.
         await trio.to_thread.run_sync(_load_recorder)
         await trio.to_thread.run_sync(check_outside, path, "the trace", self._device)
-        self.tracing.start(Path(path), **self._answerer())
+        self.tracing.start(Path(path), with_calls=with_calls, **self._answerer())
         return {"path": path}
 
     async def _stop_trace(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from pyfuse3 import FUSEError
 
+from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.model.write_back import Change
 from osxfs_sim.mount.loop.notifications import (
     InvalAttributes,
@@ -16,7 +17,6 @@ from osxfs_sim.mount.loop.notifications import (
 from osxfs_sim.mount.requests.handle_table import HandleTable
 from osxfs_sim.mount.requests.host_calls import HostCalls
 from osxfs_sim.mount.tree.backing import Backing
-from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import Spellings
 from osxfs_sim.mount.writeback.overlay import name_effects
@@ -33,7 +33,7 @@ class GuestSide:
         inodes: InodeTable,
         backing: Backing,
         spellings: Spellings,
-        complete_directories: CompleteDirectories | None,
+        complete_directories: CompleteDirectories[Inode] | None,
         handles: HandleTable,
         evict: Callable[[Inode], None],
         invalidate: Invalidate,

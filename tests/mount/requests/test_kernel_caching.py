@@ -15,8 +15,8 @@ from osxfs_sim.model.caching import (
     is_ever_cached,
     negative_timeout_ns,
 )
+from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.mount.requests.caching import Caching
-from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import ExactNames
 

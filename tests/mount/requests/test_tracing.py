@@ -321,3 +321,30 @@ def test_a_trace_that_finds_no_room_is_told_by_umount(osxfs_sim, share, tiny_dis
     assert live.wait_for_end() == 1
     header, rows = rows_of(path)
     assert header.lost + len(rows) >= 12_000
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="/proc/PID/syscall is root's")
+def test_a_trace_can_say_what_each_request_is_for(share, tmp_path: Path) -> None:
+    """Which a LOOKUP does not tell: whether a name is walked, or must not exist."""
+    live = share()
+    (live.source / "dir").mkdir()
+
+    def work(number: int) -> None:
+        os.mkdir(live.guest / f"dir/{number}")
+        os.rename(live.guest / f"dir/{number}", live.guest / f"dir/{number}-moved")
+
+    def calls(path: Path, *, with_calls: bool) -> set[tuple[str, str | None]]:
+        live.share.start_trace(str(path), with_calls=with_calls)
+        for number in range(20):
+            work(number)
+        live.share.stop_trace()
+        for number in range(20):
+            os.rmdir(live.guest / f"dir/{number}-moved")
+        return {(row["operation"], row["call"]) for row in rows_of(path)[1]}
+
+    said = calls(tmp_path / "with", with_calls=True)
+    assert {("LOOKUP", "mkdir"), ("MKDIR", "mkdir"), ("RENAME", "rename")} <= said
+    assert {call for _, call in said} <= {"mkdir", "rename", None}  # None: not asleep yet
+    assert {call for _, call in calls(tmp_path / "without", with_calls=False)} == {None}
+    header, _ = rows_of(tmp_path / "with")
+    assert [row[:3] for row in header.threads] == [[HERE, HERE, os.getppid()]]

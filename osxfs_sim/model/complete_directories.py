@@ -7,19 +7,22 @@ and all are dropped when events were lost. A name that is gone may stay in a set
 it is asked for, and found missing.
 
 Names are given by their keys (spellings), so that spellings which fold together
-are one. The reactor's thread only, but for the reading of a directory itself.
+are one. One thread only.
 """
 
 from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
 
-from osxfs_sim.mount.tree.inodes import Inode
+D = TypeVar("D", bound=Hashable)
+"""What the caller tells directories apart by."""
 
 _MOST_NAMES = 1_000_000
 _LARGEST_DIRECTORY = 200_000
 _COST_OF_A_SET = 8  # what an empty set takes, in names
 
 
-class CompleteDirectories:
+class CompleteDirectories(Generic[D]):
     """The directories whose names are all known, least recently used dropped first."""
 
     def __init__(
@@ -28,8 +31,8 @@ class CompleteDirectories:
         self._most_names = most_names
         self._largest_directory = largest_directory
         # None: too many names to be kept; they are not read again and again.
-        self._sets: OrderedDict[Inode, set[bytes] | None] = OrderedDict()
-        self._readings: dict[Inode, set[bytes]] = {}
+        self._sets: OrderedDict[D, set[bytes] | None] = OrderedDict()
+        self._readings: dict[D, set[bytes]] = {}
         self.names = 0
         self.answers = 0
         """Names that were answered as missing without a crossing."""
@@ -37,7 +40,7 @@ class CompleteDirectories:
     def __len__(self) -> int:
         return len(self._sets)
 
-    def known_absent(self, directory: Inode, key: bytes) -> bool:
+    def known_absent(self, directory: D, key: bytes) -> bool:
         """Whether all names of *directory* are known, and *key* is none of them."""
         names = self._sets.get(directory)
         if names is None or key in names:
@@ -45,15 +48,15 @@ class CompleteDirectories:
         self._sets.move_to_end(directory)
         return True
 
-    def should_read(self, directory: Inode) -> bool:
+    def should_read(self, directory: D) -> bool:
         """Whether the names of *directory* are unknown and nobody is reading them."""
         return directory not in self._sets and directory not in self._readings
 
-    def begin_reading(self, directory: Inode) -> None:
+    def begin_reading(self, directory: D) -> None:
         """The names of *directory* are about to be read: what is added meanwhile counts, too."""
         self._readings[directory] = set()
 
-    def end_reading(self, directory: Inode, keys: set[bytes] | None) -> None:
+    def end_reading(self, directory: D, keys: set[bytes] | None) -> None:
         """Keep *keys* as all names of *directory*; None: the reading failed, nothing is kept."""
         meanwhile = self._readings.pop(directory, None)
         # Without it the sets were dropped during the reading, as events were lost:
@@ -71,7 +74,7 @@ class CompleteDirectories:
         while self.names > self._most_names and len(self._sets) > 1:
             self.forget(next(iter(self._sets)))
 
-    def added(self, directory: Inode, key: bytes) -> None:
+    def added(self, directory: D, key: bytes) -> None:
         """Guest or host has given something in *directory* a name with this *key*."""
         reading = self._readings.get(directory)
         if reading is not None:
@@ -81,7 +84,7 @@ class CompleteDirectories:
             names.add(key)
             self.names += 1
 
-    def forget(self, directory: Inode) -> None:
+    def forget(self, directory: D) -> None:
         """Drop what is known of *directory*."""
         self._readings.pop(directory, None)
         if directory in self._sets:

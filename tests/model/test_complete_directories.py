@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osxfs_sim.mount.tree.directory_names import CompleteDirectories
+from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 
 
@@ -16,7 +16,7 @@ def directories(count: int) -> list[Inode]:
     return [Inode(number, status.st_dev, number, 0o040000, None, b"") for number in range(count)]
 
 
-def known(sets: CompleteDirectories, directory: Inode, *names: bytes) -> None:
+def known(sets: CompleteDirectories[Inode], directory: Inode, *names: bytes) -> None:
     sets.begin_reading(directory)
     sets.end_reading(directory, set(names))
 

@@ -1,0 +1,78 @@
+"""A prediction as a table: what each system would take, and what leaves it so many requests."""
+
+from osxfs_sim.model.formatting import format_wall_time
+from osxfs_sim.report.console import console
+from osxfs_sim.report.tables import Table
+from osxfs_sim.simulate.prediction import Prediction
+
+_LEGEND = (
+    "wall: of the system itself, whose server takes no processor from the workload. one line: "
+    "native and each request's latency, one after the other. missing: LOOKUPs of names that do "
+    "not exist. hits: answered by the guest's kernel. names: by complete directories."
+)
+
+
+def prediction_report(prediction: Prediction) -> None:
+    """Print what *prediction* says, and what it was made from."""
+    out = console()
+    out.print(prediction_table(prediction))
+    for line in notes(prediction):
+        out.print(line, markup=False, highlight=False)
+
+
+def prediction_table(prediction: Prediction) -> Table:
+    """A line for each arm."""
+    drawn = any(arm.lowest_ns != arm.highest_ns for arm in prediction.arms)
+    table = Table(
+        "predicted",
+        (
+            *("arm", "wall", "from", "to", "one line", "requests", "missing", "hits", "names"),
+            "most of them",
+        ),
+        numbers=frozenset(range(1, 9)),
+        legend=_LEGEND,
+    )
+    if prediction.native_ns is not None:
+        table.add_row("native, measured", _s(prediction.native_ns), *[""] * 8)
+    for arm in prediction.arms:
+        table.add_row(
+            arm.name,
+            _s(arm.wall_ns),
+            _s(arm.lowest_ns) if drawn else "",
+            _s(arm.highest_ns) if drawn else "",
+            _s(arm.one_line_ns),
+            f"{arm.crossings:,}",
+            f"{arm.missing_lookups:,}",
+            f"{arm.hits:,}",
+            f"{arm.names:,}" if arm.names else "",
+            _most(arm.requests),
+        )
+    return table.without_empty(1)
+
+
+def notes(prediction: Prediction) -> list[str]:
+    """What is to be known of how it was made, a line each."""
+    lines = [
+        f"from {prediction.questions:,} requests of a run of {_s(prediction.recorded_ns)}; what "
+        f"waits for what: by {prediction.dependencies}"
+    ]
+    if prediction.native_ns is None:
+        lines.append(
+            "no native runs are in the recording: what its server took from the workload counts "
+            "as the workload's own time, and times are too long; osxfs-sim record keeps some"
+        )
+    else:
+        lines.append(
+            f"think times of the recording count {prediction.think_scale:.2f} times, so that a "
+            "share without cost takes the native time"
+        )
+    return lines
+
+
+def _most(requests: dict[str, int]) -> str:
+    largest = sorted(requests.items(), key=lambda each: -each[1])[:3]
+    return ", ".join(f"{count:,} {name}" for name, count in largest)
+
+
+def _s(value_ns: int) -> str:
+    return format_wall_time(value_ns / 1e9)

@@ -1,0 +1,15 @@
+"""Predicts in virtual time what a workload would take on a share, without mounting one.
+
+One recording of a share that caches nothing holds every question that a guest can ask
+(recording.py). Each system answers a part of them: the guest's kernel out of its caches, the
+share's guest side by what it knows, and the rest crosses. What decides is what decides in a
+mounted share: the objects of model/. This package imports nothing of mount/, nor mount/ of it.
+
+    recording     a trace as the questions that a guest asked, and what they tell of its tree
+    dependencies  what each question had to wait for: a closed loop, as a graph
+    guest_kernel  the caches of the guest's kernel: dentries, attributes and pages
+    permissions   of which objects the kernel has to know mode and owner, where it checks them
+    share         what a share would answer, for how long that may be kept, and what it takes
+    reference     a share in virtual time, slow and obvious: one question at a time
+    prediction    what a recording comes to on several systems, beside the one-line model
+"""

@@ -1,0 +1,251 @@
+"""What each question of a recording had to wait for: a closed loop, as a graph.
+
+A question comes a think time after the answer that its thread had before; that is all that a
+trace says for sure. What else it had to wait for (that its process was started, that another
+thread had made the file) is inferred, by models that each err in their own way:
+
+threads     a thread's next question comes a think time after its last answer, and its first one
+            after the latest answer that anybody had by then
+processes   a new process's first question comes after its parent's last answer, and what a parent
+            asks after its child has ended waits for the child's last answer, where the parent
+            asked nothing meanwhile: it is taken to have waited for the child
+objects     and what is about one object or name keeps the recording's order where one of two
+            changes it (as ROOT/ARTC, SOSP 2013)
+completed   and a question waits for all that were answered when it came, as far as that does not
+            follow from others (as hfplayer, FAST 2017)
+
+Each question has one answer that it follows by a think time, and any number that it may not come
+before. The graph has no cycles, since whatever a question waits for was answered before it came.
+"""
+
+import enum
+from bisect import bisect_left
+from collections import defaultdict
+from dataclasses import dataclass
+
+from osxfs_sim.model.operations import UNAWAITED
+from osxfs_sim.simulate.recording import CHANGES, Question, Recording
+
+NOTHING = -1
+"""A question that follows the beginning of the recording."""
+
+
+class Dependencies(enum.StrEnum):
+    """The models, by their names."""
+
+    THREADS = "threads"
+    PROCESSES = "processes"
+    OBJECTS = "objects"
+    COMPLETED = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Of each question, by its number: what it follows, and what it may not come before."""
+
+    previous: list[int]
+    """The question whose answer it follows; NOTHING: the beginning."""
+    think_ns: list[int]
+    """How long after that it comes: what its thread computes meanwhile."""
+    after: list[tuple[int, ...]]
+    """Questions that have to be answered before it comes, others than *previous*."""
+    tail_ns: int
+    """What the command computes after its last answer."""
+
+
+def order(recording: Recording, by: Dependencies) -> Order:
+    """What each question of *recording* has to wait for, by one of the models."""
+    questions = recording.questions
+    families = _Families(recording) if by is Dependencies.PROCESSES else None
+    previous = _previous(questions, families)
+    begin_ns = recording.begin_ns
+    think_ns = [
+        max(0, each.arrival_ns - (questions[before].end_ns if before != NOTHING else begin_ns))
+        for each, before in zip(questions, previous, strict=True)
+    ]
+    after: list[tuple[int, ...]] = [()] * len(questions)
+    if families is not None:
+        after = families.waits(previous)
+    elif by is Dependencies.OBJECTS:
+        after = _of_objects(questions, previous)
+    elif by is Dependencies.COMPLETED:
+        after = _completed(questions, previous)
+    last_ns = max((each.end_ns for each in questions), default=begin_ns)
+    return Order(previous, think_ns, after, max(0, recording.end_ns - last_ns))
+
+
+def _previous(questions: list[Question], families: "_Families | None") -> list[int]:
+    """Of each the last awaited one of its thread; of a thread's first the last that was answered.
+
+    With *families* that is the last that who started the thread was answered, if that is known.
+
+    For what no process waits, its thread does not either: it follows what it was sent after.
+    """
+    last: dict[int, int] = {}
+    answered = _LatestAnswer(questions)
+    previous = []
+    for index, each in enumerate(questions):
+        before = last.get(each.thread)
+        if before is None:
+            latest = answered.by(each.arrival_ns)
+            before = latest if families is None else families.origin(index, latest)
+        previous.append(before)
+        if each.operation not in UNAWAITED:
+            last[each.thread] = index
+    return previous
+
+
+class _LatestAnswer:
+    """Which question was answered last by a moment; asked for moments that grow."""
+
+    def __init__(self, questions: list[Question]) -> None:
+        self._by_end = sorted(
+            (i for i, each in enumerate(questions) if each.operation not in UNAWAITED),
+            key=lambda i: questions[i].end_ns,
+        )
+        self._questions = questions
+        self._passed = 0
+
+    def by(self, moment_ns: int) -> int:
+        while (
+            self._passed < len(self._by_end)
+            and self._questions[self._by_end[self._passed]].end_ns <= moment_ns
+        ):
+            self._passed += 1
+        return self._by_end[self._passed - 1] if self._passed else NOTHING
+
+
+class _Families:
+    """Which process has started which, and what each asked and waited for."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._questions = recording.questions
+        self._process: dict[int, int] = {}  # of a thread
+        self._parent: dict[int, int] = {}  # of a process
+        for thread, process, parent, _ in recording.header.threads:
+            if process:
+                self._process[thread] = process
+                self._parent[process] = parent
+        self._asked: dict[int, list[int]] = defaultdict(list)
+        for index, each in enumerate(recording.questions):
+            if each.operation not in UNAWAITED:
+                self._asked[self._process.get(each.thread, each.thread)].append(index)
+
+    def origin(self, index: int, otherwise: int) -> int:
+        """What the question number *index*, a thread's first, comes after; *otherwise*: unknown.
+
+        The last answer of its process, if it is a later thread of it, or of the nearest ancestor
+        that had one. When a thread was started is known to 10 ms only: what its parent was
+        answered between that and the thread's first question counts as before.
+        """
+        each = self._questions[index]
+        process, seen = self._process.get(each.thread, 0), set[int]()
+        while process and process not in seen:
+            seen.add(process)
+            for number in reversed(self._before(process, index)):
+                if self._questions[number].end_ns <= each.arrival_ns:
+                    return number
+            process = self._parent.get(process, 0)
+        return otherwise
+
+    def _before(self, process: int, index: int) -> list[int]:
+        asked = self._asked.get(process, [])
+        return asked[max(0, bisect_left(asked, index) - _LATEST) : bisect_left(asked, index)]
+
+    def waits(self, previous: list[int]) -> list[tuple[int, ...]]:
+        """Of each the last answers of children that its process has waited for meanwhile."""
+        after: list[tuple[int, ...]] = [()] * len(previous)
+        for child, asked in self._asked.items():
+            first, last = asked[0], max(asked, key=lambda i: self._questions[i].end_ns)
+            of_parent = self._asked.get(self._parent.get(child, 0), [])
+            at = bisect_left(of_parent, first)
+            if at == len(of_parent) or child == self._parent.get(child):
+                continue
+            then, before = of_parent[at], of_parent[at - 1] if at else NOTHING
+            was_idle = (
+                before == NOTHING
+                or self._questions[before].end_ns <= self._questions[first].arrival_ns
+            )
+            if was_idle and self._questions[last].end_ns <= self._questions[then].arrival_ns:
+                after[then] = (*after[then], last)
+        return [tuple(sorted({*each} - {previous[i]})) for i, each in enumerate(after)]
+
+
+_LATEST = 64
+"""Of so many of a process's last questions one was answered: they were hardly all under way."""
+
+
+def _of_objects(questions: list[Question], previous: list[int]) -> list[tuple[int, ...]]:
+    """Of each the last changes, and for a change the looks since, of each object it is about.
+
+    Only what was answered when it came: two that were under way together had no order.
+    """
+    changed: dict[object, list[int]] = defaultdict(list)
+    looked: dict[object, list[int]] = defaultdict(list)
+
+    def answered(numbers: list[int], by_ns: int) -> list[int]:
+        return [i for i in numbers if questions[i].end_ns <= by_ns]
+
+    after = []
+    for index, each in enumerate(questions):
+        waits: set[int] = set()
+        for place in _places(each):
+            changes, since_ns = changed[place], -1
+            if done := answered(changes, each.arrival_ns):
+                # What was answered before the last one that is done, that has waited for.
+                since_ns = questions[done[-1]].arrival_ns
+                changes[:] = [i for i in changes if i == done[-1] or questions[i].end_ns > since_ns]
+            waits.update(answered(changes, each.arrival_ns))
+            if each.operation in CHANGES:
+                looks = [i for i in looked[place] if questions[i].end_ns > since_ns]
+                waits.update(answered(looks, each.arrival_ns))
+                looked[place] = looks
+                changes.append(index)
+            else:
+                looked[place].append(index)
+        waits.discard(previous[index])
+        after.append(tuple(sorted(waits)))
+    return after
+
+
+def _places(question: Question) -> tuple[object, ...]:
+    """What a question is about: a name in a directory, an object, or both."""
+    if question.name:
+        place = question.inode, question.name
+        return (place, question.found) if question.found else (place,)
+    return (question.inode,)
+
+
+def _completed(questions: list[Question], previous: list[int]) -> list[tuple[int, ...]]:
+    """Of each the last answered one of every other thread, where none of these waits for another.
+
+    That is the transitive reduction: a thread's earlier answers come before its last.
+    """
+    last: dict[int, int] = {}
+    # Of each question the last one of every thread that is known to have been answered before it.
+    knows: list[dict[int, int]] = []
+    after = []
+    finished: list[tuple[int, int]] = []
+    pending = sorted(
+        (each.end_ns, i) for i, each in enumerate(questions) if each.operation not in UNAWAITED
+    )
+    at = 0
+    for index, each in enumerate(questions):
+        while at < len(pending) and pending[at][0] <= each.arrival_ns:
+            finished.append(pending[at])
+            last[questions[pending[at][1]].thread] = pending[at][1]
+            at += 1
+        before = previous[index]
+        known = dict(knows[before]) if before != NOTHING else {}
+        if before != NOTHING:
+            known[questions[before].thread] = before
+        waits = []
+        for thread, i in sorted(last.items(), key=lambda item: -item[1]):
+            if i > known.get(thread, NOTHING):
+                waits.append(i)
+                for other, j in knows[i].items():
+                    known[other] = max(known.get(other, NOTHING), j)
+                known[thread] = i
+        knows.append(known)
+        after.append(tuple(sorted(waits)))
+    return after

@@ -1,0 +1,348 @@
+"""A trace as the questions that a guest asked: read once, for any number of predictions.
+
+What a share answered that caches nothing holds every question its guest can ask: each caching
+policy has to answer a part of them, which the rules of the guest's kernel decide
+(guest_kernel.py). A trace of a share that caches does not, and cannot be widened again.
+"""
+
+import enum
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from osxfs_sim.model.caching import CachePolicy, Consistent
+from osxfs_sim.model.operations import UNAWAITED, Operation
+from osxfs_sim.model.user_error import UserError
+from osxfs_sim.trace.format import read_trace
+from osxfs_sim.trace.schema import Header
+
+MAKES_A_NAME = frozenset(
+    {
+        *(Operation.CREATE, Operation.MKNOD, Operation.MKDIR, Operation.SYMLINK),
+        Operation.LINK,
+    }
+)
+TAKES_A_NAME = frozenset({Operation.UNLINK, Operation.RMDIR})
+LISTS = frozenset({Operation.READDIRPLUS, Operation.READDIR})
+CHANGES = frozenset(
+    {
+        *(*MAKES_A_NAME, *TAKES_A_NAME, Operation.RENAME),
+        *(Operation.WRITE, Operation.SETATTR, Operation.SETXATTR, Operation.REMOVEXATTR),
+    }
+)
+"""What makes another answer of what is asked after it."""
+
+
+class RecordingError(UserError):
+    """A trace that nothing can be predicted from, and which one could be."""
+
+
+class Status(NamedTuple):
+    """What an answer said of an object."""
+
+    mode: int
+    """As st_mode; 0: the answer was about no object, or the trace does not say."""
+    size_bytes: int
+    """As st_size; -1: the trace does not say."""
+    mtime_ns: int
+    """As st_mtime_ns; -1: the trace does not say."""
+    links: int
+    """As st_nlink; 0: the trace does not say."""
+
+
+UNKNOWN = Status(0, -1, -1, 0)
+
+
+class Question(NamedTuple):
+    """One request of the recording."""
+
+    operation: Operation
+    """What was asked."""
+    thread: int
+    """Who asked: a number of the guest's kernel; 0 where it is the kernel itself."""
+    inode: int
+    """What it was about: of a request with a name, its directory."""
+    name: bytes
+    """The name; empty where there is none."""
+    found: int
+    """What the answer named, or where a rename went; 0: nothing."""
+    error: str
+    """The errno by its name; empty where it succeeded."""
+    offset_bytes: int
+    """Of a READ or WRITE: where."""
+    size_bytes: int
+    """Of what carried data: how much."""
+    status: Status
+    """What the answer said of the object."""
+    flags: int
+    """Of open(2), where something was opened."""
+    handle: int
+    """What was opened, or gone by; -1: none, or the trace does not say."""
+    new_name: bytes
+    """Where a rename went."""
+    call: str
+    """The system call that its thread waited in; empty: the trace does not say."""
+    arrival_ns: int
+    """When it came, since the recording began."""
+    took_ns: int
+    """What its thread waited for the answer, in the recording."""
+
+    @property
+    def end_ns(self) -> int:
+        """When its thread went on, in the recording."""
+        return self.arrival_ns + self.took_ns
+
+
+class Recording:
+    """All questions of one run, in the order in which they came."""
+
+    def __init__(self, header: Header, questions: list[Question]) -> None:
+        self.header = header
+        self.questions = questions
+        self._mentions = _mentions(questions)
+        self._names: dict[int, list[bytes]] = defaultdict(list)
+        for directory, name in self._mentions:
+            self._names[directory].append(name)
+
+        self._following = _following(questions)
+        self.lookups = _lookups(questions)
+        """What each LOOKUP is for, by its number. No valid dentry answers an EXCLUSIVE one."""
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    @property
+    def begin_ns(self) -> int:
+        """When the measured command started, since the recording began."""
+        return self.header.command_start_ns or 0
+
+    @property
+    def end_ns(self) -> int:
+        """When it ended; of a recording without one, when the last answer came."""
+        if self.header.command_end_ns is not None:
+            return self.header.command_end_ns
+        return max((each.end_ns for each in self.questions), default=0)
+
+    def following(self, index: int) -> Question | None:
+        """What the thread of the question number *index* asked next, and waited for, if anything.
+
+        None also for what no thread waits for.
+        """
+        following = self._following.get(index)
+        return None if following is None else self.questions[following]
+
+    def names(self, directory: int, index: int) -> Iterator[tuple[bytes, int, Status]]:
+        """What is in *directory* when the question number *index* is asked, as far as is known.
+
+        Known is what the recording ever asks for, before or after: a name, its inode number and
+        its status. Others make no difference to what is asked.
+        """
+        for name in self._names[directory]:
+            inode, status = self._of(self._mentions[directory, name], index)
+            if inode:
+                yield name, inode, status
+
+    def exists(self, directory: int, name: bytes, index: int) -> bool:
+        """Whether *name* is in *directory* when the question number *index* is asked."""
+        mentions = self._mentions.get((directory, name))
+        return mentions is not None and self._of(mentions, index)[0] != 0
+
+    @staticmethod
+    def _of(mentions: "list[_Mention]", index: int) -> tuple[int, Status]:
+        status = UNKNOWN
+        for each in mentions:
+            if each.at >= index:
+                return each.before, each.status if status is UNKNOWN else status
+            status = each.status
+        return mentions[-1].after, status
+
+
+def _following(questions: list[Question]) -> dict[int, int]:
+    """Of each awaited question the next awaited one of its thread."""
+    following = {}
+    last: dict[int, int] = {}
+    for index, each in enumerate(questions):
+        if each.operation not in UNAWAITED:
+            if each.thread in last:
+                following[last[each.thread]] = index
+            last[each.thread] = index
+    return following
+
+
+class Lookup(enum.Enum):
+    """What a LOOKUP is for: the protocol does not carry the kernel's flags for it."""
+
+    WALKED = enum.auto()
+    """A directory on the way of a path."""
+    LAST = enum.auto()
+    """The last name of a path."""
+    RENAMED = enum.auto()
+    """The last name of the first path of a rename, once both paths have been walked."""
+    EXCLUSIVE = enum.auto()
+    """The name that a call makes, or a rename replaces (LOOKUP_EXCL, LOOKUP_RENAME_TARGET)."""
+
+
+def _lookups(questions: list[Question]) -> dict[int, Lookup]:
+    """What each LOOKUP is for, by its number; what follows it in its thread tells."""
+    lookups = {}
+    of_thread: dict[int, list[int]] = defaultdict(list)
+    for index, each in enumerate(questions):
+        if each.operation not in UNAWAITED:
+            of_thread[each.thread].append(index)
+    for numbers in of_thread.values():
+        walked = _walked(questions, numbers)
+        is_second = False
+        for index, following in zip(numbers, (*numbers[1:], -1), strict=True):
+            each, then = questions[index], questions[following] if following >= 0 else None
+            if each.operation is not Operation.LOOKUP or each.error not in ("", "ENOENT"):
+                is_second = False
+                continue
+            if index in walked:
+                lookups[index] = Lookup.WALKED
+            elif each.call in _LINK | _RENAME and not is_second:
+                is_second = bool(each.found)  # the old name; the new one comes next
+                lookups[index] = Lookup.RENAMED if each.call in _RENAME else Lookup.LAST
+            else:
+                lookups[index] = Lookup.EXCLUSIVE if _makes(each, then) else Lookup.LAST
+                is_second = False
+    return lookups
+
+
+def _walked(questions: list[Question], numbers: list[int]) -> set[int]:
+    """Which LOOKUPs of a thread are of what is gone through: something follows that is in it.
+
+    As a rule at once. A rename(2) first walks both paths, and then looks up both last names.
+    """
+    walked = set()
+    inside: set[int] = set()
+    call = ""
+    for index in reversed(numbers):
+        each = questions[index]
+        if each.operation is Operation.LOOKUP and each.found in inside:
+            walked.add(index)
+        is_of_it = each.call == call and each.operation is Operation.LOOKUP
+        inside = {each.inode} | (inside if is_of_it and call in _RENAME else set())
+        if each.operation is Operation.RENAME:
+            inside.add(each.found)
+        call = each.call
+    return walked
+
+
+def _makes(lookup: Question, then: Question | None) -> bool:
+    """Whether *lookup* is of a name that a call makes; *then* is what its thread asked next."""
+    place = lookup.inode, lookup.name
+    if then is not None and then.operation is Operation.RENAME:
+        return (then.found, then.new_name) == place
+    if lookup.call:
+        return lookup.call in _RENAME or lookup.call in _MAKE_A_NAME
+    # Without the call: where a name was missing, its making follows.
+    if then is None or then.operation not in MAKES_A_NAME or (then.inode, then.name) != place:
+        return False
+    return then.operation is not Operation.CREATE or bool(then.flags & os.O_EXCL)
+
+
+_LINK = frozenset({"link", "linkat"})
+_RENAME = frozenset({"rename", "renameat", "renameat2"})
+_MAKE_A_NAME = _LINK | {
+    *("mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat"),
+    *("open O_EXCL", "openat O_EXCL"),
+}
+
+
+class _Mention(NamedTuple):
+    """What one question tells of a name."""
+
+    at: int  # the number of the question
+    before: int  # the inode number that it had until then, 0: none
+    after: int
+    status: Status
+
+
+def _mentions(questions: list[Question]) -> dict[tuple[int, bytes], list[_Mention]]:
+    """All that is told of each name, in the order of the questions."""
+    mentions: dict[tuple[int, bytes], list[_Mention]] = defaultdict(list)
+    last: dict[tuple[int, bytes], int] = {}
+
+    def tell(place: tuple[int, bytes], index: int, before: int, after: int, of: Status) -> None:
+        mentions[place].append(_Mention(index, before, after, of))
+        last[place] = after
+
+    for index, each in enumerate(questions):
+        place = each.inode, each.name
+        if each.error not in ("", "ENOENT"):
+            continue
+        if each.operation is Operation.LOOKUP:
+            tell(place, index, each.found, each.found, each.status)
+        elif each.error:
+            continue
+        elif each.operation in MAKES_A_NAME:
+            tell(place, index, 0, each.found, each.status)
+        elif each.operation in TAKES_A_NAME:
+            tell(place, index, last.get(place, each.found), 0, each.status)
+        elif each.operation is Operation.RENAME:
+            moved = last.get(place, 0)
+            tell(place, index, moved, 0, UNKNOWN)
+            to = each.found, each.new_name
+            tell(to, index, last.get(to, 0), moved, UNKNOWN)
+    return mentions
+
+
+def read_recording(path: str | Path) -> Recording:
+    """The questions of the trace *path*.
+
+    Raises TraceError for a file that is no trace, and RecordingError for one that nothing can be
+    predicted from: of a share that caches, or with rows lost.
+    """
+    header, table = read_trace(path)
+    check(header, path)
+    rows = table.to_pylist()
+    return Recording(header, [_question(row) for row in rows])
+
+
+def check(header: Header, path: str | Path) -> None:
+    """Raises RecordingError for a trace that does not hold every question."""
+    again = "record it again: osxfs-sim record CASE -o FILE"
+    if header.source != "mount":
+        return
+    if header.policy not in _UNCACHED:
+        raise RecordingError(
+            f"{path} is of a share that caches ({header.profile}, {header.policy}): what the "
+            f"guest's kernel answered is not in it; {again}"
+        )
+    if header.lost or header.failure:
+        what = f"{header.lost:,} requests are lost" if header.lost else header.failure
+        raise RecordingError(f"{path} is not whole, {what}; {again}")
+
+
+_UNCACHED = {policy.describe() for policy in (CachePolicy(), Consistent())}
+
+
+def _bytes(name: str | None) -> bytes:
+    return b"" if name is None else name.encode("utf-8", "surrogateescape")
+
+
+def _status_of(row: dict[str, Any]) -> Status:
+    mode = row["mode"]
+    return Status(mode, row["object_bytes"], row["mtime_ns"], row["links"]) if mode else UNKNOWN
+
+
+def _question(row: dict[str, Any]) -> Question:
+    return Question(
+        Operation[row["operation"]],
+        row["process"],
+        row["inode"],
+        _bytes(row["name"]),
+        row["found"],
+        row["error"] or "",
+        row["offset_bytes"],
+        row["size_bytes"],
+        _status_of(row),
+        row["flags"],
+        row["handle"],
+        _bytes(row["new_name"]),
+        row["call"] or "",
+        row["arrival_ns"],
+        row["took_ns"],
+    )
