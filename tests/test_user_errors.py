@@ -35,10 +35,16 @@ def _trees(package: Path) -> Iterator[ast.Module]:
 
 
 def _derived(tree_of_bases: dict[str, list[str]], name: str) -> set[str]:
-    """All that *name* is derived from, itself included."""
-    found = {name}
-    for base in tree_of_bases.get(name, ()):
-        found |= _derived(tree_of_bases, base)
+    """All that *name* is derived from, itself included.
+
+    By name alone: a class may be called as the one of a library that it is derived from.
+    """
+    found: set[str] = set()
+    left = [name]
+    while left:
+        if (each := left.pop()) not in found:
+            found.add(each)
+            left.extend(tree_of_bases.get(each, ()))
     return found
 
 
