@@ -19,7 +19,7 @@ from support.live import LiveShare
 from support.nobody import BECOME_NOBODY, NOBODY, interpreter_for_everybody
 
 PAGE = Path(__file__).parents[3] / "docs" / "semantics.md"
-HEADING = "| call | of what was believed | of what is asked each time |"
+HEADING = "| call | of what was cached | of what is asked each time |"
 FINE = "-"
 
 # Each act has an object of its own, named as the key is.
