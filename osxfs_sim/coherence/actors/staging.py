@@ -48,13 +48,13 @@ class SharedTree(Protocol):
         """The shares in it, where it is the mount point of a share file; else none."""
 
     def settle(self) -> object:
-        """Wait until the events of all that the host has done have been delivered."""
+        """Wait until the events of all that the host has done have reached the guest."""
 
     def flush(self) -> object:
-        """Write everything dirty back to the host."""
+        """Write everything dirty in the guest back to the host, and wait; may raise by refusing."""
 
     def unmount(self) -> None:
-        """Unmount it; raises where that would lose something."""
+        """Unmount the share; raises an error of its own where that would lose something."""
 
 
 class Stage:
@@ -86,7 +86,7 @@ class Stage:
         self._processes.close()
 
     def play(self, steps: Sequence[ScheduleStep]) -> list[OperationInterval]:
-        """Have all *steps* performed in order; an interval each. Raises UserError.
+        """Have *steps* performed one by one; returns an interval for each. Raises UserError.
 
         What the share refuses is a step's error. Raises UserError where a process does not answer.
         """

@@ -76,7 +76,7 @@ class CompleteListing:
 
 
 def own_changes(answers: Iterable[RecordedAnswer]) -> dict[str, int]:
-    """Each path that the workload changes itself, and since when (ns, monotonic)."""
+    """Per path that the workload changes itself, the first time that it did, in monotonic ns."""
     since: dict[str, int] = {}
     for answer in answers:
         if answer.kind is AnswerKind.OWN:
@@ -85,7 +85,7 @@ def own_changes(answers: Iterable[RecordedAnswer]) -> dict[str, int]:
 
 
 def listings(answers: Iterable[RecordedAnswer]) -> Iterator[CompleteListing]:
-    """The complete listings among *answers*, each with all edited names that it contained."""
+    """Yield the listings among *answers* that were read to the end, each with its edited names."""
     told: dict[tuple[str, int], set[str]] = defaultdict(set)
     ends = []
     for answer in answers:
@@ -122,7 +122,7 @@ class Judge:
             self._in_directory[name.rpartition("/")[0]].append(name)
 
     def knows(self, answer: RecordedAnswer) -> bool:
-        """Whether *answer* is about an edited name, or lists a directory with one."""
+        """Whether *answer* is about an edited name, or lists a directory that has one."""
         if answer.kind is AnswerKind.LIST_END:
             return answer.path in self._in_directory
         return answer.path in self._timeline.names
@@ -153,7 +153,7 @@ class Judge:
         return _known(exists, attributes)
 
     def judge_listing(self, listing: CompleteListing) -> tuple[JudgedStatement, ...]:
-        """Judge what *listing* said of the edited names in its directory: one statement or none."""
+        """Judge if *listing* was stale about edited names: one statement; () if undecidable."""
         end = listing.end
         verdicts = []
         for name in self._in_directory.get(end.path, ()):

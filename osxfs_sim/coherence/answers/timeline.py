@@ -16,11 +16,11 @@ class Span(Protocol):
 
     @property
     def began_ns(self) -> int:
-        """Before the system call that made it so, by CLOCK_MONOTONIC."""
+        """The moment before the system call that made the state, by CLOCK_MONOTONIC."""
 
     @property
     def done_ns(self) -> int:
-        """After that call had returned."""
+        """The moment after the system call that made the state returned, by CLOCK_MONOTONIC."""
 
 
 @dataclass(frozen=True, slots=True)

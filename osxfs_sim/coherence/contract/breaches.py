@@ -36,7 +36,7 @@ def script_name(verdict: RuleVerdict, breach: Breach) -> str:
 def breach_script(
     rule: RuleId, schedule: ContractSchedule, settings: Mapping[str, Any], exports: Exports | None
 ) -> str:
-    """The source of a script that exits with 1 where *schedule* shows that *rule* is broken.
+    """The source of a script that plays *schedule*, and exits with 1 where *rule* is broken.
 
     Of an allowed relaxation: where it is not used. *settings* (keywords of osxfs_sim.share) and
     *exports* are those that it was found with.

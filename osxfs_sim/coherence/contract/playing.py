@@ -37,7 +37,7 @@ class Site(Protocol):
     """Where schedules are played: a share, or several, with processes of both sides."""
 
     def play(self, schedule: ContractSchedule) -> Sequence[OperationInterval]:
-        """Play *schedule* in a directory where nothing was before; one interval for each step."""
+        """Play *schedule* in a fresh directory; returns an interval for each step, in order."""
 
 
 def judge(

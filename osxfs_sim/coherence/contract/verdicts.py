@@ -58,7 +58,7 @@ class RuleVerdict:
 
     @property
     def is_bad(self) -> bool:
-        """Whether it makes the exit code 1: broken, inconclusive or undecided."""
+        """Whether the exit code must be 1: the rule is broken, inconclusive or undecided."""
         return self.finding in (Finding.BROKEN, Finding.INCONCLUSIVE, Finding.UNDECIDED)
 
 

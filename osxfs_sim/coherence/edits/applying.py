@@ -31,7 +31,7 @@ class EditLog:
 
 
 def names_of(stream: Stream, files: Sequence[str]) -> list[str]:
-    """All paths that *stream* may touch where it edits *files*, sorted."""
+    """All paths that *stream* may touch when it edits *files*, temporary ones too, sorted."""
     templates = stream.pattern.names()
     return sorted({editor.beside(path, name) for path in files for name in templates})
 

@@ -180,7 +180,7 @@ class Editor:
         return os.path.join(self.root, path)
 
     def told(self) -> dict[str, Any]:
-        """The log of all edits so far: see the head of this file, without ``began_ns``."""
+        """The log of all edits so far, as a dictionary for JSON: see the head of this file."""
         return {
             "made": self.made,
             "skipped": self.skipped,
@@ -191,7 +191,7 @@ class Editor:
 
 
 def beside(target: str, template: str) -> str:
-    """The path that *template*, a name with {name} in it, stands for beside the file *target*."""
+    """The path in *target*'s directory that *template* gives with {name} as *target*'s own name."""
     directory, slash, name = target.rpartition("/")
     return f"{directory}{slash}{template.replace('{name}', name)}"
 
@@ -240,7 +240,7 @@ def _waiter(pause_until: Callable[[int], bool], first_ns: int) -> Callable[[int]
 
 
 def main() -> None:
-    """Be the editor's process: ``editor.py ROOT EDITS LOG``, two files of JSON."""
+    """Run the editor's process by its arguments ROOT EDITS LOG (JSON files). Raises OSError."""
     root, told, tell = sys.argv[1:]
     with open(told, encoding="utf-8") as file:
         document = json.load(file)

@@ -146,7 +146,7 @@ def pattern_of(
     about: str,
     recorded: str,
 ) -> Pattern:
-    """The pattern in the events of a recording. Pure. Raises UserError if no file was edited.
+    """The pattern of edits that most edited files share. Raises UserError if no file was edited.
 
     Where several files were, the steps are those that most of them had in common; they are
     a burst then.

@@ -53,7 +53,7 @@ class ScheduledEdit:
 
 
 def stream_names() -> list[str]:
-    """The names of the patterns that ship with the package, sorted."""
+    """The names of the patterns of edits that ship with the package, sorted."""
     return sorted(
         entry.name.removesuffix(".toml")
         for entry in _SHIPPED.iterdir()
@@ -62,7 +62,7 @@ def stream_names() -> list[str]:
 
 
 def parse_stream(text: str) -> Stream:
-    """The stream that *text* stands for, such as ``vim@5/s,same``. Raises UserError.
+    """The stream of edits that *text* means, such as ``vim@5/s,same``. Raises UserError.
 
     Raises UserError for an unknown pattern or word, and for a rate that its steps do not allow.
     """
@@ -102,7 +102,7 @@ def most_per_s(pattern: Pattern) -> float:
 
 
 def parse_rate(text: str, what: str) -> float:
-    """``5/s`` or ``2/min``, as a rate a second. Raises UserError, naming *what* it is of."""
+    """The rate ``5/s`` or ``2/min`` in times a second. Raises UserError, naming *what* it is of."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)/(s|min)", text)
     if match is None or not float(match[1]) > 0:
         raise UserError(f"{what}: write the rate like 5/s or 2/min")

@@ -84,7 +84,7 @@ def run_scorecard(
     kinds: tuple[ChangeKind, ...] = tuple(ChangeKind),
     settle: Callable[[], object] = lambda: None,
 ) -> Iterator[KindResult]:
-    """Perform each of *kinds* *number* times in *host*; yields each when it is scored.
+    """Make changes of all *kinds* in *host*, and yield each kind's score. Raises UserError.
 
     *guest* is the same directory through the share. After what is made beforehand, *settle* waits
     until no event of it is in flight, and then until none has come for the quiet time. Raises
