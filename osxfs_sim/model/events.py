@@ -215,7 +215,7 @@ class EventStream(Generic[D]):
         self._schedule(now_ns)
 
     def drop(self, *, count: int = 0, rate: float = 0.0) -> None:
-        """Lose the next *count* events, or each by chance at *rate*. AssertionError if invalid.
+        """Lose the next *count* events, or each by chance *rate*. Raises AssertionError if < 0.
 
         Each call replaces the one before; drop() ends it. Raises AssertionError for a negative
         count, or a rate outside [0, 1].
@@ -515,7 +515,7 @@ class Debounce(Generic[D]):
         self._number = 0
 
     def happened(self, event: FileEvent[D], now_ns: int) -> None:
-        """Record *event*, which came at *now_ns*, coalesced with one of its name that waits."""
+        """Record *event*, come at *now_ns*, to wait until its name is quiet; joins one waiting."""
         key = (event.directory, event.name)
         early = self._early.get(key)
         if early is not None:

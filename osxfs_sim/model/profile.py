@@ -79,7 +79,7 @@ class CachingSpec:
         return ("cache_timeout" in heard and bool(self.cache_timeout_ns)) or of_missing
 
     def build(self) -> CachePolicy:
-        """The policy that it names, with its numbers; a timeout that is None is 0."""
+        """A new cache policy of this name and numbers. Raises AssertionError if name is unknown."""
         timeouts = self.cache_timeout_ns or 0, self.negative_timeout_ns or 0
         match self.policy:
             case "consistent":

@@ -197,7 +197,7 @@ def descriptor_of(argument: str) -> tuple[int | None, str | None]:
 
 
 def unescaped(text: str) -> str:
-    """strace's *text* with its backslash escapes decoded; bytes that are no UTF-8 stay as \\xNN."""
+    """The *text* of a strace log without its escapes; bytes that are no UTF-8 stay as \\xNN."""
     if "\\" not in text:
         return text
     data = _ESCAPE.sub(_plain, text.encode("utf-8", "surrogateescape"))

@@ -32,7 +32,7 @@ class Process:
     """What it runs, as far as execve(2) was seen."""
 
     def child(self, *, same_files: bool = False, same_directory: bool = False) -> "Process":
-        """The child that clone(2) makes, sharing (CLONE_FILES, CLONE_FS) or copying what it has."""
+        """A new Process as clone(2) makes it: files, directory shared if so told, else copied."""
         return Process(
             self.directory if same_directory else [*self.directory],
             self.files if same_files else {**self.files},

@@ -80,7 +80,7 @@ class StreamWriter:
         self._put()
 
     def write(self, table: pa.Table) -> None:
-        """Append the rows of *table*, which has SCHEMA. Raises OSError, and then none are added."""
+        """Append the rows of *table*, which has SCHEMA. Raises OSError, adding none of them."""
         for batch in table.cast(PLAIN).combine_chunks().to_batches():
             self._writer.write_batch(batch)
         self._last.append((self._size_bytes, table.num_rows))

@@ -52,13 +52,13 @@ class ActorOperation:
 
     @property
     def content(self) -> str:
-        """What it writes, one character a byte: *data*, by writing acts repeated to *size*."""
+        """What is written, one character a byte: *data*, by acts that write repeated to *size*."""
         if not self.size or not self.data or self.act not in _WRITES:
             return self.data
         return (self.data * (self.size // len(self.data) + 1))[: self.size]
 
     def to_json(self) -> dict[str, Any]:
-        """The act, and the fields that are not as they are by default."""
+        """The operation as a dictionary for JSON: its act, and fields that are not the default."""
         given = {
             each.name: value
             for each in fields(self)
@@ -120,7 +120,7 @@ class Performer:
         self._mappings: dict[str, mmap.mmap] = {}
 
     def perform(self, operation: ActorOperation) -> OperationResult:
-        """Perform *operation*; an OSError is its result, and is not raised."""
+        """Perform *operation*; an OSError or unknown handle becomes its result, never raised."""
         act = ACTS[operation.act]
         try:
             return OperationResult(act(self, operation))
@@ -281,7 +281,7 @@ class Performer:
         os.pwrite(self._handles[operation.handle], data, operation.offset)
 
     def fsync(self, operation: ActorOperation) -> None:
-        """The open *handle*, or the file or directory at *path*, synchronized."""
+        """Synchronize the open *handle*, else the object at *path*. Raises OSError, KeyError."""
         if operation.handle:
             os.fsync(self._handles[operation.handle])
             return
@@ -297,7 +297,7 @@ class Performer:
         os.sync()
 
     def map(self, operation: ActorOperation) -> None:
-        """*size* bytes of the file at *path* mapped for reading as *handle*. Raises OSError."""
+        """Map *size* bytes of file *path* to read as *handle*. Raises OSError, EINVAL: too long."""
         fd = os.open(self._path(operation), os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._mappings[operation.handle] = mmap.mmap(
@@ -317,7 +317,7 @@ class Performer:
         self._mappings.pop(operation.handle).close()
 
     def lock(self, operation: ActorOperation) -> None:
-        """An exclusive flock(2) on the open *handle*, without waiting."""
+        """Take an exclusive flock(2) on *handle*, without waiting. Raises OSError, KeyError."""
         fcntl.flock(self._handles[operation.handle], fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def unlock(self, operation: ActorOperation) -> None:

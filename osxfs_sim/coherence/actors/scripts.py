@@ -143,7 +143,7 @@ class SharePlace:
 
 @contextlib.contextmanager
 def set_up(exports: Exports | None = None, directory: Path | None = None) -> Iterator[SharePlace]:
-    """Make the directories of a share below *directory* (None: in memory) for a ``with`` block.
+    """Make a share's directories below *directory* (None: in memory) for a block. Raises OSError.
 
     With *exports* also a share file of them. Raises OSError.
     """

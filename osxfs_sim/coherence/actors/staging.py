@@ -45,7 +45,7 @@ class SharedTree(Protocol):
 
     @property
     def exports(self) -> "Sequence[SharedTree]":
-        """The shares in it, where it is the mount point of a share file; else none."""
+        """The shares below a share file's mount point, one per export; empty for a plain share."""
 
     def settle(self) -> object:
         """Wait until the events of all that the host has done have reached the guest."""
@@ -162,7 +162,7 @@ _IMMUTABLE = 0x10  # FS_IMMUTABLE_FL
 
 @contextlib.contextmanager
 def refusing(directory: Path) -> Iterator[None]:
-    """For a ``with`` block no process can make or remove names in *directory*. Raises OSError.
+    """Let no process make or remove names in *directory* for a ``with`` block. Raises OSError.
 
     Mode bits bind all but root; what binds root is chattr(1)'s ``i``. Raises OSError where the
     file system has no such flag, or we have not the right to set it.

@@ -128,7 +128,7 @@ class Judge:
         return answer.path in self._timeline.names
 
     def judge(self, answer: RecordedAnswer) -> tuple[JudgedStatement, ...]:
-        """Judge what *answer*, which is no listing, said; () where nothing can be said about it."""
+        """Judge if *answer* (no listing) was fresh or stale, per kind; () where undecidable."""
         if answer.kind is AnswerKind.UNKNOWN or self._is_own(answer.path, answer.return_ns):
             return ()
         if answer.kind in (AnswerKind.FSTAT, AnswerKind.READ):

@@ -82,7 +82,7 @@ _WANTS_MISSING = "wants-missing"
 
 
 def missing_lookups(recording: "Recording") -> list[str]:
-    """Names looked up in vain (ENOENT) by a run but not its own, sorted; [] if not recorded.
+    """Names that a run looked up in vain and never made itself, sorted; [] if not recorded.
 
     [] unless its recording was begun with *missing*.
     """

@@ -68,7 +68,7 @@ class Timeline:
 
 
 def possible(history: Sequence[Span], call_ns: int, return_ns: int) -> range:
-    """The indices in *history* of the states that held at some time in *call_ns* to *return_ns*."""
+    """Which states in *history* held at any time from *call_ns* to *return_ns*, as indices."""
     first = max(0, bisect_left(history, call_ns, key=lambda span: span.done_ns) - 1)
     after = bisect_right(history, return_ns, key=lambda span: span.began_ns)
     return range(first, max(first + 1, after))

@@ -28,7 +28,7 @@ def breach(told: list[OperationInterval]) -> str | None:
 
 
 def script_name(verdict: RuleVerdict, breach: Breach) -> str:
-    """What the script of *breach*, one of *verdict*'s, is called: after the rule that it breaks."""
+    """The file name of the script that shows *breach*, by the rule broken, such as DEL-1.py."""
     rule = verdict.by or verdict.rule
     return f"{rule}.py" if breach is verdict.breach else f"{rule}-known.py"
 

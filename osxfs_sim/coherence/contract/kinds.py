@@ -371,7 +371,7 @@ directions where no process has looked the name up before."""
 
 
 def within(directory: str, operations: Iterable[ActorOperation]) -> tuple[ActorOperation, ...]:
-    """*operations* as they are when their names lie in *directory*."""
+    """Copies of *operations* with their paths in *directory*; those by an open handle have none."""
     return tuple(
         replace(
             operation,

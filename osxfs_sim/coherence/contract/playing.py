@@ -46,7 +46,7 @@ def judge(
     chosen: Iterable[RuleId] = RuleId,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[RuleVerdict]:
-    """The verdicts of *chosen* rules, in the contract's order, each as soon as it is known."""
+    """Yield the verdict of each of *chosen* rules on *site*, in the contract's order, as known."""
     wanted = set(chosen)
     found: dict[RuleId, RuleVerdict] = {}
     judging = _Judging(site)

@@ -151,7 +151,7 @@ class ScheduleResult:
 
 
 def judged(schedule: ContractSchedule, told: Sequence[OperationInterval]) -> ScheduleResult:
-    """What *told*, the intervals of one play in the order of the steps, shows of *schedule*.
+    """What one play, *told*, shows of *schedule*. Raises AssertionError if steps are missing.
 
     Raises AssertionError where there are not as many as steps.
     """

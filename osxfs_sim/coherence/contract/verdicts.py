@@ -65,7 +65,7 @@ class RuleVerdict:
 def by_reference(
     rule: RuleId, own: RuleVerdict | None, others: Sequence[RuleVerdict]
 ) -> RuleVerdict:
-    """The verdict of *rule*, which refers to *others*: the worst of theirs and of its *own* part.
+    """The verdict of *rule*, which refers to *others*: the worst of theirs and its *own* (or None).
 
     *own* is None for a rule that only refers. Not applicable, where none of them all applies.
     """

@@ -57,7 +57,7 @@ class Editor:
         self.objects[number] = [[0, 0, status.st_size, status.st_mtime_ns, self._key(content)]]
 
     def edit(self, index: int, wait: Callable[[int], None]) -> None:
-        """Perform all steps on target *index*; *wait* gets the ns since the first when each is due.
+        """Make all steps of an edit on target *index*; where one raises OSError, counts it skipped.
 
         A target that the workload has removed is counted as skipped.
         """
@@ -197,7 +197,7 @@ def beside(target: str, template: str) -> str:
 
 
 def altered(content: bytes, comment: list[str] | None, number: int) -> bytes:
-    """*content* with a comment line that tells edit *number* from others.
+    """*content* with a comment line that tells edit *number* apart; unchanged if *comment* is None.
 
     *comment* is what stands before and after a comment; None: *content* as it is.
     """

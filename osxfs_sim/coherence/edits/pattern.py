@@ -83,7 +83,7 @@ class Pattern:
         _check(self)
 
     def names(self) -> set[str]:
-        """All templates of names that it uses, the edited file's among them."""
+        """The templates of all names that an edit touches, the edited file's {name} included."""
         return {TARGET} | {name for step in self.steps for name in (step.path, step.to) if name}
 
     def to_toml(self) -> str:

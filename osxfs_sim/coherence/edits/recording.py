@@ -72,7 +72,7 @@ class FileStamp:
 def record(
     directory: Path, command: Sequence[str]
 ) -> tuple[list[RecordedEvent], dict[str, FileStamp], dict[str, FileStamp]]:
-    """Run *command*; events of files below *directory* meanwhile, and its files before and after.
+    """Run *command*; file events below *directory*, and its files before, after. Raises UserError.
 
     Raises UserError if the command cannot be run or fails, and OSError.
     """

@@ -96,7 +96,7 @@ def parse_stream(text: str) -> Stream:
 
 
 def most_per_s(pattern: Pattern) -> float:
-    """The highest rate (a second) at which *pattern* can be repeated, by the times of its steps."""
+    """The most edits a second that *pattern* allows by its own length; infinite if it has none."""
     length_ns = pattern.burst * max(pattern.gap_ns, pattern.steps[-1].at_ns)
     return 1e9 / length_ns if length_ns else math.inf
 
@@ -124,7 +124,7 @@ def _pattern(name: str) -> Pattern:
 
 
 def chosen(stream: Stream, candidates: Sequence[str], seed: int) -> list[str]:
-    """The paths of *candidates* that are edited, by *seed*: as many as *stream* wants, or all."""
+    """The paths of *candidates* that a stream edits, drawn by *seed*; all where it wants more."""
 
     def rank(path: str) -> bytes:
         # By each name alone: one candidate more or less changes nothing for the others.
@@ -134,7 +134,7 @@ def chosen(stream: Stream, candidates: Sequence[str], seed: int) -> list[str]:
 
 
 def edits_of(stream: Stream, files: int, seed: int) -> Iterator[ScheduledEdit]:
-    """The edits of *files* files, without an end, in order of time, drawn by *seed*.
+    """Yield, without end, when *stream* edits which of *files* files, by *seed*, in time order.
 
     A burst takes the files in turn, from a random one on; single edits take any.
     """

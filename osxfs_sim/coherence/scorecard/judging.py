@@ -34,7 +34,7 @@ class ChangeScore:
 
 
 def judge(log: ChangeLog, expectation: Expectation) -> ChangeScore:
-    """Score one change: its *log* against the *expectation*."""
+    """Score one change: events of *log* that were missing, unexpected, repeated or too early."""
     first: dict[NameEvent, ReceivedEvent] = {}
     duplicates, unexpected, early = [], [], []
     known = expectation.known

@@ -52,7 +52,7 @@ class Pace:
 
     @classmethod
     def of(cls, events: EventSpec) -> "Pace":
-        """The pace that suits a system with these *events*."""
+        """The waiting times and the batch size of a scorecard that suit a system's *events*."""
         stream, notify = events.stream or StreamSpec(), events.notify or NotifySpec()
         debounce_ns = max(notify.debounce_files_ns, notify.debounce_directories_ns)
         window_ns = stream.latency_ns + debounce_ns
