@@ -105,7 +105,7 @@ class CachePolicy:
         return 0
 
     def keep_pages(self, status: os.stat_result, now_ns: int) -> bool:
-        """Whether a file's cached pages stay valid when it is opened anew; here False.
+        """Whether a file's cached pages outlive a new open (FOPEN_KEEP_CACHE); here False.
 
         With False, opening a file is what makes its content fresh (close to
         open consistency), and one open file is still read ahead and mapped as

@@ -39,7 +39,7 @@ ERRORS = "osxfs-sim.plainer"
 
 
 def printable(text: str) -> str:
-    """*text* on one line, with all that Python does not call printable escaped, as repr() does."""
+    """*text* on one line, what is unprintable escaped as repr() does. Never fails."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)

@@ -215,7 +215,7 @@ class EventStream(Generic[D]):
         self._schedule(now_ns)
 
     def drop(self, *, count: int = 0, rate: float = 0.0) -> None:
-        """Lose the next *count* events, or each by chance *rate*. Raises AssertionError if < 0.
+        """Lose the next *count* events, or each by chance *rate* (0 to 1). Raises AssertionError.
 
         Each call replaces the one before; drop() ends it. Raises AssertionError for a negative
         count, or a rate outside [0, 1].

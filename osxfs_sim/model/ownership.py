@@ -59,7 +59,7 @@ UNSET = Owner(None, None)
 
 
 def format_owner(owner: Owner) -> bytes:
-    """The value of OWNER_ATTRIBUTE that stores *owner*, such as b"0:1000:"."""
+    """The bytes of OWNER_ATTRIBUTE that store *owner*, such as b"0:1000:"; an unset id is empty."""
     uid, gid = ("" if value is None else value for value in owner)
     return f"0:{uid}:{gid}".encode("ascii")
 

@@ -147,7 +147,7 @@ class FileRules:
     """What the guest has of an object that the host has replaced."""
 
     def with_value(self, key: str, value: object) -> "FileRules":
-        """A copy with rule *key* set. Raises ProfileError (*value*) or KeyError (*key*)."""
+        """A copy with rule *key* set. Raises ProfileError for *value*, KeyError for *key*."""
         known = FILE_RULES[key]
         if not isinstance(value, str) or value not in known:
             raise ProfileError(f"unknown {key} {value!r}{nearest(str(value), known)}")
@@ -280,7 +280,7 @@ def with_timeout(caching: CachingSpec, key: str, value_ns: int) -> CachingSpec:
 
 
 def check_caches(caching: CachingSpec, profile: str) -> None:
-    """Raise ProfileError where the policy lacks a timeout that it uses: it would cache nothing.
+    """Raise ProfileError if the policy uses a timeout that is None, and so would cache nothing.
 
     *profile* is the name that the message says.
     """
@@ -298,7 +298,7 @@ def check_caches(caching: CachingSpec, profile: str) -> None:
 
 
 def check_keeps(caching: CachingSpec, profile: str) -> None:
-    """Raise ProfileError where a profile whose policy caches would cache nothing.
+    """Raise ProfileError if the policy of profile *profile* caches, but timeouts of 0 keep nothing.
 
     For a profile alone: a timeout of 0 that is given by an option is meant.
     """

@@ -321,7 +321,7 @@ class PendingChanges(Generic[T]):
         return len(self._changes) + (self.under_way is not None)
 
     def all(self) -> list[Change[T]]:
-        """All pending changes, oldest first, the one under way included."""
+        """All pending changes as a new list, oldest first, the one under way included."""
         first = [self.under_way] if self.under_way is not None else []
         return [*first, *self._changes.values()]
 
@@ -489,7 +489,7 @@ class PendingChanges(Generic[T]):
 
     @property
     def makes_room(self) -> bool:
-        """Whether a later, independent change frees room. AssertionError if none under way.
+        """Whether a later, independent change frees room. Raises AssertionError if idle.
 
         What would be done to the same object does not count: see depending().
         """

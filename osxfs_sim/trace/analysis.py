@@ -152,7 +152,7 @@ class Analysis:
 def analyze_file(
     path: str | Path, *, wall_ns: int | None = None, directories: int = SHOWN_DIRECTORIES
 ) -> Analysis:
-    """Analyze the trace in the file *path*. Raises TraceError, also if *wall_ns* is too short.
+    """Analyze the trace file *path*. Raises TraceError if unreadable, or *wall_ns* is too short.
 
     The other arguments are those of ``analyze``.
     """

@@ -94,7 +94,7 @@ class LineReader:
         return len(self._unfinished)
 
     def read(self, line: str) -> Iterator[Call | Begun]:
-        """Yield calls that *line* of a log tells of; one that cannot be read only counts as that.
+        """Yield calls that *line* of a log tells of; an unreadable one is counted, not raised.
 
         A line that cannot be read is counted in *unreadable*, and yields nothing.
         """

@@ -51,7 +51,7 @@ class SharedTree(Protocol):
         """Wait until the events of all that the host has done have reached the guest."""
 
     def flush(self) -> object:
-        """Write everything dirty in the guest back to the host, and wait; may raise by refusing."""
+        """Write everything dirty in the guest back to the host, and wait; raises if it cannot."""
 
     def unmount(self) -> None:
         """Unmount the share; raises an error of its own where that would lose something."""

@@ -75,7 +75,7 @@ def possible(history: Sequence[Span], call_ns: int, return_ns: int) -> range:
 
 
 def timeline_from(document: Mapping[str, Any]) -> Timeline:
-    """The timeline in *document*, which editor.py has written. Raises KeyError or TypeError."""
+    """The host's Timeline in the *document* of editor.py's log. Raises KeyError or TypeError."""
     return Timeline(
         {
             path: tuple(NameState(*one) for one in history)

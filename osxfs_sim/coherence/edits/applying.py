@@ -40,7 +40,7 @@ def names_of(stream: Stream, files: Sequence[str]) -> list[str]:
 def edited(
     stream: Stream, root: Path, files: Sequence[str], seed: int, work: Path
 ) -> Iterator[tuple[Callable[[], None], EditLog]]:
-    """Edit *files* below *root* in a block, once the yielded function is called. Raises UserError.
+    """Edit *files* in *root* for a block, once what it yields is called. Raises UserError, OSError.
 
     Yields that function, and the log, which is complete after the block. What passes between us
     and the editor's process is kept in *work*. Raises UserError where that fails, and OSError.

@@ -72,7 +72,7 @@ class FileStamp:
 def record(
     directory: Path, command: Sequence[str]
 ) -> tuple[list[RecordedEvent], dict[str, FileStamp], dict[str, FileStamp]]:
-    """Run *command*; file events below *directory*, and its files before, after. Raises UserError.
+    """Run *command*; file events in *directory*, files before and after. Raises UserError, OSError.
 
     Raises UserError if the command cannot be run or fails, and OSError.
     """

@@ -181,7 +181,7 @@ class ModelStep(NamedTuple):
 
 
 def resolve(state: State, path: str) -> int | str:
-    """The number of the object at *path*, or the errno of the path walk (ENOENT, ENOTDIR)."""
+    """The number of the object at *path*, or as a str, not raised, the errno ENOENT or ENOTDIR."""
     names = dict(state.names)
     parts = path.split("/") if path else []
     for depth in range(1, len(parts)):

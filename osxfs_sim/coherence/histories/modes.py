@@ -103,7 +103,7 @@ def _compared(value: object) -> object:
 
 
 def consistent(operations: Sequence[OperationInterval], grain: Grain) -> list[Candidate]:
-    """A candidate per operation that takes effect within its call, as ``consistent`` demands."""
+    """A candidate per operation, within its call; what a mapping shows may date from its map."""
     candidates = []
     for number, interval in enumerate(operations):
         own = grain if is_guest(interval.actor) else Grain.DIRECTORY

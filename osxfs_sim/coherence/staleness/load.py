@@ -27,7 +27,7 @@ def read_file(path: str) -> None:
 
 
 def rest_s(processor_s: float, elapsed_s: float, share: float) -> float:
-    """How long to sleep, in s, so as not to have taken more than *share* of a processor."""
+    """How many s to sleep so that *processor_s* is at most *share* (0 to 1) of all time; or 0."""
     ahead_s = processor_s / share - elapsed_s
     return ahead_s if ahead_s >= _SHORTEST_SLEEP_S else 0.0
 
