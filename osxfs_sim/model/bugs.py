@@ -164,10 +164,7 @@ _WORDS = re.compile(r"([^=]*)(?:=([0-9]{1,9}))?")
 
 
 def parse_fault(text: str) -> FaultSpec:
-    """The fault that *text* names: ``phantom``, ``V5``, ``descriptors=100``. Raises UserError.
-
-    Raises UserError.
-    """
+    """The fault that *text* names: ``phantom``, ``V5``, ``descriptors=100``. Raises UserError."""
     words = _WORDS.fullmatch(text)
     if words is None:
         raise UserError(f"{text!r}: write a bug's name, or such as descriptors=100")

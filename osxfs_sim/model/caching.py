@@ -216,7 +216,7 @@ class Complete(Negative):
     complete = True
 
     def describe(self) -> str:
-        """A phrase for a status line: as of ``negative``, and that whole directories count."""
+        """A phrase for a status line: as of ``negative``, and that directories are cached whole."""
         return f"{super().describe()}, names of a directory as a whole"
 
 

@@ -113,7 +113,7 @@ class Apfs(NameRules):
         return name
 
     def key(self, name: bytes) -> bytes:
-        """*name* without case and normalization, to compare by; itself if not UTF-8. No failure."""
+        """*name* without case, normalization, to compare by; itself if not UTF-8. Never raises."""
         # Not memoized: measured, the slow path takes a microsecond or two under any
         # rules, and the request that asks takes a hundred.
         if name.isascii():

@@ -252,7 +252,7 @@ def _either(words: Sequence[str]) -> str:
 
 
 def with_event_latency(events: EventSpec, latency_ns: int) -> EventSpec:
-    """A copy of *events*, its window *latency_ns*. Raises ProfileError without a stream.
+    """A copy of *events*, window *latency_ns*. Raises ProfileError if negative, or no stream.
 
     Raises ProfileError where there is no stream, and for a negative one.
     """

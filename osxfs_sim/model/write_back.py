@@ -129,7 +129,7 @@ class Closure(Generic[T]):
     """The objects that never get to the host."""
 
     def is_moot(self, is_gone: Callable[[T], bool]) -> bool:
-        """Whether the guest itself has removed all objects of it: nothing need be kept then.
+        """Whether the guest has removed all that the closure is of: nothing need be kept then.
 
         *is_gone* tells whether the guest has removed an object's last name.
         """
@@ -489,7 +489,7 @@ class PendingChanges(Generic[T]):
 
     @property
     def makes_room(self) -> bool:
-        """Whether a later, independent change frees room. Raises AssertionError if idle.
+        """Whether any independent change frees room. Raises AssertionError if none is under way.
 
         What would be done to the same object does not count: see depending().
         """

@@ -153,7 +153,7 @@ class Judge:
         return _known(exists, attributes)
 
     def judge_listing(self, listing: CompleteListing) -> tuple[JudgedStatement, ...]:
-        """Judge if *listing* was stale about edited names: one statement; () if undecidable."""
+        """Judge if *listing* was fresh or stale about edited names; () where undecidable."""
         end = listing.end
         verdicts = []
         for name in self._in_directory.get(end.path, ()):

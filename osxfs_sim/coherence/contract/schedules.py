@@ -118,7 +118,7 @@ class ContractSchedule:
 
     @property
     def ends(self) -> bool:
-        """Whether it unmounts the share, so that nothing can be played on that afterwards."""
+        """Whether the schedule unmounts the share, so that none can be played after it."""
         return any(actor == "share" and step.act == "unmount" for actor, step in self.steps)
 
     def __post_init__(self) -> None:

@@ -72,7 +72,7 @@ class Candidate:
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether it leaves every state as it is: it only reads, or was refused."""
+        """Whether the operation leaves every state as it is: it reads, or was refused."""
         if self.interval.operation.act not in MUTATORS | {"map", "unmap"}:
             return True
         return self.interval.outcome.error is not None and not is_pending(self.interval)

@@ -117,7 +117,7 @@ def consistent(operations: Sequence[OperationInterval], grain: Grain) -> list[Ca
 def cached(
     operations: Sequence[OperationInterval], grain: Grain, bounds: Bounds
 ) -> list[Candidate]:
-    """A candidate per operation, as ``cached`` demands: guests' reads may be old by *bounds*."""
+    """A candidate per operation: guests' reads may be *bounds*.stale_ns old, all others exact."""
     candidates = []
     for number, interval in enumerate(operations):
         if not is_guest(interval.actor):

@@ -134,7 +134,7 @@ def shrink_by_replay(
     violates: Violates,
     attempts: int = 1,
 ) -> History | None:
-    """The history of the shortest schedule that violates when played; None if none did.
+    """The history of the shortest schedule that violates in a new play; None if none does.
 
     It begins with all that *history* has about *names*: a read that proves nothing may be what
     filled a cache. The operations are played one after the other in the order of their calls.

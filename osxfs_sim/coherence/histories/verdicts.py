@@ -74,7 +74,7 @@ class HistoryVerdict:
 
     @property
     def answer(self) -> CheckResult:
-        """The worst of all partitions: VIOLATION, else UNKNOWN, else OK."""
+        """The worst answer of all partitions: VIOLATION, else UNKNOWN, else OK."""
         answers = {partition.answer for partition in self.partitions}
         if CheckResult.VIOLATION in answers:
             return CheckResult.VIOLATION

@@ -146,7 +146,7 @@ def _at_most(counts: npt.NDArray[np.intp], number: int, level: float) -> Numbers
 
 @functools.cache
 def joint_level(number: int, confidence: float) -> float:
-    """The level of each single interval, so that *number* of them hold at once by *confidence*.
+    """The error level of each of *number* intervals so that all hold at once by *confidence*.
 
     What is sought is how far out, among the quantiles of its beta distribution, the
     most unusual of *number* sorted uniform samples lies; found by drawing such samples, from a
