@@ -45,7 +45,7 @@ class Quantity(int):
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """The quantity, number and unit, that *text* says. Subclasses raise UserError."""
+        """The quantity that *text* says. Raises UserError; in this base, NotImplementedError."""
         raise NotImplementedError
 
 
