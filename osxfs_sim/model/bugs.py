@@ -164,10 +164,7 @@ _WORDS = re.compile(r"([^=]*)(?:=([0-9]{1,9}))?")
 
 
 def parse_fault(text: str) -> FaultSpec:
-    """What ``phantom`` or ``descriptors=100`` stands for; ``V5`` is understood too.
-
-    Raises UserError.
-    """
+    """The fault that *text* names: ``phantom``, ``V5``, ``descriptors=100``. Raises UserError."""
     words = _WORDS.fullmatch(text)
     if words is None:
         raise UserError(f"{text!r}: write a bug's name, or such as descriptors=100")
@@ -190,7 +187,7 @@ _CONTRARY = frozenset({Bug.STALE_SIZE, Bug.STALE_CONTENT})
 
 
 def together(faults: Iterable[FaultSpec]) -> tuple[FaultSpec, ...]:
-    """*faults* as a tuple, if one share can have them all. Raises UserError."""
+    """*faults* as a tuple. Raises UserError if one is given twice, or two contradict each other."""
     faults = tuple(faults)
     bugs = [fault.bug for fault in faults]
     for bug in bugs:
@@ -205,7 +202,7 @@ def together(faults: Iterable[FaultSpec]) -> tuple[FaultSpec, ...]:
 
 
 def heard(faults: Iterable[FaultSpec], what: What) -> What:
-    """The part of a host change *what* that a server with *faults* gets as an event; or NOTHING."""
+    """The part of a host change *what* that a server with *faults* hears of, NOTHING if none."""
     for fault in faults:
         spec = BUGS[fault.bug]
         if spec.of_directories or What.DIRECTORY not in what:

@@ -63,7 +63,7 @@ _NEVER_CACHED = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 
 
 def is_ever_cached(mode: int) -> bool:
-    """Whether anything may be cached of an object with this st_mode.
+    """Whether an object of this st_mode may be cached at all: not pipes, sockets and devices.
 
     Whatever the policy, nothing is of sockets, pipes and devices (osxfs-caching.md, DEL-8).
     """
@@ -87,7 +87,7 @@ class CachePolicy:
     write(2) is a request of its own, also while a file is open."""
 
     def found(self, name: bytes, status: os.stat_result, now_ns: int) -> CacheTimeouts:
-        """The timeouts of an answer about an object that exists.
+        """How long entry and attributes of the object *name* are cached, in ns; here UNCACHED.
 
         *name* is the name it was looked up by (b"" for a GETATTR), *status* what the host's
         stat(2) says of it, *now_ns* the wall-clock time in nanoseconds, comparable with
@@ -97,7 +97,7 @@ class CachePolicy:
         return UNCACHED
 
     def negative_timeout_ns(self, name: bytes, now_ns: int) -> int:
-        """How long a negative entry for *name*, which does not exist, is valid, in ns; 0: none.
+        """For how many ns it is cached that *name* does not exist; 0 (here): not at all.
 
         *now_ns* is the wall-clock time.
         """
@@ -105,7 +105,7 @@ class CachePolicy:
         return 0
 
     def keep_pages(self, status: os.stat_result, now_ns: int) -> bool:
-        """Whether the page cache of a file outlives this new open of it (FOPEN_KEEP_CACHE).
+        """Whether a file's cached pages outlive a new open (FOPEN_KEEP_CACHE); here False.
 
         With False, opening a file is what makes its content fresh (close to
         open consistency), and one open file is still read ahead and mapped as
@@ -116,12 +116,12 @@ class CachePolicy:
         return False
 
     def describe(self) -> str:
-        """The policy and its numbers in one phrase, for a status line."""
+        """The policy and its numbers in one phrase, for a status line; here module and class."""
         return f"{type(self).__module__}:{type(self).__qualname__}"
 
 
 def negative_timeout_ns(policy: CachePolicy, name: bytes, now_ns: int, can_end: bool) -> int:
-    """How long a negative entry for *name* may be kept, in nanoseconds; 0: ENOENT is answered.
+    """For how many ns *policy* caches that *name* is absent; 0 where events cannot end it.
 
     *can_end* tells whether the entry can be invalidated when the host makes the name: else rule 1
     alone would end it, and the host's new file would not be seen until then.
@@ -133,7 +133,7 @@ class Consistent(CachePolicy):
     """The contract's ``consistent``: nothing is cached, every request crosses."""
 
     def describe(self) -> str:
-        """The policy's name, and that nothing is cached."""
+        """A phrase for a status line: the policy's name, and that nothing is cached."""
         return "consistent: nothing cached"
 
 
@@ -147,7 +147,7 @@ class Direct(Consistent):
     direct = True
 
     def describe(self) -> str:
-        """The policy's name, and that nothing is cached, content included."""
+        """A phrase for a status line: the policy's name, and that not even content is cached."""
         return "direct: nothing cached, no content kept"
 
 
@@ -158,7 +158,7 @@ class Default(Consistent):
     """
 
     def describe(self) -> str:
-        """The policy's name, and what becomes of overlapping exports."""
+        """A phrase for a status line: the policy, and that overlapping exports keep theirs."""
         return "default: nothing cached, and overlapping exports keep their own"
 
 
@@ -175,15 +175,15 @@ class Cached(CachePolicy):
         self._timeouts = CacheTimeouts(self.timeout_ns, self.timeout_ns)
 
     def found(self, name: bytes, status: os.stat_result, now_ns: int) -> CacheTimeouts:
-        """*timeout_ns* for the entry and the attributes of every object."""
+        """Entry and attribute timeout, both *timeout_ns*, the same for every object."""
         return self._timeouts
 
     def keep_pages(self, status: os.stat_result, now_ns: int) -> bool:
-        """*keeps_pages*, for every file."""
+        """Whether a file's cached pages outlive an open: *keeps_pages*, the same for every file."""
         return self.keeps_pages
 
     def describe(self) -> str:
-        """The policy's name, what is cached, and for how many seconds."""
+        """A phrase for a status line: the policy, what is cached, and for how many seconds."""
         kept = "entries, attributes and pages" if self.keeps_pages else "entries and attributes"
         return f"cached: {kept} for {self.timeout_ns / 1e9:g}s"
 
@@ -196,11 +196,11 @@ class Negative(Cached):
     """The timeout of every negative entry, in nanoseconds; 0: none is cached."""
 
     def negative_timeout_ns(self, name: bytes, now_ns: int) -> int:
-        """*negative_ns*, for every name."""
+        """For how many ns it is cached that *name* does not exist: *negative_ns*, any name."""
         return self.negative_ns
 
     def describe(self) -> str:
-        """As ``Cached.describe``, and the timeout of negative entries in seconds."""
+        """A phrase for a status line: as that of ``cached``, and the seconds for missing names."""
         return f"{super().describe()}, missing names for {self.negative_ns / 1e9:g}s"
 
 
@@ -216,7 +216,7 @@ class Complete(Negative):
     complete = True
 
     def describe(self) -> str:
-        """As ``Negative.describe``, and that names of a directory are cached as a whole."""
+        """A phrase for a status line: as of ``negative``, and that directories are cached whole."""
         return f"{super().describe()}, names of a directory as a whole"
 
 
@@ -234,7 +234,7 @@ class Dilated(CachePolicy):
         self.direct = self.policy.direct
 
     def found(self, name: bytes, status: os.stat_result, now_ns: int) -> CacheTimeouts:
-        """The policy's timeouts for the object at its undilated age, multiplied."""
+        """The inner policy's timeouts for the object at its undilated age, times *factor*, ns."""
         entry_timeout_ns, attr_timeout_ns = self.policy.found(
             name, status, self._undilated(status, now_ns)
         )
@@ -243,11 +243,11 @@ class Dilated(CachePolicy):
         )
 
     def negative_timeout_ns(self, name: bytes, now_ns: int) -> int:
-        """The policy's negative timeout, multiplied, in nanoseconds."""
+        """The inner policy's ns for a missing name, multiplied by *factor* and rounded."""
         return round(self.policy.negative_timeout_ns(name, now_ns) * self.factor)
 
     def keep_pages(self, status: os.stat_result, now_ns: int) -> bool:
-        """The policy's decision for the file at its undilated age."""
+        """Whether the inner policy keeps the file's cached pages, asked with its undilated age."""
         return self.policy.keep_pages(status, self._undilated(status, now_ns))
 
     def _undilated(self, status: os.stat_result, now_ns: int) -> int:
@@ -256,5 +256,5 @@ class Dilated(CachePolicy):
         return status.st_mtime_ns + round(age_ns / self.factor)
 
     def describe(self) -> str:
-        """The policy's phrase, and the factor."""
+        """A phrase for a status line: that of the inner policy, and the factor of time."""
         return f"{self.policy.describe()}; times {self.factor:g}"

@@ -27,7 +27,7 @@ class Mode(enum.IntEnum):
 
     @property
     def label(self) -> str:
-        """Its name as options and documents have it, such as ``cached``."""
+        """The mode's name as options and documents have it, in lower case, such as ``cached``."""
         return self.name.lower()
 
 
@@ -42,7 +42,7 @@ class Promise:
 
 
 def promised(policy: str, *, writes_back: bool = False) -> Promise:
-    """What a profile promises by the name of its cache *policy*, and whether it *writes back*.
+    """What a profile promises by its cache *policy*'s name; DELEGATED if it writes back.
 
     Any policy that caches is ``cached``, one of the user's own included: what it does not cache
     today it may tomorrow.
@@ -68,7 +68,7 @@ class Tree:
 
 
 def stronger_parts(export: Tree, others: Sequence[Tree]) -> tuple[tuple[str, Mode], ...]:
-    """Where *export* obeys a stronger mode than its own, for the sake of *others*: path and mode.
+    """The (path, mode) where *export* must obey a stronger mode because *others* overlap it; or ().
 
     Paths are relative to its source, "." being all of it; a part counts from its
     path down, and lies in the one before it only if its mode is stronger still. At

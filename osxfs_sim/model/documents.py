@@ -30,12 +30,12 @@ _SCALARS: dict[Any, tuple[type, ...]] = {
 
 
 def key_of(each: "dataclasses.Field[Any]") -> str:
-    """The key of the field *each* in a document: its name, or its metadata's KEY."""
+    """The key that dataclass field *each* has in a document: its metadata's KEY, else its name."""
     return str(each.metadata.get(KEY, each.name))
 
 
 def document_of(value: Any) -> Any:
-    """*value*, a dataclass or a sequence or mapping of them, as json.dumps takes it."""
+    """*value*, dataclasses (also in sequences, mappings), as dicts and lists for json.dumps."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             key_of(each): document_of(held)
@@ -51,7 +51,7 @@ def document_of(value: Any) -> Any:
 
 
 def parsed(kind: type[T], document: Any) -> T:
-    """The *kind*, a dataclass, that *document* is, as json.loads gives it. Raises LookupError.
+    """An instance of the dataclass *kind* from JSON values. Raises LookupError or TypeError.
 
     Keys that the class has not are passed over; a key that is missing has its field's default.
     Raises LookupError for one that has none, and TypeError for a value of another type.

@@ -39,14 +39,14 @@ ERRORS = "osxfs-sim.plainer"
 
 
 def printable(text: str) -> str:
-    """*text* on one line, with all that Python does not call printable escaped, as repr() does."""
+    """*text* on one line, what is unprintable escaped as repr() does. Never fails."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
 
 
 def printable_lines(text: str) -> str:
-    """As printable(), but line feeds and tabulators stay: they are the program's own."""
+    """*text* with what is unprintable escaped, line feeds and tabs excepted. Never fails."""
     if text.isprintable():
         return text
     return "".join(
@@ -55,7 +55,7 @@ def printable_lines(text: str) -> str:
 
 
 def quoted(path: str) -> str:
-    """*path* as a word of a command that can be pasted into a shell, on one line."""
+    """*path*, whatever is in it, quoted as one word for a shell, on one line. Never fails."""
     if path.startswith("-"):
         path = f"./{path}"  # it is no option
     if path.isprintable():

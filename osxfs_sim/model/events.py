@@ -47,7 +47,7 @@ class HostDirectory(Protocol):
 
     @property
     def parent(self) -> "HostDirectory | None":
-        """The directory it lies in; None above the root, and where that is not known."""
+        """The directory that this one lies in; None above the root, or where not known."""
 
 
 D = TypeVar("D", bound=HostDirectory)
@@ -77,7 +77,7 @@ class StreamSpec:
         assert self.most_pending >= 1, self.most_pending
 
     def dilated(self, factor: float) -> "StreamSpec":
-        """The same stream with a window that is longer by *factor*."""
+        """The same stream, with the window in which changes are collected times *factor*."""
         return replace(self, latency_ns=round(self.latency_ns * factor))
 
 
@@ -176,16 +176,16 @@ class EventStream(Generic[D]):
 
     @property
     def due_ns(self) -> int | None:
-        """When take() will next give something; None while nothing waits."""
+        """When take() will next deliver something, in ns; None while nothing waits."""
         return self._due_ns
 
     @property
     def waiting(self) -> int:
-        """How many distinct names wait to be delivered."""
+        """How many distinct names have a change that waits to be delivered."""
         return len(self._pending)
 
     def happened(self, directory: D, name: bytes, what: What, now_ns: int) -> None:
-        """Record that *what* happened to *name* in *directory*."""
+        """Record the change *what* to *name* in *directory* at *now_ns*, for take() to deliver."""
         self.seen += 1
         # Decided for every event, so that which are lost does not hang on when they come.
         is_lost = self._is_to_be_lost()
@@ -210,12 +210,12 @@ class EventStream(Generic[D]):
         self._schedule(now_ns)
 
     def kernel_dropped(self, now_ns: int, since_ns: int) -> None:
-        """Record an overflow of the host's own queue: all may have changed since *since_ns*."""
+        """Record that the host's queue overflowed: a scan is due of all since *since_ns*."""
         self._lose((self._root,), min(since_ns, now_ns), KERNEL_DROPPED)
         self._schedule(now_ns)
 
     def drop(self, *, count: int = 0, rate: float = 0.0) -> None:
-        """Lose the next *count* events, or from now on each with probability *rate*.
+        """Lose the next *count* events, or each by chance *rate* (0 to 1). Raises AssertionError.
 
         Each call replaces the one before; drop() ends it. Raises AssertionError for a negative
         count, or a rate outside [0, 1].
@@ -226,7 +226,7 @@ class EventStream(Generic[D]):
         self._drop_rate = rate
 
     def take(self, now_ns: int) -> list[FileEvent[D] | MustScan[D]]:
-        """Deliver what is due at *now_ns*: losses, then events in the order of their changes."""
+        """Take out what is due at *now_ns*: losses, then events in order; [] if nothing is."""
         if self._due_ns is None or now_ns < self._due_ns:
             return []
         self._follow_renamed()
@@ -375,7 +375,7 @@ _NAMED_ANEW = What.CREATED | What.REMOVED | What.RENAMED
 
 
 def invalidated_by(what: What) -> Stale:
-    """What a change *what* invalidates in the caches of the guest, exactly.
+    """What the host change *what* makes stale in the guest's caches, exactly; Stale(0) if none.
 
     A name that comes or goes is another answer to a lookup; it changes the
     directory's times and link count; and it changes the link count and ctime of
@@ -427,7 +427,7 @@ class NotifySpec:
         assert self.debounce_directories_ns >= 0, self.debounce_directories_ns
 
     def dilated(self, factor: float) -> "NotifySpec":
-        """The same events with debounce times that are longer by *factor*."""
+        """The same choice of events, with both debounce times multiplied by *factor*."""
         return replace(
             self,
             debounce_files_ns=round(self.debounce_files_ns * factor),
@@ -447,7 +447,7 @@ class Notice(enum.Enum):
 def notices(
     what: What, spec: NotifySpec, *, exists: bool, was_known: bool, replaced: bool
 ) -> tuple[Notice, ...]:
-    """The events that the guest sees of a change *what* to one name, in order; () for none.
+    """The inotify events that the guest sees of a host change *what* to one name; () for none.
 
     *exists*: there is an object of that name on the host now. *was_known*: the
     guest had looked up an object under that name. *replaced*: that was
@@ -515,7 +515,7 @@ class Debounce(Generic[D]):
         self._number = 0
 
     def happened(self, event: FileEvent[D], now_ns: int) -> None:
-        """Record *event*, which came at *now_ns*, coalesced with one of its name that waits."""
+        """Record *event*, come at *now_ns*, to wait until its name is quiet; joins one waiting."""
         key = (event.directory, event.name)
         early = self._early.get(key)
         if early is not None:
@@ -545,14 +545,14 @@ class Debounce(Generic[D]):
 
     @property
     def due_ns(self) -> int | None:
-        """When take() will next give something; None while nothing waits."""
+        """When take() will next give some event, in ns; None while none waits."""
         if self._early:
             return self._early_ns
         self._settle()
         return self._queue[0][0] if self._queue else None
 
     def take(self, now_ns: int) -> list[FileEvent[D]]:
-        """Deliver the events whose names are quiet at *now_ns*, in the order they became so."""
+        """Take out the events whose names are quiet at *now_ns*, in that order; [] if none is."""
         given = [
             FileEvent(directory, name, change.what, change.at_ns)
             for (directory, name), change in self._early.items()
@@ -603,7 +603,7 @@ class EventSpec:
         assert self.stream is not None or self.notify is None, self
 
     def dilated(self, factor: float) -> "EventSpec":
-        """The same stages, every time of theirs multiplied by *factor*."""
+        """The same stages of events, all their times multiplied by *factor*; None stays None."""
         return EventSpec(
             self.stream and self.stream.dilated(factor),
             self.notify and self.notify.dilated(factor),

@@ -48,11 +48,11 @@ class Extents:
         return len(self._pieces)
 
     def pieces(self) -> list[Piece]:
-        """All dirty pieces, in the order of the file."""
+        """All dirty pieces of the file, as a new list, in the order of their offsets."""
         return list(self._pieces)
 
     def write(self, offset: int, length: int, position: int) -> list[Piece]:
-        """Record a write of *length* bytes, stored at *position*; return the pieces it replaces."""
+        """Note *length* dirty bytes, stored at *position*; returns the pieces that it replaces."""
         if length <= 0:
             return []
         replaced = self._cut_out(offset, offset + length)
@@ -69,7 +69,7 @@ class Extents:
         return replaced
 
     def truncate(self, size: int) -> list[Piece]:
-        """Record a truncation to *size* bytes. Returns the pieces that this drops."""
+        """Note a truncation of the file to *size* bytes; returns the dirty pieces it drops."""
         self.cuts.append(size)
         if not self._pieces:
             return []
@@ -77,11 +77,11 @@ class Extents:
         return self._cut_out(size, last.offset + last.length)
 
     def mark_cut_clean(self) -> None:
-        """Drop the earliest truncation: the host has it. Raises IndexError where there is none."""
+        """Forget the earliest truncation, now on the host. Raises IndexError if there is none."""
         del self.cuts[0]
 
     def mark_clean(self, offset: int, length: int, position: int) -> None:
-        """Mark these bytes, as stored at *position*, clean: they are on the host.
+        """Mark bytes stored at *position* as on the host; what was overwritten since stays dirty.
 
         What has been written over them since, and is stored elsewhere, stays dirty.
         """
@@ -97,7 +97,7 @@ class Extents:
         self._pieces[first:at] = kept
 
     def read(self, offset: int, length: int) -> Iterator[Piece]:
-        """Pieces that cover these bytes in order, with where each is; or ZEROS, or ON_HOST."""
+        """Yield pieces that cover these bytes in order; their position may be ZEROS or ON_HOST."""
         end = offset + length
         at = max(bisect.bisect_right(self._pieces, offset, key=_offset) - 1, 0)
         while offset < end:

@@ -15,7 +15,7 @@ _MOST_DECIMALS: Final = 6
 
 
 def format_duration(value_ns: float) -> str:
-    """``130us`` of nanoseconds: four significant digits at most, h, s, ms, us or ns."""
+    """*value_ns* as ``130us``: four significant digits at most, with h, s, ms, us or ns."""
     if value_ns < 0:
         return "-" + format_duration(-value_ns)
     for unit, size_ns in _DURATIONS:
@@ -25,7 +25,7 @@ def format_duration(value_ns: float) -> str:
 
 
 def format_wall_time(value_s: float) -> str:
-    """``1.23 s`` or ``456 ms`` of seconds: three significant digits, whole seconds from 100."""
+    """*value_s* as ``1.23 s`` or ``456 ms``: three digits, whole seconds from 100 s on."""
     if value_s >= 100:
         return f"{value_s:.0f} s"
     number, unit = (value_s, "s") if value_s >= 1 else (value_s * 1e3, "ms")
@@ -33,12 +33,12 @@ def format_wall_time(value_s: float) -> str:
 
 
 def format_seconds(value_s: float, decimals: int) -> str:
-    """``1.230 s`` of seconds, with as many *decimals* in each line of a column."""
+    """*value_s* as ``1.230 s``, with so many *decimals*, the same in all lines of a column."""
     return f"{value_s:.{decimals}f} s"
 
 
 def format_size(size_bytes: int) -> str:
-    """``12.3MB`` of bytes: three significant digits, in decimal units."""
+    """*size_bytes* as ``12.3MB``: three significant digits, decimal units from KB to GB."""
     for unit, size in _SIZES:
         if size_bytes >= size:
             return f"{size_bytes / size:.3g}{unit}"
@@ -46,7 +46,7 @@ def format_size(size_bytes: int) -> str:
 
 
 def format_rate(rate_bytes_per_s: int | None) -> str:
-    """``250MB/s`` of bytes per second, in decimal units; ``none`` where there is no limit."""
+    """*rate_bytes_per_s* as ``250MB/s``, in decimal units; ``none`` for None, no limit."""
     if rate_bytes_per_s is None:
         return "none"
     for unit, size in _SIZES:
@@ -56,7 +56,7 @@ def format_rate(rate_bytes_per_s: int | None) -> str:
 
 
 def format_frequency(count: int, interval_s: float) -> str:
-    """``12.3/s`` of *count* in an interval: three digits, and ``0/s`` where nothing was counted."""
+    """*count* per second of *interval_s*, as ``12.3/s``; ``0/s`` for none or no interval."""
     if not count or interval_s <= 0:
         return "0/s"
     per_second = count / interval_s
@@ -64,56 +64,56 @@ def format_frequency(count: int, interval_s: float) -> str:
 
 
 def format_count(number: float) -> str:
-    """``12,345`` things; of a mean of counts the next whole number."""
+    """*number* of things as ``12,345``; a mean of counts is rounded to a whole number."""
     return f"{number:,}" if isinstance(number, int) else f"{number:,.0f}"
 
 
 def format_percent(part: float, decimals: int, *, of: float = 1) -> str:
-    """``12.5%``: which share *part* is *of* the whole; a share between 0 and 1 as it is."""
+    """The share *part* of the whole *of*, as ``12.5%``. Raises ZeroDivisionError if that is 0."""
     return f"{100 * part / of:.{decimals}f}%"
 
 
 def format_signed_percent(share: float) -> str:
-    """``+12 %`` of a relative difference: one decimal where it is below 10 %, no minus zero."""
+    """The relative difference *share* as ``+12 %``; one decimal below 10 %, never -0."""
     share = round(share, 4) + 0.0
     decimals = 0 if abs(share) >= 0.1 else 1
     return f"{100 * share:+.{decimals}f} %"
 
 
 def format_fixed(value: float, decimals: int) -> str:
-    """``1.230``: with as many *decimals* in each line of a column, the unit being around it."""
+    """*value* as ``1.230``, with so many *decimals*; the unit is written around it."""
     return f"{value:.{decimals}f}"
 
 
 def format_signed(value: float, decimals: int) -> str:
-    """``+0.35``: as format_fixed(), with a plus where it is positive."""
+    """*value* as ``+0.35``, with so many *decimals*, and a plus where it is not negative."""
     return f"{value:+.{decimals}f}"
 
 
 def format_significant(value: float, digits: int) -> str:
-    """``1.23`` or ``1.2e-05``: so many significant *digits* at most, the unit being around it."""
+    """*value* as ``1.23`` or ``1.2e-05``: at most so many significant *digits*, no unit."""
     return f"{value:.{digits}g}"
 
 
 def format_grouped(value: float, digits: int) -> str:
-    """``12,345``: as format_significant(), its thousands parted."""
+    """*value* as ``12,345``: at most so many significant *digits*, thousands parted, no unit."""
     return f"{value:,.{digits}g}"
 
 
 def format_interval(value: float, low: float, high: float, decimals: int) -> str:
-    """``1.23 [1.10, 1.40]``: an estimate and the interval that it was given."""
+    """The estimate *value* and its interval, as ``1.23 [1.10, 1.40]``, without a unit."""
     return f"{value:.{decimals}f} {format_bounds(low, high, decimals)}"
 
 
 def format_extremes(least: float, most: float, decimals: int) -> str:
-    """``[1.10..1.40]``: the least and the most of what was measured, which is no interval."""
+    """The least and the most of what was measured, as ``[1.10..1.40]``, without a unit."""
     return f"[{least:.{decimals}f}..{most:.{decimals}f}]"
 
 
 def format_time_with_interval(
     median_s: float | None, interval_s: tuple[float, float] | None
 ) -> str:
-    """``12.34 s [12.29, 12.41]``: as many digits as the interval's width has to say.
+    """A median time as ``12.34 s [12.29, 12.41]``; ``none counts`` for None.
 
     Milliseconds below a second. Without an interval as many digits as a tenth of it has; without
     a median, that none of the runs counts.
@@ -130,41 +130,41 @@ def format_time_with_interval(
 
 
 def format_bounds(low: float, high: float, decimals: int) -> str:
-    """``[12.29, 12.41]``: the two ends of an interval."""
+    """The two ends of an interval, as ``[12.29, 12.41]``, without a unit."""
     return f"[{low:.{decimals}f}, {high:.{decimals}f}]"
 
 
 def format_tick(value_s: float) -> str:
-    """``0``, ``250 ms`` or ``2 s``: a mark on the axis of a picture, given in seconds."""
+    """The time *value_s* at a mark of a picture's axis: ``0``, ``250 ms`` or ``2 s``."""
     if value_s == 0:
         return "0"
     return f"{value_s * 1e3:g} ms" if value_s < 1 else f"{value_s:g} s"
 
 
 def format_plain(value: float) -> str:
-    """``2`` or ``0.25``: a setting as it was given, without zeros that say nothing."""
+    """A setting's *value* as it was given: ``2`` or ``0.25``, without zeros that say nothing."""
     return f"{value:g}"
 
 
 def format_p_value(p: float) -> str:
-    """``0.25`` or ``0.013``: two digits, and below a ten thousandth no digit is worth one."""
+    """The p-value *p* as ``0.25`` or ``0.013``: two digits; ``<0.0001`` for any that is less."""
     if p < _LEAST_P:
         return f"<{_LEAST_P}"
     return f"{p:.2f}" if p >= 0.1 else f"{p:.2g}"
 
 
 def format_ratio(value: float) -> str:
-    """``1.23``, ``12.3`` or ``123``: three digits, and no more than two decimals."""
+    """The ratio *value* as ``1.23``, ``12.3`` or ``123``: three digits, at most two decimals."""
     return format_fixed(value, decimals_of_three_digits(value))
 
 
 def decimals_of_three_digits(value: float) -> int:
-    """How many decimals (0 to 2) show three digits of a *value* of at least 1."""
+    """How many decimals (0, 1, 2) show a *value* of 1 or more with three digits."""
     return 0 if value >= 100 else 1 if value >= 10 else 2
 
 
 def decimals_for(width: float, value: float = 0.0) -> int:
-    """How many decimals show an interval's *width* with two digits, at most six.
+    """How many decimals (0 to 6) show an interval of this *width* with two digits.
 
     Where it has no width, as many as show *value* with four digits.
     """
@@ -176,10 +176,10 @@ def decimals_for(width: float, value: float = 0.0) -> int:
 
 
 def three_digits(value: float) -> float:
-    """Rounded to three significant digits: more of a sum of many times mean nothing."""
+    """*value* rounded to three significant digits, as a number."""
     return rounded(value, 3)
 
 
 def rounded(value: float, digits: int) -> float:
-    """Rounded to so many significant *digits*, still a number."""
+    """*value* rounded to so many significant *digits*, as a number."""
     return float(f"{value:.{digits}g}")

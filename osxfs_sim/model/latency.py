@@ -42,10 +42,10 @@ class Distribution(Protocol):
     """How costs scatter around their median: a factor whose median is 1."""
 
     def factors(self, generator: "np.random.Generator", count: int) -> "np.ndarray":
-        """*count* factors, as an array of float64, shape (count,)."""
+        """Draw *count* factors, of median 1, from *generator*: float64, shape (count,)."""
 
     def describe(self) -> str:
-        """One phrase for a status line."""
+        """The distribution and its numbers in one phrase, for a status line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ class Constant:
     """Every crossing costs its base: the default, as sources publish one number."""
 
     def factors(self, generator: "np.random.Generator", count: int) -> "np.ndarray":
-        """Ones, float64, shape (*count*,); nothing is drawn."""
+        """The factor 1, *count* times: float64, shape (*count*,); nothing is drawn."""
         import numpy as np
 
         del generator  # nothing is drawn
         return np.ones(count)
 
     def describe(self) -> str:
-        """The word constant."""
+        """The phrase for a status line, which is the word constant."""
         return "constant"
 
 
@@ -81,13 +81,13 @@ class LogNormal:
             )
 
     def factors(self, generator: "np.random.Generator", count: int) -> "np.ndarray":
-        """Draws of exp(sigma * standard normal), of median 1: float64, shape (*count*,)."""
+        """Draw exp(sigma * standard normal), of median 1: float64, shape (*count*,)."""
         import numpy as np
 
         return np.exp(self.sigma * generator.standard_normal(count))
 
     def describe(self) -> str:
-        """The word lognormal, and its sigma."""
+        """The phrase for a status line: the word lognormal, and its sigma."""
         return f"lognormal, sigma {self.sigma:g}"
 
 
@@ -119,11 +119,11 @@ class Empirical:
         object.__setattr__(self, "_factors", samples_ns / median_ns)
 
     def factors(self, generator: "np.random.Generator", count: int) -> "np.ndarray":
-        """Samples relative to their median, drawn with replacement: float64, shape (*count*,)."""
+        """Draw measured samples over their median, with replacement: float64, (*count*,)."""
         return generator.choice(self._factors, count)
 
     def describe(self) -> str:
-        """The word empirical, the number of samples and their median."""
+        """The phrase for a status line: empirical, the number of samples, their median in us."""
         return f"empirical, {len(self.samples_ns)} samples, median {self.median_ns / 1000:g}us"
 
 
@@ -149,7 +149,7 @@ class DataPath:
 
     @property
     def total_ns(self) -> int:
-        """What the round trip costs with all its steps, in nanoseconds."""
+        """What the round trip costs with all its copies, switches and hop, in ns."""
         return (
             self.copies * self.copy_ns
             + self.context_switches * self.context_switch_ns
@@ -157,7 +157,7 @@ class DataPath:
         )
 
     def scaled(self, factor: float) -> "DataPath":
-        """The same steps, each cost multiplied by *factor* and rounded."""
+        """The same steps of a round trip, each one's cost multiplied by *factor* and rounded."""
         return replace(
             self,
             copy_ns=round(self.copy_ns * factor),
@@ -197,11 +197,11 @@ class LatencySpec:
 
     @property
     def metadata_ns(self) -> int:
-        """The round trip that a system is known by."""
+        """The round trip of a metadata request, by which a system is known, in ns."""
         return self.base_ns[OperationClass.METADATA]
 
     def scaled_to(self, metadata_ns: int) -> "LatencySpec":
-        """The same system with another round trip: every class keeps its proportion.
+        """The same system with *metadata_ns* as round trip; other classes in proportion.
 
         Where there was no latency there is no proportion to keep, and every
         class gets the new one.
@@ -216,7 +216,7 @@ class LatencySpec:
         )
 
     def multiplied(self, factor: float) -> "LatencySpec":
-        """Every round trip multiplied by *factor*; the link is as fast as it was."""
+        """The same system, each class's cost times *factor*; the link's bandwidth stays."""
         return replace(
             self,
             base_ns=tuple(round(base_ns * factor) for base_ns in self.base_ns),
@@ -224,7 +224,7 @@ class LatencySpec:
         )
 
     def with_data_path(self, *, copies: int, context_switches: int) -> "LatencySpec":
-        """The same system with another number of copies and context switches. Raises UserError.
+        """The same system with other numbers of copies and switches. Raises UserError.
 
         Every class crosses on the same path, so each becomes cheaper (or
         dearer) by the same time. Raises UserError where the profile does not
@@ -243,7 +243,7 @@ class LatencySpec:
         )
 
     def dilated(self, factor: float) -> "LatencySpec":
-        """Every time multiplied by *factor*: latencies longer, the link slower."""
+        """The same system slower by *factor*: costs multiplied, the bandwidth divided."""
         bandwidth = self.bandwidth_bytes_per_s
         return replace(
             self,
@@ -290,7 +290,7 @@ class LatencyModel:
         self._slots_free_ns = None if spec.served_at_once is None else [0] * spec.served_at_once
 
     def due_ns(self, operation_class: OperationClass, size_bytes: int, arrival_ns: int) -> int:
-        """When the answer to a request that arrived at *arrival_ns* is due, on the same clock.
+        """Price a request and return when its answer is due, ns on the clock of *arrival_ns*.
 
         *size_bytes* is the data that crosses with it: what a read returns, what
         a write carries. With slots, requests wait in the order they are priced.

@@ -43,14 +43,14 @@ class NameRules:
     all methods are the identity."""
 
     def stored(self, name: bytes) -> bytes:
-        """How a new name is stored.
+        """The bytes that a new *name* is stored as on the host. Raises OSError (EILSEQ) if refused.
 
         Raises :class:`OSError` with ``EILSEQ`` for a name that cannot be stored.
         """
         return name
 
     def key(self, name: bytes) -> bytes:
-        """What names are compared by: equal for two names if and only if they are the same entry.
+        """What names are compared by: equal for names that are the same entry. Never raises.
 
         Never raises. A name that is not valid UTF-8 is its own key, whatever the
         rules: the keys of other names are valid UTF-8, so it equals none of them.
@@ -58,11 +58,11 @@ class NameRules:
         return name
 
     def shown(self, name: bytes) -> bytes:
-        """How a name that the host's directory holds is listed. Never raises."""
+        """How a directory listing shows *name*, as the host's directory holds it. Never raises."""
         return name
 
     def collisions(self, names: Iterable[bytes]) -> list[list[bytes]]:
-        """The groups of two or more different names that are the same entry.
+        """Groups of two or more of *names* that would be the same entry, sorted; [] for none.
 
         Each group is sorted, by bytes: its first name is the one that any further
         spelling reaches, the others are reached by none but their own. The groups
@@ -107,13 +107,13 @@ class Apfs(NameRules):
     folds = True
 
     def stored(self, name: bytes) -> bytes:
-        """*name* as it is. Raises OSError with EILSEQ if it is not UTF-8."""
+        """The new *name*, stored as it is. Raises OSError with EILSEQ if it is not UTF-8."""
         if not name.isascii():
             _text_or_refuse(name)
         return name
 
     def key(self, name: bytes) -> bytes:
-        """NFD, full case folding, NFD again (D145); *name* itself if it is not UTF-8."""
+        """*name* without case, normalization, to compare by; itself if not UTF-8. Never raises."""
         # Not memoized: measured, the slow path takes a microsecond or two under any
         # rules, and the request that asks takes a hundred.
         if name.isascii():
@@ -139,7 +139,7 @@ class ApfsCaseSensitive(Apfs):
     label = "apfs-case-sensitive"
 
     def key(self, name: bytes) -> bytes:
-        """The canonical decomposition (NFD); *name* itself if it is not UTF-8."""
+        """*name* in NFD, to compare names by; *name* itself if it is not UTF-8. Never raises."""
         if name.isascii():
             return name
         text = _text(name)
@@ -170,11 +170,11 @@ class HfsPlus(NameRules):
     folds = True
 
     def stored(self, name: bytes) -> bytes:
-        """*name* decomposed as HFS+ does. Raises OSError with EILSEQ if it is not UTF-8."""
+        """*name* as HFS+ stores it, decomposed. Raises OSError with EILSEQ if not UTF-8."""
         return name if name.isascii() else _hfs_decomposed(_text_or_refuse(name)).encode()
 
     def key(self, name: bytes) -> bytes:
-        """The decomposed name by TN1150's comparison table; *name* itself if it is not UTF-8."""
+        """*name* decomposed, without case, to compare by; itself if not UTF-8. Never raises."""
         if name.isascii():
             return name.lower()
         text = _text(name)
@@ -184,7 +184,7 @@ class HfsPlus(NameRules):
         return name if text is None else _hfs_decomposed(text).translate(_HFS_COMPARED).encode()
 
     def shown(self, name: bytes) -> bytes:
-        """*name* decomposed as HFS+ stores it; as it is if it is not UTF-8."""
+        """*name* decomposed, as HFS+ lists it; *name* itself if it is not UTF-8. Never raises."""
         if name.isascii():
             return name
         text = _text(name)

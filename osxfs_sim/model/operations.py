@@ -20,7 +20,7 @@ class OperationClass(enum.IntEnum):
 
     @property
     def label(self) -> str:
-        """Its name as profiles and tables have it, such as ``metadata``."""
+        """The class's name as profiles and tables have it, such as ``metadata``."""
         return self.name.lower()
 
 
@@ -60,7 +60,7 @@ class Operation(enum.IntEnum):
 
     @property
     def operation_class(self) -> OperationClass:
-        """The class that it is priced by."""
+        """The class of requests, such as METADATA, that this one is priced by."""
         return CLASS_OF[self]
 
 

@@ -38,7 +38,7 @@ class Attempt:
 
 
 def checked_timeouts(answer: object) -> CacheTimeouts:
-    """*answer* of ``found`` as CacheTimeouts. Raises PolicyError where it is no pair of numbers."""
+    """A policy's *answer* as CacheTimeouts. Raises PolicyError if it is no pair of ns in range."""
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise PolicyError(
             f"gave {_shown(answer)}: return CacheTimeouts(entry_timeout_ns, attr_timeout_ns)"
@@ -90,7 +90,7 @@ def _in_one_line(text: str) -> str:
 
 
 def described(error: BaseException) -> str:
-    """*error* in one line of at most 300 characters, such as ``ValueError: no such thing``."""
+    """*error* as one line, ``ValueError: no such thing``, cut at 300 characters. Never fails."""
     try:
         said = _in_one_line(str(error))
     except Exception:
@@ -100,7 +100,7 @@ def described(error: BaseException) -> str:
 
 
 def place_of(error: BaseException, file: str) -> str:
-    """The innermost line of *file* that *error* went through: ``adaptive.py, line 7``, or "".
+    """The innermost line of *file* in *error*'s traceback, ``adaptive.py, line 7``; "" if none.
 
     *file* is a path as code objects have it.
     """
@@ -154,7 +154,7 @@ class OwnPolicy(CachePolicy):
             raise PolicyError(self._line(name, error)) from error
 
     def try_out(self) -> None:
-        """Call it once for each kind of object. Raises PolicyError, in one line, where it fails."""
+        """Call each method on made-up objects. Raises PolicyError for the first failure."""
         for old, new in _RENAMED.items():
             if hasattr(self.policy, old):
                 raise PolicyError(f"{self.name}: its method {old} is called {new} now")
@@ -165,7 +165,7 @@ class OwnPolicy(CachePolicy):
                 raise PolicyError(self._line(attempt.method, error)) from error
 
     def found(self, name: bytes, status: os.stat_result, now_ns: int) -> CacheTimeouts:
-        """The policy's timeouts; UNCACHED where it fails, which is counted."""
+        """The policy's timeouts in ns; where it fails, never raises: UNCACHED, and counts it."""
         try:
             return checked_timeouts(self.policy.found(name, status, now_ns))
         except (Exception, SystemExit) as error:
@@ -173,7 +173,7 @@ class OwnPolicy(CachePolicy):
             return UNCACHED
 
     def negative_timeout_ns(self, name: bytes, now_ns: int) -> int:
-        """The policy's negative timeout; 0 where it fails, which is counted."""
+        """The policy's ns for a missing name; where it fails, never raises: 0, and counts it."""
         try:
             return _checked_ns(self.policy.negative_timeout_ns(name, now_ns))
         except (Exception, SystemExit) as error:
@@ -181,7 +181,7 @@ class OwnPolicy(CachePolicy):
             return 0
 
     def keep_pages(self, status: os.stat_result, now_ns: int) -> bool:
-        """The policy's decision; False where it fails, which is counted."""
+        """Whether the policy keeps a file's pages; where it fails, never raises: False, counted."""
         try:
             return _checked_truth(self.policy.keep_pages(status, now_ns))
         except (Exception, SystemExit) as error:
@@ -189,7 +189,7 @@ class OwnPolicy(CachePolicy):
             return False
 
     def describe(self) -> str:
-        """The policy's phrase; its name where it fails, which is counted."""
+        """The policy's own phrase; where it fails, never raises: its name, and counts it."""
         try:
             return _checked_phrase(self.policy.describe())
         except (Exception, SystemExit) as error:
@@ -197,11 +197,11 @@ class OwnPolicy(CachePolicy):
             return self.name
 
     def reset_counts(self) -> None:
-        """Set *errors* to 0, as ``reset`` of a share does; *errors_ever* and the first one stay."""
+        """Set the count *errors* to 0; the counts since mount and the first error stay."""
         self.errors = 0
 
     def report(self) -> OwnPolicyStatus:
-        """The policy's part of the share's status."""
+        """The policy's name, digest, errors and first error, as a part of the share's status."""
         return OwnPolicyStatus(
             name=self.name,
             digest=self.digest,
@@ -210,7 +210,7 @@ class OwnPolicy(CachePolicy):
         )
 
     def warnings(self) -> list[str]:
-        """One line if the policy has ever failed, else []."""
+        """One line that tells of the failures if the policy has ever failed, else an empty list."""
         if not self.errors_ever:
             return []
         times = "once" if self.errors_ever == 1 else f"{self.errors_ever} times"

@@ -47,11 +47,11 @@ class Owner(NamedTuple):
     """The group id that was set; None: the caller's."""
 
     def reported_to(self, uid: int, gid: int) -> tuple[int, int]:
-        """The user and group id that a process of user *uid* and group *gid* sees."""
+        """The (uid, gid) that a process of *uid* and *gid* sees: its own ids where none was set."""
         return (uid if self.uid is None else self.uid, gid if self.gid is None else self.gid)
 
     def overlaid(self, uid: int | None, gid: int | None) -> "Owner":
-        """The owner after a chown of the ids that are not None; the other stays, set or not."""
+        """The owner after a chown to *uid* and *gid*; an id that is None stays as it was."""
         return Owner(self.uid if uid is None else uid, self.gid if gid is None else gid)
 
 
@@ -59,13 +59,13 @@ UNSET = Owner(None, None)
 
 
 def format_owner(owner: Owner) -> bytes:
-    """The value of OWNER_ATTRIBUTE that stores *owner*, such as b"0:1000:"."""
+    """The bytes of OWNER_ATTRIBUTE that store *owner*, such as b"0:1000:"; an unset id is empty."""
     uid, gid = ("" if value is None else value for value in owner)
     return f"0:{uid}:{gid}".encode("ascii")
 
 
 def parse_owner(value: bytes) -> Owner:
-    """The owner that *value* of OWNER_ATTRIBUTE stores. Raises MalformedOwnerError."""
+    """The owner that *value* of OWNER_ATTRIBUTE stores. Raises MalformedOwnerError (ValueError)."""
     match = _VALUE.fullmatch(value)
     if match is None:
         raise MalformedOwnerError(f"{value[:LONGEST_OWNER_BYTES]!r} is not 0:<uid>:<gid>")

@@ -73,13 +73,13 @@ class CachingSpec:
 
     @property
     def caches(self) -> bool:
-        """Whether any answer of the host is cached beyond its request."""
+        """Whether a timeout above 0 applies, so that any answer of the host is cached at all."""
         heard = POLICIES[self.policy]
         of_missing = "negative_timeout" in heard and bool(self.negative_timeout_ns)
         return ("cache_timeout" in heard and bool(self.cache_timeout_ns)) or of_missing
 
     def build(self) -> CachePolicy:
-        """The policy that it names, with its numbers; a timeout that is None is 0."""
+        """A new cache policy of this name and numbers. Raises AssertionError if name is unknown."""
         timeouts = self.cache_timeout_ns or 0, self.negative_timeout_ns or 0
         match self.policy:
             case "consistent":
@@ -147,7 +147,7 @@ class FileRules:
     """What the guest has of an object that the host has replaced."""
 
     def with_value(self, key: str, value: object) -> "FileRules":
-        """The same rules with *key*, one of FILE_RULES, set. Raises ProfileError for others."""
+        """A copy with rule *key* set. Raises ProfileError for *value*, KeyError for *key*."""
         known = FILE_RULES[key]
         if not isinstance(value, str) or value not in known:
             raise ProfileError(f"unknown {key} {value!r}{nearest(str(value), known)}")
@@ -215,7 +215,7 @@ class Profile:
 
     @property
     def is_local(self) -> bool:
-        """Whether the guest works in a directory of this machine, without a request."""
+        """Whether the guest works in a local directory, so that there are no requests at all."""
         return self.transport is not Transport.REQUESTS
 
 
@@ -252,7 +252,7 @@ def _either(words: Sequence[str]) -> str:
 
 
 def with_event_latency(events: EventSpec, latency_ns: int) -> EventSpec:
-    """*events* with the stream's window set to *latency_ns*. Raises ProfileError.
+    """A copy of *events*, window *latency_ns*. Raises ProfileError if negative, or no stream.
 
     Raises ProfileError where there is no stream, and for a negative one.
     """
@@ -267,7 +267,7 @@ def with_event_latency(events: EventSpec, latency_ns: int) -> EventSpec:
 
 
 def with_timeout(caching: CachingSpec, key: str, value_ns: int) -> CachingSpec:
-    """*caching* with *key*, ``cache_timeout`` or ``negative_timeout``, set to *value_ns*.
+    """A copy of *caching*, timeout *key* set. Raises ProfileError if unused or negative.
 
     Raises ProfileError where the policy does not use it, and for a negative one.
     """
@@ -280,7 +280,7 @@ def with_timeout(caching: CachingSpec, key: str, value_ns: int) -> CachingSpec:
 
 
 def check_caches(caching: CachingSpec, profile: str) -> None:
-    """Raise ProfileError where the policy lacks a timeout that it uses: it would cache nothing.
+    """Raise ProfileError if the policy uses a timeout that is None, and so would cache nothing.
 
     *profile* is the name that the message says.
     """
@@ -298,7 +298,7 @@ def check_caches(caching: CachingSpec, profile: str) -> None:
 
 
 def check_keeps(caching: CachingSpec, profile: str) -> None:
-    """Raise ProfileError where a profile whose policy caches would cache nothing.
+    """Raise ProfileError if the policy of profile *profile* caches, but timeouts of 0 keep nothing.
 
     For a profile alone: a timeout of 0 that is given by an option is meant.
     """

@@ -26,7 +26,7 @@ class ProtocolSpec:
 
     @property
     def lists_names(self) -> bool:
-        """Whether the kernel may ask for names only."""
+        """Whether the kernel may list names without attributes (READDIR, not READDIRPLUS)."""
         return self.readdirplus != "always"
 
 

@@ -52,7 +52,7 @@ def judge(
     makes_room: bool = False,
     ends: bool = False,
 ) -> Verdict:
-    """What to do with a change that was refused with errno *code*, for the *refused*-th time.
+    """Decide about a change refused with errno *code*, the *refused*-th time: again, wait or aside.
 
     *waited_ns* is since the first time. *has_room* is whether the host says that it has room,
     *makes_room* whether something that waits behind it, and does not depend on it, would make

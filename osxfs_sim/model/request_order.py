@@ -93,7 +93,7 @@ class Order(Generic[T]):
         """Only objects about which something is under way: to test whether it is empty is cheap."""
 
     def enter(self, of: T, access: Access, *, has_begun: bool = False) -> Turn[T]:
-        """Queue a request on *of*; it may begin if ``has_begun``, or once leave() returns it.
+        """Queue a request on the object *of*; ``has_begun`` of its Turn tells if it may begin now.
 
         With *has_begun* it came when nothing was under way, and turns out to take long.
         """
@@ -103,7 +103,7 @@ class Order(Generic[T]):
         return turn
 
     def leave(self, turn: Turn[T]) -> list[Turn[T]]:
-        """Take a request that is done, or given up, out; returns those that must begin now."""
+        """End or give up *turn*; returns those to begin now. Raises KeyError if not queued."""
         turns = self.turns[turn.of]
         del turns[turn]
         if not turns:

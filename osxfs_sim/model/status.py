@@ -531,13 +531,13 @@ class ShareStatus:
     """sockets of the host that the guest reaches"""
 
     def as_dict(self) -> dict[str, Any]:
-        """What ``osxfs-sim status --json`` prints: plain values, keys as documented."""
+        """The status as ``osxfs-sim status --json`` prints it: plain values, keys as documented."""
         document: dict[str, Any] = document_of(self)
         return document
 
     @classmethod
     def from_dict(cls, document: Any) -> "ShareStatus":
-        """The status that *document* is, also one of an older version.
+        """The status in *document*, of any version. Raises LookupError or TypeError.
 
         Raises LookupError or TypeError where it is none.
         """
@@ -560,7 +560,7 @@ EARLIER_KEYS: Mapping[str, str] = {
 
 
 def with_current_keys(document: Any) -> Any:
-    """A status, or a part of one, as json.loads gives it, with each key as it is called today."""
+    """*document* (of any version, parsed JSON) with each old key renamed to today's."""
     if isinstance(document, list):
         return [with_current_keys(each) for each in document]
     if not isinstance(document, Mapping):

@@ -45,7 +45,7 @@ class Quantity(int):
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """The quantity that *text* says. Raises UserError."""
+        """The quantity that *text* says. Raises UserError; in this base, NotImplementedError."""
         raise NotImplementedError
 
 
@@ -56,7 +56,7 @@ class Duration(Quantity):
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """The duration that *text* says, as parse_duration_ns() reads it. Raises UserError."""
+        """The duration in ns that *text*, such as 130us, says. Raises UserError."""
         return cls(parse_duration_ns(text))
 
 
@@ -67,7 +67,7 @@ class Size(Quantity):
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """The size that *text* says, as parse_size_bytes() reads it. Raises UserError."""
+        """The size in bytes that *text*, such as 128MB, says. Raises UserError."""
         return cls(parse_size_bytes(text))
 
 
@@ -78,7 +78,7 @@ class Rate(Quantity):
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """The rate that *text* says, as parse_rate_bytes_per_s() reads it. Raises UserError."""
+        """The rate *text* says in bytes per second, 0 for ``none``. Raises UserError."""
         return cls(parse_rate_bytes_per_s(text) or 0)
 
 
@@ -112,7 +112,7 @@ def parse_duration_ns(text: str) -> int:
 
 
 def parse_rate_bytes_per_s(text: str) -> int | None:
-    """Bytes per second of a rate such as ``250MB/s``; None for ``none`` (no limit).
+    """Bytes per second of ``250MB/s``; returns None for ``none`` (no limit). Raises UserError.
 
     Raises UserError for anything else, zero included: a link that carries
     nothing would hold its first request for ever.

@@ -14,7 +14,7 @@ class UserError(Exception):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean X?`` for the known word nearest to *word*, or the list of all."""
+    """How a message about an unknown *word* ends: ``; did you mean 'X'?``, or all *known* words."""
     known = sorted(known)
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)

@@ -48,7 +48,7 @@ class WriteBackSpec:
     """Whether the guest's kernel holds small writes too (FUSE_WRITEBACK_CACHE)."""
 
     def dilated(self, factor: float) -> "WriteBackSpec":
-        """The same limits, with *age_ns* longer by *factor*."""
+        """The same limits, but the longest time that a change is pending multiplied by *factor*."""
         return replace(self, age_ns=round(self.age_ns * factor))
 
 
@@ -99,7 +99,7 @@ class Change(Generic[T]):
 
     @property
     def directories(self) -> set[T]:
-        """The directories whose names it changes."""
+        """The directories whose names the change affects: none, one, or of a rename up to two."""
         return {each for each in (self.parent, self.old_parent) if each is not None}
 
 
@@ -129,7 +129,7 @@ class Closure(Generic[T]):
     """The objects that never get to the host."""
 
     def is_moot(self, is_gone: Callable[[T], bool]) -> bool:
-        """Whether the guest has removed all of it itself: then there is nothing to be kept.
+        """Whether the guest has removed all that the closure is of: nothing need be kept then.
 
         *is_gone* tells whether the guest has removed an object's last name.
         """
@@ -153,7 +153,7 @@ def depending(
     is_gone: Callable[[T], bool] = _unknown,
     parent_of: Callable[[T], T | None] = _unknown,
 ) -> Closure[T]:
-    """The closure of *refused*: what cannot be applied, or not as the guest meant it, without it.
+    """The Closure of *refused*, never applied: it, and changes among *later* that fall with it.
 
     *later* are the changes after it, in their order. A change falls
 
@@ -309,7 +309,7 @@ class PendingChanges(Generic[T]):
         self.reset_counts()
 
     def reset_counts(self) -> None:
-        """Counts from now on. What is pending counts as made."""
+        """Begin all counts anew from now on; changes that are pending count as made."""
         self.made = len(self)
         self.crossed = self.cancelled = self.merged = self.written_back_bytes = 0
         self.set_aside = 0
@@ -321,30 +321,30 @@ class PendingChanges(Generic[T]):
         return len(self._changes) + (self.under_way is not None)
 
     def all(self) -> list[Change[T]]:
-        """All pending changes, oldest first, the one under way included."""
+        """All pending changes as a new list, oldest first, the one under way included."""
         first = [self.under_way] if self.under_way is not None else []
         return [*first, *self._changes.values()]
 
     @property
     def oldest_ns(self) -> int | None:
-        """When the oldest was acknowledged, on the monotonic clock; None: nothing is pending."""
+        """When the oldest pending change was acknowledged, monotonic ns; None: none is."""
         oldest = self.under_way or next(iter(self._changes.values()), None)
         return None if oldest is None else oldest.at_ns
 
     @property
     def oldest_sequence(self) -> int:
-        """The sequence number of the oldest; beyond the last where nothing is pending."""
+        """The sequence number of the oldest pending change; if none, that of the next one."""
         oldest = self.under_way or next(iter(self._changes.values()), None)
         return self.last_sequence + 1 if oldest is None else oldest.sequence
 
     @property
     def due_ns(self) -> int | None:
-        """When the oldest must be written back at the latest; None: nothing is pending."""
+        """When the oldest pending change must be written back, monotonic ns; None: none is."""
         oldest_ns = self.oldest_ns
         return None if oldest_ns is None else oldest_ns + self.spec.age_ns
 
     def has_room_for(self, size_bytes: int) -> bool:
-        """Whether one more change of *size_bytes* may be pending; a single one always may."""
+        """Whether one more change of *size_bytes* may be pending; always where nothing is."""
         if not len(self):
             return True
         return (
@@ -353,19 +353,19 @@ class PendingChanges(Generic[T]):
 
     @property
     def to_make(self) -> int:
-        """How many objects are local-only: to be made on the host yet."""
+        """How many objects exist in the guest only, and are still to be made on the host."""
         return len(self._local_only)
 
     def is_local_only(self, target: T) -> bool:
-        """Whether *target* is local-only: to be made on the host yet."""
+        """Whether *target* exists in the guest only, and is still to be made on the host."""
         return target in self._local_only
 
     def cancels(self, target: T) -> bool:
-        """Whether the host never gets *target* at all, if it is removed now."""
+        """Whether removing *target* now would spare the host from ever getting it at all."""
         return target in self._local_only and target not in self._inside
 
     def add(self, change: Change[T]) -> Change[T]:
-        """Note *change* down as the guest's last. Returns the one that carries it, if merged."""
+        """Append *change* as pending; returns it, or the earlier write that it was merged into."""
         if change.kind is Kind.WRITE:
             carrier = self.carrier_of(change.target, change.offset, change.length, change.position)
             if carrier is not None:
@@ -385,7 +385,7 @@ class PendingChanges(Generic[T]):
         return change
 
     def carrier_of(self, target: T, offset: int, length: int, position: int) -> Change[T] | None:
-        """The last change, if a write of *target* only continues what that writes."""
+        """The last pending write, if one more write continues it and fits in; else returns None."""
         last = self._changes.get(self.last_sequence)
         if (
             last is not None
@@ -399,7 +399,7 @@ class PendingChanges(Generic[T]):
         return None
 
     def extend(self, carrier: Change[T], length: int, detail: Any) -> None:
-        """Merge a write of *length* bytes more into *carrier*, with which they are written back."""
+        """Merge *length* bytes more into the pending write *carrier*, which they continue."""
         self.made += 1
         self.merged += 1
         carrier.length += length
@@ -420,7 +420,7 @@ class PendingChanges(Generic[T]):
                     del self._inside[directory]
 
     def gone(self, target: T) -> Cancelled[T]:
-        """Record that the guest has removed *target*'s last name; cancels what need not cross."""
+        """Note that *target*'s last name is removed; cancels and returns what need not cross."""
         mine = list(self._by_target.get(target, {}).values())
         cancelled: Cancelled[T] = Cancelled([], [])
         if target not in self._local_only:
@@ -468,7 +468,7 @@ class PendingChanges(Generic[T]):
         self._count_inside(change, 1)
 
     def take(self) -> Change[T] | None:
-        """The change to apply next, or the one that is under way; None: nothing is pending."""
+        """Make the oldest change the one under way, if none is, and return it; None: no change."""
         if self.under_way is None and self._changes:
             change = self._changes.pop(next(iter(self._changes)))
             self._forget(change)
@@ -480,7 +480,7 @@ class PendingChanges(Generic[T]):
         is_gone: Callable[[T], bool] = _unknown,
         parent_of: Callable[[T], T | None] = _unknown,
     ) -> Closure[T]:
-        """What falls with the change that is under way, if that is never applied: see depending().
+        """What falls if the change under way is never applied. Raises AssertionError if none is.
 
         Raises AssertionError where none is under way.
         """
@@ -489,7 +489,7 @@ class PendingChanges(Generic[T]):
 
     @property
     def makes_room(self) -> bool:
-        """Whether anything behind the change that is under way, and independent of it, frees room.
+        """Whether any independent change frees room. Raises AssertionError if none is under way.
 
         What would be done to the same object does not count: see depending().
         """
@@ -500,7 +500,7 @@ class PendingChanges(Generic[T]):
         }
 
     def leave(self, closure: Closure[T], *, is_moot: bool = False) -> None:
-        """Drop all of *closure*, that of the change under way: none of it is applied any more.
+        """Drop *closure* unapplied. Raises AssertionError if its first is not under way.
 
         Where it *is_moot* it counts as cancelled, else as set aside.
         """
@@ -520,7 +520,7 @@ class PendingChanges(Generic[T]):
             self.set_aside += len(closure.changes)
 
     def done(self, now_ns: int) -> None:
-        """Record that the host has the change that was under way; *now_ns* is monotonic.
+        """Note that the host has the change under way. Raises AssertionError if none is.
 
         Raises AssertionError where none was.
         """

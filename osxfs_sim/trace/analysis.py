@@ -145,14 +145,14 @@ class Analysis:
     """What the causes come to, in sentences."""
 
     def to_document(self) -> dict[str, Any]:
-        """All fields as values that JSON can hold, by their names."""
+        """All fields of the analysis by their names, as a dictionary that JSON can hold."""
         return asdict(self)
 
 
 def analyze_file(
     path: str | Path, *, wall_ns: int | None = None, directories: int = SHOWN_DIRECTORIES
 ) -> Analysis:
-    """Analyze the trace in the file *path*. Raises TraceError for one that cannot be read.
+    """Analyze the trace file *path*. Raises TraceError if unreadable, or *wall_ns* is too short.
 
     The other arguments are those of ``analyze``.
     """
@@ -168,7 +168,7 @@ def analyze(
     wall_ns: int | None = None,
     directories: int = SHOWN_DIRECTORIES,
 ) -> Analysis:
-    """The analysis of a trace, its *table* in the order of arrival. Raises TraceError.
+    """Analyze a trace, *table* being by arrival. Raises TraceError, also for too short a *wall_ns*.
 
     *wall_ns* is what a clock outside has measured, where the trace itself does
     not know it (an imported log). So many *directories* are named, the hottest, and

@@ -17,5 +17,5 @@ class AnsweredBy(enum.IntEnum):
 
     @property
     def label(self) -> str:
-        """Its name as tables have it."""
+        """What answered a request, as tables name it: in lower case, such as host."""
         return self.name.lower()

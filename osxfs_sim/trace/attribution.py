@@ -29,7 +29,7 @@ class Divided:
 
 
 def divide(begin_ns: Integers, end_ns: Integers) -> Divided:
-    """Divide the time among requests in flight from *begin_ns* to *end_ns*, both of shape (n,)."""
+    """Divide the time with requests in flight evenly among those; ns arrays of shape (n,)."""
     count = len(begin_ns)
     if not count:
         return Divided(0, np.zeros(0), (0,))
@@ -54,7 +54,7 @@ def divide(begin_ns: Integers, end_ns: Integers) -> Divided:
 
 
 def idle_after(begin_ns: Integers, end_ns: Integers, awaited: Flags, until_ns: int) -> Integers:
-    """Of each request the ns that followed its answer until the next came, with none in flight.
+    """Per request, the ns from its answer to the next arrival with none in flight, as int64, (n,).
 
     In the order of arrival; the last is followed until *until_ns*. Of several that overlap the
     one that is answered last has it. A request for which no process waits (not *awaited*) has 0.
@@ -72,7 +72,7 @@ def idle_after(begin_ns: Integers, end_ns: Integers, awaited: Flags, until_ns: i
 
 
 def allot(weights: Floats, total_ns: int) -> Integers:
-    """Divide *total_ns* by *weights* into whole ns that add up exactly (largest remainders).
+    """Divide *total_ns* by *weights* into whole ns that add up exactly; zeros if all weights are 0.
 
     Zeros where the weights add up to nothing.
     """

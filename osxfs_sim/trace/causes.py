@@ -149,7 +149,7 @@ class Replay:
         self._child = names.child
 
     def classes(self) -> Integers:
-        """Of each request the index of the first of RULES that fits it, or NECESSARY."""
+        """Per request the index of the first of RULES that would have spared it, or NECESSARY."""
         requests = self._requests
         fits = {
             "inside": ~requests.answered_by.are(HOST) | ~requests.awaited,
@@ -170,7 +170,7 @@ class Replay:
         return classes
 
     def reuse(self) -> dict[str, dict[str, int]]:
-        """Per kind of question how many were asked, and how many of these were known."""
+        """Per kind of question how many ``requests`` came, and how many repeat one ``before``."""
         of_kind = {
             "names": (Operation.LOOKUP, self.missing_again | self.found_again),
             "attributes": (Operation.GETATTR, self.attributes_again),

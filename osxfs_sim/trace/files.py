@@ -21,12 +21,12 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def recording_of(path: Path) -> Path:
-    """The file beside a trace that it is recorded in, until it is whole."""
+    """The path PATH.partial, where the trace *path* is recorded until it is whole."""
     return path.with_name(f"{path.name}.partial")
 
 
 def last_of(path: Path) -> Path:
-    """The file of *path*'s trace that was written last: itself, or what it is recorded in.
+    """The file of trace *path* that was written last: *path* itself, or its recording PATH.partial.
 
     Where both are there, an earlier trace of the name is not replaced yet.
     """
@@ -39,18 +39,18 @@ def last_of(path: Path) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is a trace *path*, if only a recording that was not completed."""
+    """Whether the trace *path* is there as a file, if only its recording, never completed."""
     return last_of(path).is_file()
 
 
 def discard(path: Path) -> None:
-    """Remove the trace *path*, in whatever state it is."""
+    """Remove the trace *path* and its recording; either may be absent. Raises OSError."""
     for each in (path, recording_of(path)):
         at.remove(each)
 
 
 def place_of(path: Path) -> tuple[Path, int]:
-    """Where a trace *path* is to be; and a descriptor of the device or pipe there, else -1.
+    """A trace's real path, and a descriptor of a device or pipe there, else -1. Raises TraceError.
 
     Raises TraceError for what cannot be written.
     """
@@ -76,7 +76,7 @@ def place_of(path: Path) -> tuple[Path, int]:
 
 
 def new_trace(path: Path) -> Output:
-    """The file that is to take the place of *path*, or the device or pipe that is there.
+    """An open output that replaces *path* once committed, or a device there. Raises TraceError.
 
     Raises TraceError for what cannot be written.
     """
@@ -87,7 +87,7 @@ def new_trace(path: Path) -> Output:
 
 
 def make_recording(path: Path) -> tuple[int, Path]:
-    """A new file to record the trace *path* in, locked as long as its descriptor is open.
+    """Make and lock a new file to record the trace *path* in; its fd and path. Raises TraceError.
 
     What an earlier server could not complete is set aside. Raises TraceError, also where
     another server is recording it.
@@ -119,7 +119,7 @@ def _set_aside(found: Found, path: Path) -> None:
 
 
 def is_locked(fd: int) -> bool:
-    """Whether a server is recording in the file."""
+    """Whether a server holds a lock on the file *fd*, so records in it; False where locks fail."""
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -53,7 +53,7 @@ class TraceWriter:
         self._writer = pq.ParquetWriter(self._output.file, SCHEMA, compression="zstd")
 
     def write(self, columns: dict[str, Any]) -> None:
-        """A batch: a list or an array per column of SCHEMA, all of one length."""
+        """Append rows: lists of one length per column. Raises KeyError, OSError, ArrowException."""
         arrays = [pa.array(columns[each.name], type=_plain(each.type)) for each in SCHEMA]
         arrays = [
             array.dictionary_encode().cast(each.type) if each.type == WORD else array
@@ -62,17 +62,17 @@ class TraceWriter:
         self.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA))
 
     def write_table(self, table: pa.Table) -> None:
-        """A batch as an Arrow table with exactly the columns of SCHEMA."""
+        """Append an Arrow table, columns as in SCHEMA. Raises OSError or ArrowException."""
         self._writer.write_table(table)
 
     def close(self, header: Header) -> None:
-        """End the file. Without it, there is none. Raises OSError or ArrowException."""
+        """Finish the trace's file, and put it in place. Raises OSError or ArrowException."""
         self._writer.add_key_value_metadata(metadata_of(header))
         self._writer.close()
         self._output.commit()
 
     def discard(self) -> None:
-        """Leave nothing behind of what was not closed."""
+        """Give up a trace that was not closed, leaving no file; after close() do nothing."""
         if not self._output.file.closed:
             with contextlib.suppress(OSError, pa.ArrowException):
                 self._writer.close()
@@ -80,7 +80,7 @@ class TraceWriter:
 
 
 def complete(recording: IO[bytes], path: Path, header: Header) -> None:
-    """Make the Parquet file *path* of what was recorded, a few rows at a time.
+    """Convert a *recording* to a Parquet file *path*. Raises TraceError, OSError, ArrowException.
 
     Raises TraceError, OSError or ArrowException; then there is none.
     """
@@ -148,7 +148,7 @@ def rewrite_notes(path: Path, notes: dict[str, Any]) -> None:
 
 
 def read_header(path: str | Path) -> Header:
-    """The header alone, which of a recording takes as long as to read it. Raises TraceError."""
+    """The Header of the trace file *path*, reading a recording to its end. Raises TraceError."""
     return _read(Path(path), with_rows=False)[0]
 
 
@@ -353,7 +353,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def columns_of(rows: Iterator[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Rows, given as dictionaries, as the columns that TraceWriter.write takes.
+    """Rows as dictionaries turned into lists per column of SCHEMA; missing values get defaults.
 
     A row may leave out what has an evident default: 0, null, or ``host``.
     """

@@ -8,7 +8,7 @@ from osxfs_sim.trace.format import TraceError, read_header
 
 
 def complaint(path: Path) -> str:
-    """What is wrong with the trace *path* of an ended share, in one line; "" if nothing is."""
+    """What is wrong with an ended share's trace *path*, in one line, never raising; "" if fine."""
     last = files.last_of(path)
     if not last.is_file():
         return "" if path.exists() else f"the trace {path} is not there"

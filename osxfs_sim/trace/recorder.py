@@ -134,12 +134,12 @@ class Recorder:
 
     @property
     def rows(self) -> int:
-        """So many are in the file."""
+        """How many answered requests have been written to the trace's file so far."""
         return self._writer.rows
 
     @property
     def lost(self) -> int:
-        """So many never will be."""
+        """How many answered requests are not in the trace, and never will be."""
         return self._found_no_room + self._unwritten
 
     def add(
@@ -159,7 +159,7 @@ class Recorder:
         answered_by: int,
         said: Said = NOTHING_SAID,
     ) -> None:
-        """One answered request. *directory* is the number of the one it is in, or 0."""
+        """Record one answered request without waiting; where there is no room it counts as lost."""
         names = self._names
         _pack_into(
             self._block,
@@ -204,7 +204,7 @@ class Recorder:
         command: tuple[int, int] | None = None,
         notes: dict[str, Any] | None = None,
     ) -> Header:
-        """Write the rest; may block. *command* is when a measured one began and ended.
+        """Write the rest, may block; returns the final header. Raises TraceError if not whole.
 
         All moments are of the clock that the trace's begin is of. Raises TraceError
         where something could not be written, and says what there is all the same.

@@ -33,7 +33,7 @@ class Words:
     """What each code stands for."""
 
     def are(self, *words: str) -> Flags:
-        """Which rows have one of *words*: shape (rows,)."""
+        """Which rows have one of *words*, known or not, in this column: booleans, (rows,)."""
         return np.array([label in words for label in self.labels], bool)[self.codes]
 
 
@@ -78,12 +78,12 @@ class Requests:
         return len(self.begin_ns)
 
     def are(self, *operations: Operation) -> Flags:
-        """Which requests are one of *operations*: shape (requests,)."""
+        """Which requests are one of *operations* of the protocol: booleans, shape (requests,)."""
         return self.operation.are(*(operation.name for operation in operations))
 
 
 def window_of(header: Header, table: pa.Table) -> tuple[int, int]:
-    """Begin and end of the wall time, in ns since the trace began: its command's, else its own.
+    """The (begin, end) of the measured command or whole trace, ns since begin. Raises TraceError.
 
     Raises TraceError where the command ends before it starts.
     """
@@ -99,7 +99,7 @@ def window_of(header: Header, table: pa.Table) -> tuple[int, int]:
 
 
 def requests_of(table: pa.Table, window: tuple[int, int]) -> Requests:
-    """The requests of *table*, sorted by arrival, that were in flight within *window*.
+    """The requests of *table* (by arrival) in flight within *window* (ns). Raises TraceError.
 
     Raises TraceError for a column that is damaged or of another type.
     """

@@ -117,12 +117,12 @@ class Header:
 
 
 def metadata_of(header: Header) -> dict[bytes, bytes]:
-    """As a file's metadata has it."""
+    """*header* as JSON under the key osxfs_sim, in the form of the metadata of a trace's file."""
     return {METADATA_KEY: json.dumps({"format": FORMAT, **asdict(header)}).encode()}
 
 
 def header_of(path: str | Path, metadata: Any) -> Header:
-    """What a file's *metadata* says. Raises TraceError where it does not."""
+    """The Header in a file's *metadata*. Raises TraceError if absent, damaged or too new."""
     if METADATA_KEY not in metadata:
         raise TraceError(f"{path} is not a trace: its metadata has no osxfs_sim")
     known = {each.name for each in fields(Header)}

@@ -60,7 +60,7 @@ class StraceImport:
         self._early: set[int] = set()
 
     def rows(self, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """Yield a row, with the columns that differ from their defaults, per call below the root.
+        """Yield a trace's row (a dictionary) per call below the root; unreadable lines only count.
 
         Lines that cannot be read are counted and left out.
         """
@@ -85,7 +85,7 @@ class StraceImport:
                     yield row
 
     def warnings(self) -> list[str]:
-        """What makes the analysis doubtful, a sentence each; complete once all rows are taken."""
+        """What makes an analysis doubtful, a sentence each; call it once all rows are taken."""
         said = [
             "made of a strace log: a row is a system call, which can be several requests or, "
             "answered by a cache of the guest's kernel, none; times are those of the calls, "
@@ -106,7 +106,7 @@ class StraceImport:
         return said
 
     def header(self, notes: dict[str, Any] | None = None) -> Header:
-        """The header of the trace, once all rows are taken; *notes* are added to its own."""
+        """The trace's Header, to make once all rows are taken; *notes* are added to its own."""
         return Header(
             began_ns=self.began_ns or 0,
             lasted_ns=self.lasted_ns,
@@ -708,7 +708,7 @@ def _sync(log: StraceImport, process: Process, call: Call) -> "dict[str, Any] | 
 
 
 def import_strace(log: Path, output: Path, root: str, directory: str | None = None) -> StraceImport:
-    """Write the trace *output* of all that *log* has below *root*. Raises TraceError.
+    """Convert the strace *log*'s calls below *root* to a trace file *output*. Raises TraceError.
 
     *directory* is where the command was started, if the log does not say it.
     Raises TraceError for a log that has nothing to say.

@@ -90,11 +90,11 @@ class LineReader:
 
     @property
     def unfinished(self) -> int:
-        """Calls that have not returned so far."""
+        """How many system calls of the lines read so far have begun and not returned."""
         return len(self._unfinished)
 
     def read(self, line: str) -> Iterator[Call | Begun]:
-        """Yield what *line*, the next of the log, says: a call that returned, or one that began.
+        """Yield calls that *line* of a log tells of; an unreadable one is counted, not raised.
 
         A line that cannot be read is counted in *unreadable*, and yields nothing.
         """
@@ -179,14 +179,14 @@ def _split(text: str) -> tuple[tuple[str, ...], int]:
 
 
 def string_of(argument: str) -> str | None:
-    """What a quoted argument says; None where it is something else, such as NULL."""
+    """The text in an argument's quotes, without escapes; returns None if it has none (NULL)."""
     if len(argument) < 2 or not argument.startswith('"') or not argument.endswith('"'):
         return None
     return unescaped(argument[1:-1])
 
 
 def descriptor_of(argument: str) -> tuple[int | None, str | None]:
-    """The number (None: the working directory), and the path that -y has added."""
+    """Number (None: AT_FDCWD) and path of a descriptor argument. Raises UnreadableLineError."""
     match = _DESCRIPTOR.fullmatch(argument)
     if match is None:
         raise UnreadableLineError
@@ -197,7 +197,7 @@ def descriptor_of(argument: str) -> tuple[int | None, str | None]:
 
 
 def unescaped(text: str) -> str:
-    """As bytes it was; those that are no UTF-8 are written as a trace writes them."""
+    """The *text* of a strace log without its escapes; bytes that are no UTF-8 stay as \\xNN."""
     if "\\" not in text:
         return text
     data = _ESCAPE.sub(_plain, text.encode("utf-8", "surrogateescape"))

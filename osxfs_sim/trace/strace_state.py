@@ -32,7 +32,7 @@ class Process:
     """What it runs, as far as execve(2) was seen."""
 
     def child(self, *, same_files: bool = False, same_directory: bool = False) -> "Process":
-        """The child that clone(2) makes, sharing (CLONE_FILES, CLONE_FS) or copying what it has."""
+        """A new Process as clone(2) makes it: files, directory shared if so told, else copied."""
         return Process(
             self.directory if same_directory else [*self.directory],
             self.files if same_files else {**self.files},
@@ -54,7 +54,7 @@ class Objects:
         self.exists: dict[str, bool] = {}
 
     def inode(self, path: str) -> int:
-        """The number of the object at *path*, a new one where it was not known."""
+        """The inode number of the object at *path*; one not seen before gets a new number."""
         known = self._inodes.get(path)
         if known is not None:
             return known
@@ -64,13 +64,13 @@ class Objects:
         return self._last
 
     def made(self, path: str) -> int:
-        """Record that *path* was made, and return its new number: before it was another object."""
+        """Record that *path* was made anew, and return its new inode number."""
         self.removed(path)
         self.exists[path] = True
         return self.inode(path)
 
     def linked(self, path: str, to: str) -> int:
-        """Record that *path* was made a further name of *to*'s object, and return its number."""
+        """Make *path* a further name of *to*'s object, and return that object's inode number."""
         number = self.inode(to)
         self._inodes[path] = number
         self._note(path)
@@ -78,7 +78,7 @@ class Objects:
         return number
 
     def removed(self, path: str) -> None:
-        """Record that *path*, and all below it, no longer exists."""
+        """Record that *path*, and all below it, no longer exists; an unknown path is no error."""
         for below in [*self._within.get(path, ())]:
             self.removed(below)
         if path != "/":
@@ -88,7 +88,7 @@ class Objects:
         self.exists[path] = False
 
     def moved(self, old: str, new: str) -> None:
-        """Record that *old* was renamed to *new*, with all below it."""
+        """Record that *old* was renamed to *new*, with all below it; no-op if *new* is within."""
         if old == new or new.startswith(old.rstrip("/") + "/"):
             return
         self.removed(new)

@@ -83,7 +83,7 @@ class StreamWriter:
         self._put()
 
     def write(self, table: pa.Table) -> None:
-        """Append the rows of *table*, which has SCHEMA. Raises OSError, and then none are added."""
+        """Append the rows of *table*, which has SCHEMA. Raises OSError, adding none of them."""
         for batch in table.cast(PLAIN).combine_chunks().to_batches():
             self._writer.write_batch(batch)
         self._last.append((self._size_bytes, table.num_rows))
@@ -96,7 +96,7 @@ class StreamWriter:
         self.rows += table.num_rows
 
     def finish(self, header: Callable[[], Header]) -> None:
-        """Write the final *header*. Raises OSError where there is no room for it.
+        """Write the final *header*, if need be in place of the last rows. Raises OSError.
 
         It is worth more than the last rows: they make room for it, and *header* is called anew.
         """
@@ -156,7 +156,7 @@ class StreamReader:
             raise TraceError(f"{path} is not a trace: it has other columns")
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield batches with the schema PLAIN, up to the end, or to the first that is not whole."""
+        """Yield batches of columns PLAIN up to the end or first damage. Raises TraceError."""
         while not self.is_complete:
             try:
                 batch, metadata = self._reader.read_next_batch_with_custom_metadata()

@@ -46,7 +46,7 @@ class Helper:
         self.close()
 
     def close(self) -> None:
-        """End the process by closing its input, and wait for it; kill it if it does not end."""
+        """End the process by closing its input, and wait; kills it if it does not end in time."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()

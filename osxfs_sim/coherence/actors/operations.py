@@ -52,13 +52,13 @@ class ActorOperation:
 
     @property
     def content(self) -> str:
-        """What it writes, one character a byte: *data*, by writing acts repeated to *size*."""
+        """What is written, one character a byte: *data*, by acts that write repeated to *size*."""
         if not self.size or not self.data or self.act not in _WRITES:
             return self.data
         return (self.data * (self.size // len(self.data) + 1))[: self.size]
 
     def to_json(self) -> dict[str, Any]:
-        """The act, and the fields that are not as they are by default."""
+        """The operation as a dictionary for JSON: its act, and fields that are not the default."""
         given = {
             each.name: value
             for each in fields(self)
@@ -68,7 +68,7 @@ class ActorOperation:
 
     @classmethod
     def from_json(cls, words: Mapping[str, Any]) -> "ActorOperation":
-        """The operation that ``to_json`` made *words* of. Raises TypeError for any other field."""
+        """The operation that ``to_json`` gave *words* of. Raises TypeError for other fields."""
         operation = cls(**words)
         for each in fields(cls):
             value, kind = getattr(operation, each.name), type(each.default)
@@ -120,7 +120,7 @@ class Performer:
         self._mappings: dict[str, mmap.mmap] = {}
 
     def perform(self, operation: ActorOperation) -> OperationResult:
-        """Perform *operation*; an OSError is its result, and is not raised."""
+        """Perform *operation*; an OSError or unknown handle becomes its result, never raised."""
         act = ACTS[operation.act]
         try:
             return OperationResult(act(self, operation))
@@ -132,7 +132,7 @@ class Performer:
             return OperationResult(error=errno.errorcode.get(error.errno or 0, str(error)))
 
     def close(self) -> None:
-        """Close all handles and mappings that are still open."""
+        """Close all open handles and mappings; an error in closing a handle is passed over."""
         for mapping in self._mappings.values():
             mapping.close()
         for fd in self._handles.values():
@@ -161,79 +161,79 @@ class Performer:
     # The acts, by name (see ACTS)
 
     def create(self, operation: ActorOperation) -> None:
-        """A new file with *data*; EEXIST if the name is taken."""
+        """Make a new file *path* with *data*. Raises OSError, EEXIST if the name is taken."""
         self._written(operation, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
 
     def write(self, operation: ActorOperation) -> None:
-        """*data* as the whole content, in place; the file is made if there is none."""
+        """Make *data* the whole content of the file *path*, made if absent. Raises OSError."""
         self._written(operation, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 
     def overwrite(self, operation: ActorOperation) -> None:
-        """*data* at *offset* of a file that exists, by a single write."""
+        """Write *data* at *offset* of the existing file *path*, in one write. Raises OSError."""
         self._written(operation, os.O_WRONLY, operation.offset)
 
     def append(self, operation: ActorOperation) -> None:
-        """*data* at the end of a file that exists."""
+        """Append *data* to the existing file *path*. Raises OSError."""
         self._written(operation, os.O_WRONLY | os.O_APPEND)
 
     def truncate(self, operation: ActorOperation) -> None:
-        """The file cut, or extended by zeros, to *size*."""
+        """Cut the file *path*, or extend it by zeros, to *size* bytes. Raises OSError."""
         os.truncate(self._path(operation), operation.size)
 
     def unlink(self, operation: ActorOperation) -> None:
-        """The name removed."""
+        """Remove the name *path*, of no directory. Raises OSError."""
         os.unlink(self._path(operation))
 
     def rename(self, operation: ActorOperation) -> None:
-        """The name becomes *to*, replacing what is there."""
+        """Rename *path* to *to*, replacing what is there. Raises OSError."""
         os.rename(self._path(operation), self._to(operation))
 
     def link(self, operation: ActorOperation) -> None:
-        """Another name, *to*, for the object."""
+        """Make *to* a further name (hard link) of the object at *path*. Raises OSError."""
         os.link(self._path(operation), self._to(operation))
 
     def symlink(self, operation: ActorOperation) -> None:
-        """A symlink at *path* with the target *to*."""
+        """Make a symlink at *path* whose target is the text *to*. Raises OSError."""
         os.symlink(operation.to, self._path(operation))
 
     def mkdir(self, operation: ActorOperation) -> None:
-        """A new directory."""
+        """Make a new directory *path*. Raises OSError, EEXIST if the name is taken."""
         os.mkdir(self._path(operation))
 
     def rmdir(self, operation: ActorOperation) -> None:
-        """The empty directory removed."""
+        """Remove the empty directory *path*. Raises OSError."""
         os.rmdir(self._path(operation))
 
     def mkfifo(self, operation: ActorOperation) -> None:
-        """A new FIFO."""
+        """Make a new FIFO (named pipe) *path* with *mode*. Raises OSError."""
         os.mkfifo(self._path(operation), operation.mode)
 
     def mksock(self, operation: ActorOperation) -> None:
-        """A new socket, at which no process listens."""
+        """Make a new socket *path* at which no process listens. Raises OSError."""
         os.mknod(self._path(operation), stat.S_IFSOCK | operation.mode)
 
     def mkdev(self, operation: ActorOperation) -> None:
-        """A new character device, that of /dev/null; needs root."""
+        """Make a new character device *path* as /dev/null is. Raises OSError, EPERM if not root."""
         os.mknod(self._path(operation), stat.S_IFCHR | operation.mode, os.makedev(1, 3))
 
     def chmod(self, operation: ActorOperation) -> None:
-        """The permissions become *mode*."""
+        """Set the permission bits of *path* to *mode*. Raises OSError."""
         os.chmod(self._path(operation), operation.mode)
 
     def utimes(self, operation: ActorOperation) -> None:
-        """Both file times become *offset* nanoseconds since the epoch."""
+        """Set both times of *path* to *offset* nanoseconds since the epoch. Raises OSError."""
         os.utime(self._path(operation), ns=(operation.offset, operation.offset))
 
     def stat(self, operation: ActorOperation) -> dict[str, Any]:
-        """The attributes of the name itself (lstat)."""
+        """The attributes of *path*, a link not followed, as a dictionary. Raises OSError."""
         return _attributes(os.lstat(self._path(operation)))
 
     def fstat(self, operation: ActorOperation) -> dict[str, Any]:
-        """The attributes of the open *handle*."""
+        """The attributes of the open *handle*, as a dictionary. Raises OSError, KeyError."""
         return _attributes(os.fstat(self._handles[operation.handle]))
 
     def read(self, operation: ActorOperation) -> str:
-        """The content: open, read to its end, close. Asks for no attributes."""
+        """The content of the file *path* by open, read, close, as latin-1 text. Raises OSError."""
         fd = os.open(self._path(operation), os.O_RDONLY | os.O_CLOEXEC)
         try:
             return os.read(fd, MOST_READ_BYTES).decode("latin-1")
@@ -241,7 +241,7 @@ class Performer:
             os.close(fd)
 
     def outline(self, operation: ActorOperation) -> str:
-        """The content, however long, as its runs of equal bytes: ``o*4096 N*3``.
+        """The whole content as its runs of equal bytes, ``o*4096 N*3``. Raises OSError, KeyError.
 
         Of the file at *path*, or of the open *handle*.
         """
@@ -254,34 +254,34 @@ class Performer:
             os.close(fd)
 
     def readlink(self, operation: ActorOperation) -> str:
-        """The target of the symlink."""
+        """The target of the symlink *path*. Raises OSError, EINVAL if it is no symlink."""
         return os.readlink(self._path(operation))
 
     def list(self, operation: ActorOperation) -> list[str]:
-        """The names in the directory."""
+        """The names in the directory *path*, sorted. Raises OSError."""
         return sorted(os.listdir(self._path(operation)))
 
     def open(self, operation: ActorOperation) -> None:
-        """The file open for both under *handle*, or for reading where *size* is -1."""
+        """Open the file *path* as *handle*, to read and write (*size* -1: read). Raises OSError."""
         flags = os.O_RDONLY if operation.size < 0 else os.O_RDWR
         self._handles[operation.handle] = os.open(self._path(operation), flags | os.O_CLOEXEC)
 
     def close_handle(self, operation: ActorOperation) -> None:
-        """The *handle* closed."""
+        """Close the open *handle*. Raises KeyError for an unknown one, and OSError."""
         os.close(self._handles.pop(operation.handle))
 
     def pread(self, operation: ActorOperation) -> str:
-        """*size* bytes (all, if 0) at *offset* of the open *handle*."""
+        """Read *size* bytes (0: all) at *offset* of the open *handle*. Raises OSError, KeyError."""
         size = operation.size or MOST_READ_BYTES
         return os.pread(self._handles[operation.handle], size, operation.offset).decode("latin-1")
 
     def pwrite(self, operation: ActorOperation) -> None:
-        """*data* at *offset* of the open *handle*."""
+        """Write *data* at *offset* of the open *handle*. Raises OSError, KeyError."""
         data = operation.content.encode("latin-1")
         os.pwrite(self._handles[operation.handle], data, operation.offset)
 
     def fsync(self, operation: ActorOperation) -> None:
-        """The open *handle*, or the file or directory at *path*, synchronized."""
+        """Synchronize the open *handle*, else the object at *path*. Raises OSError, KeyError."""
         if operation.handle:
             os.fsync(self._handles[operation.handle])
             return
@@ -292,12 +292,12 @@ class Performer:
             os.close(fd)
 
     def sync(self, operation: ActorOperation) -> None:
-        """All file systems synchronized (sync(2))."""
+        """Synchronize all file systems by sync(2), which never fails."""
         del operation
         os.sync()
 
     def map(self, operation: ActorOperation) -> None:
-        """*size* bytes of the file at *path* mapped for reading as *handle*. Raises OSError."""
+        """Map *size* bytes of file *path* to read as *handle*. Raises OSError, EINVAL: too long."""
         fd = os.open(self._path(operation), os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._mappings[operation.handle] = mmap.mmap(
@@ -309,23 +309,23 @@ class Performer:
             os.close(fd)
 
     def mread(self, operation: ActorOperation) -> str:
-        """What the mapping *handle* shows."""
+        """The content that the mapping *handle* shows now, as latin-1 text. Raises KeyError."""
         return self._mappings[operation.handle][:].decode("latin-1")
 
     def unmap(self, operation: ActorOperation) -> None:
-        """The mapping *handle* ended."""
+        """End the mapping *handle*. Raises KeyError for an unknown one."""
         self._mappings.pop(operation.handle).close()
 
     def lock(self, operation: ActorOperation) -> None:
-        """An exclusive flock(2) on the open *handle*, without waiting."""
+        """Take an exclusive flock(2) on *handle*, without waiting. Raises OSError, KeyError."""
         fcntl.flock(self._handles[operation.handle], fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def unlock(self, operation: ActorOperation) -> None:
-        """That lock given up."""
+        """Give up the flock(2) of the open *handle*, if any. Raises OSError, KeyError."""
         fcntl.flock(self._handles[operation.handle], fcntl.LOCK_UN)
 
     def wait(self, operation: ActorOperation) -> None:
-        """Nothing; what it is for is its *pause_ns*."""
+        """Do nothing: the act is for its *pause_ns*, waited before it. Never fails."""
 
 
 def _all_of(fd: int) -> bytes:
@@ -381,7 +381,7 @@ ACTS: Mapping[str, Callable[[Performer, ActorOperation], Any]] = {
 
 
 def main() -> None:
-    """Perform what standard input asks for below the directory that is the first argument."""
+    """Perform the operations that standard input lists, below directory argv[1], until it ends."""
     performer = Performer(sys.argv[1])
     _tell({"ready": True})
     for line in sys.stdin:

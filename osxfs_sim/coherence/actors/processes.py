@@ -57,16 +57,16 @@ class Actor(Helper):
         self._batch: Sequence[ActorOperation] = ()
 
     def do(self, operation: ActorOperation) -> OperationInterval:
-        """Have *operation* performed, and wait for its result. Raises UserError."""
+        """Have the process perform *operation*, and wait for its interval. Raises UserError."""
         return self.play([operation])[0]
 
     def play(self, batch: Sequence[ActorOperation]) -> list[OperationInterval]:
-        """Have all of *batch* performed in order, and wait for the results. Raises UserError."""
+        """Have the process perform *batch* in order; returns an interval each. Raises UserError."""
         self.start(batch)
         return self.finish()
 
     def start(self, batch: Sequence[ActorOperation]) -> None:
-        """Have *batch* performed meanwhile; ``finish`` waits for it. Raises UserError.
+        """Hand *batch* to the process, without waiting. Raises UserError, AssertionError if busy.
 
         Raises AssertionError where the batch before is not finished.
         """
@@ -81,7 +81,7 @@ class Actor(Helper):
             raise UserError(f"the process of the {self.name} has ended") from None
 
     def finish(self, within_s: float = _ANSWERS_WITHIN_S) -> list[OperationInterval]:
-        """Wait for the batch that was started, *within_s* beside its pauses; one interval each.
+        """Wait for the started batch, *within_s* plus pauses; an interval each. Raises UserError.
 
         Raises UserError where the process does not answer, or has ended.
         """

@@ -86,7 +86,7 @@ def script(
     tries: int = 1,
     every: bool = False,
 ) -> str:
-    """The source of a script that plays *steps* on a share with *settings*.
+    """The source of a Python script that plays *steps* on a share with *settings*, and judges them.
 
     *settings* are keywords of osxfs_sim.share. *judge* is the source of a function
     ``breach(told: list[OperationInterval]) -> str | None``, which says what is wrong with the
@@ -112,7 +112,7 @@ def script(
 
 
 def operation_source(operation: Any) -> str:
-    """*operation* as a Python expression; fields that are as they are by default are left out."""
+    """*operation* as the Python expression that makes it, without fields that are as by default."""
     given = operation.to_json()
     words = [repr(given.pop("act"))]
     if "path" in given:
@@ -143,7 +143,7 @@ class SharePlace:
 
 @contextlib.contextmanager
 def set_up(exports: Exports | None = None, directory: Path | None = None) -> Iterator[SharePlace]:
-    """Make the directories of a share below *directory* (None: in memory) for a ``with`` block.
+    """Make a share's directories below *directory* (None: in memory) for a block. Raises OSError.
 
     With *exports* also a share file of them. Raises OSError.
     """
@@ -177,7 +177,7 @@ def _share_file(exports: Exports) -> str:
 def changed(
     settings: Mapping[str, Any], exports: Exports, arguments: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """*settings* and *exports* with *arguments* applied: KEY=VALUE, or EXPORT.KEY=VALUE.
+    """Copies of *settings*, *exports* with the KEY=VALUE *arguments* applied. Raises SystemExit.
 
     A value is read as JSON, or else as text. Raises SystemExit for an argument that is neither.
     """

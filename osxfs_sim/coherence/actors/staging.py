@@ -45,16 +45,16 @@ class SharedTree(Protocol):
 
     @property
     def exports(self) -> "Sequence[SharedTree]":
-        """The shares in it, where it is the mount point of a share file; else none."""
+        """The shares below a share file's mount point, one per export; empty for a plain share."""
 
     def settle(self) -> object:
-        """Wait until the events of all that the host has done have been delivered."""
+        """Wait until the events of all that the host has done have reached the guest."""
 
     def flush(self) -> object:
-        """Write everything dirty back to the host."""
+        """Write everything dirty in the guest back to the host, and wait; raises if it cannot."""
 
     def unmount(self) -> None:
-        """Unmount it; raises where that would lose something."""
+        """Unmount the share; raises an error of its own where that would lose something."""
 
 
 class Stage:
@@ -86,7 +86,7 @@ class Stage:
         self._processes.close()
 
     def play(self, steps: Sequence[ScheduleStep]) -> list[OperationInterval]:
-        """Have all *steps* performed in order; an interval each. Raises UserError.
+        """Have *steps* performed one by one; returns an interval for each. Raises UserError.
 
         What the share refuses is a step's error. Raises UserError where a process does not answer.
         """
@@ -162,7 +162,7 @@ _IMMUTABLE = 0x10  # FS_IMMUTABLE_FL
 
 @contextlib.contextmanager
 def refusing(directory: Path) -> Iterator[None]:
-    """For a ``with`` block no process can make or remove names in *directory*. Raises OSError.
+    """Let no process make or remove names in *directory* for a ``with`` block. Raises OSError.
 
     Mode bits bind all but root; what binds root is chattr(1)'s ``i``. Raises OSError where the
     file system has no such flag, or we have not the right to set it.

@@ -76,7 +76,7 @@ class CompleteListing:
 
 
 def own_changes(answers: Iterable[RecordedAnswer]) -> dict[str, int]:
-    """Each path that the workload changes itself, and since when (ns, monotonic)."""
+    """Per path that the workload changes itself, the first time that it did, in monotonic ns."""
     since: dict[str, int] = {}
     for answer in answers:
         if answer.kind is AnswerKind.OWN:
@@ -85,7 +85,7 @@ def own_changes(answers: Iterable[RecordedAnswer]) -> dict[str, int]:
 
 
 def listings(answers: Iterable[RecordedAnswer]) -> Iterator[CompleteListing]:
-    """The complete listings among *answers*, each with all edited names that it contained."""
+    """Yield the listings among *answers* that were read to the end, each with its edited names."""
     told: dict[tuple[str, int], set[str]] = defaultdict(set)
     ends = []
     for answer in answers:
@@ -122,13 +122,13 @@ class Judge:
             self._in_directory[name.rpartition("/")[0]].append(name)
 
     def knows(self, answer: RecordedAnswer) -> bool:
-        """Whether *answer* is about an edited name, or lists a directory with one."""
+        """Whether *answer* is about an edited name, or lists a directory that has one."""
         if answer.kind is AnswerKind.LIST_END:
             return answer.path in self._in_directory
         return answer.path in self._timeline.names
 
     def judge(self, answer: RecordedAnswer) -> tuple[JudgedStatement, ...]:
-        """Judge what *answer*, which is no listing, said; () where nothing can be said about it."""
+        """Judge if *answer* (no listing) was fresh or stale, per kind; () where undecidable."""
         if answer.kind is AnswerKind.UNKNOWN or self._is_own(answer.path, answer.return_ns):
             return ()
         if answer.kind in (AnswerKind.FSTAT, AnswerKind.READ):
@@ -153,7 +153,7 @@ class Judge:
         return _known(exists, attributes)
 
     def judge_listing(self, listing: CompleteListing) -> tuple[JudgedStatement, ...]:
-        """Judge what *listing* said of the edited names in its directory: one statement or none."""
+        """Judge if *listing* was fresh or stale about edited names; () where undecidable."""
         end = listing.end
         verdicts = []
         for name in self._in_directory.get(end.path, ()):

@@ -32,7 +32,7 @@ def _refuse_anothers(path: Path) -> None:
 
 
 def compiled(cache: Path, compiler: Sequence[str] = _COMPILER) -> Path:
-    """The path of the library below *cache*, which is compiled if it is not there.
+    """The path of the recording library below *cache*, compiled if not there. Raises UserError.
 
     Raises UserError where *compiler* is missing or fails, or the library cannot be kept or loaded.
     """
@@ -82,7 +82,7 @@ _WANTS_MISSING = "wants-missing"
 
 
 def missing_lookups(recording: "Recording") -> list[str]:
-    """The names, sorted, that a run looked up in vain (ENOENT), but for those it made or removed.
+    """Names that a run looked up in vain and never made itself, sorted; [] if not recorded.
 
     [] unless its recording was begun with *missing*.
     """
@@ -107,7 +107,7 @@ class Recording:
     """The names that are recorded; a record tells one by its index here."""
 
     def environment(self, library: Path, root: Path, around: Mapping[str, str]) -> dict[str, str]:
-        """The environment *around*, with what has the processes of a run below *root* recorded."""
+        """The environment *around*, with LD_PRELOAD and more to record processes below *root*."""
         preloaded = around.get("LD_PRELOAD", "")
         return {
             **around,
@@ -118,7 +118,7 @@ class Recording:
 
 
 def begin_recording(directory: Path, names: Collection[str], *, missing: bool = False) -> Recording:
-    """Prepare the empty *directory* for a recording of *names* and the directories they are in.
+    """Prepare the empty *directory* to record answers about *names*. Raises OSError.
 
     With *missing*, other names that are looked up in vain are recorded, too (`missing_lookups`):
     it costs each such lookup some system calls, and is for a run that is not measured. Raises

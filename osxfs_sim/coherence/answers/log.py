@@ -64,7 +64,7 @@ class RecordedAnswer:
 
 
 def read_answers(directory: Path, names: Sequence[str]) -> Iterator[RecordedAnswer]:
-    """The answers that the processes of one run have recorded in *directory*, process by process.
+    """Yield a run's recorded answers. Raises OSError, struct.error, ValueError or IndexError.
 
     *names* are those of the recording, in its order. Raises OSError, and struct.error, ValueError
     or IndexError for a log of another layout.

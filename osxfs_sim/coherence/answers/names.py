@@ -16,7 +16,7 @@ _OFFSET_BASIS, _PRIME, _MASK = 0xCBF29CE484222325, 0x100000001B3, (1 << 64) - 1
 
 
 def fnv_1a(name: bytes) -> int:
-    """The 64-bit FNV-1a hash, by Fowler, Noll and Vo, as record.c computes it."""
+    """The 64-bit FNV-1a hash of *name*, the same as record.c computes, as an int."""
     value = _OFFSET_BASIS
     for byte in name:
         value = (value ^ byte) * _PRIME & _MASK
@@ -24,7 +24,7 @@ def fnv_1a(name: bytes) -> int:
 
 
 def table_of(files: Sequence[str], directories: Sequence[str] = ()) -> bytes:
-    """The table of *files* and *directories*; records name each by its index, in this order."""
+    """The bytes of the hash table of *files* and *directories* that record.c maps and searches."""
     names = [*files, *directories]
     slots_count = 16
     while slots_count < 2 * len(names):  # half of it stays empty, so that a search ends soon
@@ -46,7 +46,7 @@ def table_of(files: Sequence[str], directories: Sequence[str] = ()) -> bytes:
 
 
 def directories_of(names: Iterable[str]) -> list[str]:
-    """All directories above *names*, the root ("") among them, sorted."""
+    """All directories above the paths *names*, without duplicates, sorted; "" is the root."""
     found = set()
     for name in names:
         while name:

@@ -51,7 +51,7 @@ def counted(
     *,
     times: bool = True,
 ) -> dict[str, Any]:
-    """Judge all *answers* of a run and count: ``answers`` and ``stale`` of the document.
+    """Judge all *answers* of a run; how many were judged, and per kind how many were stale.
 
     *private* and *times* are as Judge takes them.
     """

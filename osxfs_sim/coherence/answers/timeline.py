@@ -16,11 +16,11 @@ class Span(Protocol):
 
     @property
     def began_ns(self) -> int:
-        """Before the system call that made it so, by CLOCK_MONOTONIC."""
+        """The moment before the system call that made the state, by CLOCK_MONOTONIC."""
 
     @property
     def done_ns(self) -> int:
-        """After that call had returned."""
+        """The moment after the system call that made the state returned, by CLOCK_MONOTONIC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,14 @@ class Timeline:
 
 
 def possible(history: Sequence[Span], call_ns: int, return_ns: int) -> range:
-    """The indices in *history* of the states that held at some time in *call_ns* to *return_ns*."""
+    """Which states in *history* held at any time from *call_ns* to *return_ns*, as indices."""
     first = max(0, bisect_left(history, call_ns, key=lambda span: span.done_ns) - 1)
     after = bisect_right(history, return_ns, key=lambda span: span.began_ns)
     return range(first, max(first + 1, after))
 
 
 def timeline_from(document: Mapping[str, Any]) -> Timeline:
-    """The timeline in *document*, which editor.py has written. Raises KeyError or TypeError."""
+    """The host's Timeline in the *document* of editor.py's log. Raises KeyError or TypeError."""
     return Timeline(
         {
             path: tuple(NameState(*one) for one in history)

@@ -28,7 +28,7 @@ def breach(told: list[OperationInterval]) -> str | None:
 
 
 def script_name(verdict: RuleVerdict, breach: Breach) -> str:
-    """What the script of *breach*, one of *verdict*'s, is called: after the rule that it breaks."""
+    """The file name of the script that shows *breach*, by the rule broken, such as DEL-1.py."""
     rule = verdict.by or verdict.rule
     return f"{rule}.py" if breach is verdict.breach else f"{rule}-known.py"
 
@@ -36,7 +36,7 @@ def script_name(verdict: RuleVerdict, breach: Breach) -> str:
 def breach_script(
     rule: RuleId, schedule: ContractSchedule, settings: Mapping[str, Any], exports: Exports | None
 ) -> str:
-    """The source of a script that exits with 1 where *schedule* shows that *rule* is broken.
+    """The source of a script that plays *schedule*, and exits with 1 where *rule* is broken.
 
     Of an allowed relaxation: where it is not used. *settings* (keywords of osxfs_sim.share) and
     *exports* are those that it was found with.

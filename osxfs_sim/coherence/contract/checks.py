@@ -57,7 +57,7 @@ _OF_THE_GUEST_ALONE = frozenset({RuleId.DEL_3})
 
 
 def why_not(rule: RuleId, nature: Nature) -> str:
-    """Why *rule* does not apply to a share of *nature*, in a phrase; "" where it does."""
+    """Why *rule* does not apply to a share of *nature*, as a phrase; "" where it applies."""
     if rule is RuleId.DEF_1:
         if not nature.is_default:
             return "a rule of default mounts"
@@ -85,7 +85,7 @@ _NO_OVERLAP = "its work makes no requests, and no export can overlap it"
 
 
 def schedules(rule: RuleId, nature: Nature) -> tuple[ContractSchedule, ...]:
-    """The schedules of *rule* for a share of *nature*; () where it does not apply, or only refers.
+    """The schedules that test *rule* on a share of *nature*; () if it does not apply, or refers.
 
     A rule that only refers is judged by those of the rules that it refers to.
     """

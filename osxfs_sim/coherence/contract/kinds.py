@@ -371,7 +371,7 @@ directions where no process has looked the name up before."""
 
 
 def within(directory: str, operations: Iterable[ActorOperation]) -> tuple[ActorOperation, ...]:
-    """*operations* as they are when their names lie in *directory*."""
+    """Copies of *operations* with their paths in *directory*; those by an open handle have none."""
     return tuple(
         replace(
             operation,
@@ -385,7 +385,7 @@ def within(directory: str, operations: Iterable[ActorOperation]) -> tuple[ActorO
 
 
 def steps_within(directory: str, steps: Iterable[ScheduleStep]) -> tuple[ScheduleStep, ...]:
-    """As ``within``, for steps of any actor."""
+    """Copies of *steps*, of any actor, whose paths lie in *directory*; those by handle stay."""
     return tuple((actor, within(directory, [operation])[0]) for actor, operation in steps)
 
 

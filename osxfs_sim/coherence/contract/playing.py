@@ -37,7 +37,7 @@ class Site(Protocol):
     """Where schedules are played: a share, or several, with processes of both sides."""
 
     def play(self, schedule: ContractSchedule) -> Sequence[OperationInterval]:
-        """Play *schedule* in a directory where nothing was before; one interval for each step."""
+        """Play *schedule* in a fresh directory; returns an interval for each step, in order."""
 
 
 def judge(
@@ -46,7 +46,7 @@ def judge(
     chosen: Iterable[RuleId] = RuleId,
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[RuleVerdict]:
-    """The verdicts of *chosen* rules, in the contract's order, each as soon as it is known."""
+    """Yield the verdict of each of *chosen* rules on *site*, in the contract's order, as known."""
     wanted = set(chosen)
     found: dict[RuleId, RuleVerdict] = {}
     judging = _Judging(site)

@@ -131,7 +131,7 @@ RULES: Mapping[RuleId, ContractRule] = {
 
 
 def with_references(chosen: Iterable[RuleId]) -> tuple[RuleId, ...]:
-    """*chosen* and all rules that they refer to, transitively, in the contract's order."""
+    """*chosen* rules and all that they refer to, at any depth, in the contract's order."""
     found, obstacles = set[RuleId](), list(chosen)
     while obstacles:
         rule = obstacles.pop()

@@ -23,7 +23,7 @@ value that has some, such as ``("size", 3)``."""
 
 
 def shows(outcome: OperationResult, state: State) -> bool:
-    """Whether *outcome*, the result of one step, says *state*."""
+    """Whether *outcome*, what one step of a schedule returned, is the expected *state*."""
     what, wanted = state
     match what:
         case "error":
@@ -55,7 +55,7 @@ class Expected:
     """What its result must say; any error where that is ("error", "")."""
 
     def is_met(self, outcomes: Sequence[OperationResult]) -> bool:
-        """Whether it does, by the *outcomes* of all steps, in order."""
+        """Whether the expected step returned the expected state, *outcomes* being all steps'."""
         return shows(outcomes[self.step], self.state)
 
     def __str__(self) -> str:
@@ -118,7 +118,7 @@ class ContractSchedule:
 
     @property
     def ends(self) -> bool:
-        """Whether it unmounts the share, so that nothing can be played on it afterwards."""
+        """Whether the schedule unmounts the share, so that none can be played after it."""
         return any(actor == "share" and step.act == "unmount" for actor, step in self.steps)
 
     def __post_init__(self) -> None:
@@ -151,7 +151,7 @@ class ScheduleResult:
 
 
 def judged(schedule: ContractSchedule, told: Sequence[OperationInterval]) -> ScheduleResult:
-    """What *told*, the intervals of one play in the order of the steps, shows of *schedule*.
+    """What one play, *told*, shows of *schedule*. Raises AssertionError if steps are missing.
 
     Raises AssertionError where there are not as many as steps.
     """

@@ -58,14 +58,14 @@ class RuleVerdict:
 
     @property
     def is_bad(self) -> bool:
-        """Whether it makes the exit code 1: broken, inconclusive or undecided."""
+        """Whether the exit code must be 1: the rule is broken, inconclusive or undecided."""
         return self.finding in (Finding.BROKEN, Finding.INCONCLUSIVE, Finding.UNDECIDED)
 
 
 def by_reference(
     rule: RuleId, own: RuleVerdict | None, others: Sequence[RuleVerdict]
 ) -> RuleVerdict:
-    """The verdict of *rule*, which refers to *others*: the worst of theirs and of its *own* part.
+    """The verdict of *rule*, which refers to *others*: the worst of theirs and its *own* (or None).
 
     *own* is None for a rule that only refers. Not applicable, where none of them all applies.
     """

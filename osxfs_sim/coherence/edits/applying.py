@@ -31,7 +31,7 @@ class EditLog:
 
 
 def names_of(stream: Stream, files: Sequence[str]) -> list[str]:
-    """All paths that *stream* may touch where it edits *files*, sorted."""
+    """All paths that *stream* may touch when it edits *files*, temporary ones too, sorted."""
     templates = stream.pattern.names()
     return sorted({editor.beside(path, name) for path in files for name in templates})
 
@@ -40,7 +40,7 @@ def names_of(stream: Stream, files: Sequence[str]) -> list[str]:
 def edited(
     stream: Stream, root: Path, files: Sequence[str], seed: int, work: Path
 ) -> Iterator[tuple[Callable[[], None], EditLog]]:
-    """Edit *files* below *root* from when the yielded function is called to the block's end.
+    """Edit *files* in *root* for a block, once what it yields is called. Raises UserError, OSError.
 
     Yields that function, and the log, which is complete after the block. What passes between us
     and the editor's process is kept in *work*. Raises UserError where that fails, and OSError.

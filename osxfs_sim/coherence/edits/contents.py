@@ -23,7 +23,7 @@ _BY_NAME = dict.fromkeys(("Rakefile", "Gemfile", "Makefile", "Dockerfile"), _HAS
 
 
 def comment_of(path: str, begins: bytes) -> tuple[str, str] | None:
-    """What stands before and after a comment in the file at *path*, whose first bytes are *begins*.
+    """What begins and ends a comment in the file at *path*; None if none may be added to it.
 
     ("", "") is a blank line instead; None where nothing may be added.
     """

@@ -57,7 +57,7 @@ class Editor:
         self.objects[number] = [[0, 0, status.st_size, status.st_mtime_ns, self._key(content)]]
 
     def edit(self, index: int, wait: Callable[[int], None]) -> None:
-        """Perform all steps on target *index*; *wait* gets the ns since the first when each is due.
+        """Make all steps of an edit on target *index*; where one raises OSError, counts it skipped.
 
         A target that the workload has removed is counted as skipped.
         """
@@ -180,7 +180,7 @@ class Editor:
         return os.path.join(self.root, path)
 
     def told(self) -> dict[str, Any]:
-        """The log of all edits so far: see the head of this file, without ``began_ns``."""
+        """The log of all edits so far, as a dictionary for JSON: see the head of this file."""
         return {
             "made": self.made,
             "skipped": self.skipped,
@@ -191,13 +191,13 @@ class Editor:
 
 
 def beside(target: str, template: str) -> str:
-    """The path that *template*, a name with {name} in it, stands for beside the file *target*."""
+    """The path in *target*'s directory that *template* gives with {name} as *target*'s own name."""
     directory, slash, name = target.rpartition("/")
     return f"{directory}{slash}{template.replace('{name}', name)}"
 
 
 def altered(content: bytes, comment: list[str] | None, number: int) -> bytes:
-    """*content* with a comment line that tells edit *number* from others.
+    """*content* with a comment line that tells edit *number* apart; unchanged if *comment* is None.
 
     *comment* is what stands before and after a comment; None: *content* as it is.
     """
@@ -240,7 +240,7 @@ def _waiter(pause_until: Callable[[int], bool], first_ns: int) -> Callable[[int]
 
 
 def main() -> None:
-    """Be the editor's process: ``editor.py ROOT EDITS LOG``, two files of JSON."""
+    """Run the editor's process by its arguments ROOT EDITS LOG (JSON files). Raises OSError."""
     root, told, tell = sys.argv[1:]
     with open(told, encoding="utf-8") as file:
         document = json.load(file)

@@ -83,11 +83,11 @@ class Pattern:
         _check(self)
 
     def names(self) -> set[str]:
-        """All templates of names that it uses, the edited file's among them."""
+        """The templates of all names that an edit touches, the edited file's {name} included."""
         return {TARGET} | {name for step in self.steps for name in (step.path, step.to) if name}
 
     def to_toml(self) -> str:
-        """The pattern as a file."""
+        """The pattern of edits as the text of a TOML file, which pattern_from() can read."""
         lines = [f"{key} = {_toml(value)}" for key, value in asdict(self).items() if key != "steps"]
         for step in self.steps:
             lines += ["", "[[steps]]"]
@@ -98,7 +98,7 @@ class Pattern:
 
 
 def pattern_from(text: str, name: str = "by hand") -> Pattern:
-    """The pattern in the TOML document *text*, of a file called *name*. Raises UserError."""
+    """The pattern of edits in the TOML text of a file called *name*. Raises UserError."""
     return PATTERN.parse(text, name)
 
 

@@ -72,7 +72,7 @@ class FileStamp:
 def record(
     directory: Path, command: Sequence[str]
 ) -> tuple[list[RecordedEvent], dict[str, FileStamp], dict[str, FileStamp]]:
-    """Run *command*; events of files below *directory* meanwhile, and its files before and after.
+    """Run *command*; file events in *directory*, files before and after. Raises UserError, OSError.
 
     Raises UserError if the command cannot be run or fails, and OSError.
     """
@@ -146,7 +146,7 @@ def pattern_of(
     about: str,
     recorded: str,
 ) -> Pattern:
-    """The pattern in the events of a recording. Pure. Raises UserError if no file was edited.
+    """The pattern of edits that most edited files share. Raises UserError if no file was edited.
 
     Where several files were, the steps are those that most of them had in common; they are
     a burst then.

@@ -53,7 +53,7 @@ class ScheduledEdit:
 
 
 def stream_names() -> list[str]:
-    """The names of the patterns that ship with the package, sorted."""
+    """The names of the patterns of edits that ship with the package, sorted."""
     return sorted(
         entry.name.removesuffix(".toml")
         for entry in _SHIPPED.iterdir()
@@ -62,7 +62,7 @@ def stream_names() -> list[str]:
 
 
 def parse_stream(text: str) -> Stream:
-    """The stream that *text* stands for, such as ``vim@5/s,same``. Raises UserError.
+    """The stream of edits that *text* means, such as ``vim@5/s,same``. Raises UserError.
 
     Raises UserError for an unknown pattern or word, and for a rate that its steps do not allow.
     """
@@ -96,13 +96,13 @@ def parse_stream(text: str) -> Stream:
 
 
 def most_per_s(pattern: Pattern) -> float:
-    """The highest rate (a second) at which *pattern* can be repeated, by the times of its steps."""
+    """The most edits a second that *pattern* allows by its own length; infinite if it has none."""
     length_ns = pattern.burst * max(pattern.gap_ns, pattern.steps[-1].at_ns)
     return 1e9 / length_ns if length_ns else math.inf
 
 
 def parse_rate(text: str, what: str) -> float:
-    """``5/s`` or ``2/min``, as a rate a second. Raises UserError, naming *what* it is of."""
+    """The rate ``5/s`` or ``2/min`` in times a second. Raises UserError, naming *what* it is of."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)/(s|min)", text)
     if match is None or not float(match[1]) > 0:
         raise UserError(f"{what}: write the rate like 5/s or 2/min")
@@ -124,7 +124,7 @@ def _pattern(name: str) -> Pattern:
 
 
 def chosen(stream: Stream, candidates: Sequence[str], seed: int) -> list[str]:
-    """The paths of *candidates* that are edited, by *seed*: as many as *stream* wants, or all."""
+    """The paths of *candidates* that a stream edits, drawn by *seed*; all where it wants more."""
 
     def rank(path: str) -> bytes:
         # By each name alone: one candidate more or less changes nothing for the others.
@@ -134,7 +134,7 @@ def chosen(stream: Stream, candidates: Sequence[str], seed: int) -> list[str]:
 
 
 def edits_of(stream: Stream, files: int, seed: int) -> Iterator[ScheduledEdit]:
-    """The edits of *files* files, without an end, in order of time, drawn by *seed*.
+    """Yield, without end, when *stream* edits which of *files* files, by *seed*, in time order.
 
     A burst takes the files in turn, from a random one on; single edits take any.
     """

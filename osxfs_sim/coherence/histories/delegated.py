@@ -42,7 +42,7 @@ class Delegated:
 
 
 def delegated(operations: Sequence[OperationInterval], grain: Grain, bounds: Bounds) -> Delegated:
-    """What delegated demands of the *operations* on one object, ordered by their calls."""
+    """What ``delegated`` demands of *operations* on one object: candidates, and lost writes."""
     by_guests = any(may_have_changed(each) and is_guest(each.actor) for each in operations)
     by_host = any(may_have_changed(each) and not is_guest(each.actor) for each in operations)
     if by_guests and by_host:
@@ -76,7 +76,7 @@ def delegated(operations: Sequence[OperationInterval], grain: Grain, bounds: Bou
 
 
 def is_flush(interval: OperationInterval) -> bool:
-    """Whether it was a flush: the host has all that was done to the object before its call."""
+    """Whether *interval* is a fsync or sync that succeeded, not the host's own: a flush."""
     if interval.outcome.error is not None:
         return False
     return interval.operation.act in ("sync", "fsync") and interval.actor != "host"

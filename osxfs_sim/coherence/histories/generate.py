@@ -46,7 +46,7 @@ class Programme:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every path that it touches, sorted."""
+        """All paths that the programme's operations touch, or that are there before, sorted."""
         found = set(self.initial)
         for batch in (*self.batches.values(), self.last):
             for operation in batch:
@@ -73,12 +73,12 @@ class ProgrammeSize:
     """Whether guests, host and all take turns as the objects' writers; False: all write all."""
 
     def actors(self) -> tuple[str, ...]:
-        """The names of its actors: host, guest-1, guest-2 ..."""
+        """The names of the programme's actors: host, guest-1, guest-2 and so on."""
         return (HOST, *(f"guest-{number}" for number in range(1, self.guests + 1)))
 
 
 def generate(plan: ProgrammeSize, random: Random) -> Programme:
-    """A random programme of the size *plan*, which *random* alone decides."""
+    """A random programme of operations, of the size *plan*, which *random* alone decides."""
     letters = _FIRST_LETTERS[: plan.objects]
     mapped = letters[-1] if plan.objects > 1 else None
     writers = {

@@ -50,15 +50,15 @@ class History:
 
     @classmethod
     def of(cls, operations: Sequence[OperationInterval], **rest: Any) -> "History":
-        """A history of *operations*, in any order; *rest* are its other fields."""
+        """A history of *operations*, which are sorted by call; *rest* are its other fields."""
         return cls(in_order(operations), **rest)
 
     def only(self, operations: Sequence[OperationInterval]) -> "History":
-        """A history that is like this one, with other operations, in any order."""
+        """A copy of the history with other *operations*, which are sorted by call."""
         return replace(self, operations=in_order(operations))
 
     def to_json(self) -> dict[str, Any]:
-        """The history as values that JSON can hold; times are nanoseconds since its first call."""
+        """The history as a dictionary for JSON; times are ns since its first call."""
         begin_ns = min((each.call_ns for each in self.operations), default=0)
         return {
             "schema": SCHEMA,
@@ -71,7 +71,7 @@ class History:
 
     @classmethod
     def from_json(cls, words: Mapping[str, Any]) -> "History":
-        """The history that ``to_json`` made *words* of. Raises UserError where it is none."""
+        """The history that to_json() made *words* of. Raises UserError where it is none."""
         try:
             if words["schema"] != SCHEMA:
                 raise UserError(f"its schema is {words['schema']}, and not {SCHEMA}")
@@ -92,7 +92,7 @@ class History:
             raise UserError(f"it is no history: {error}") from error
 
     def save(self, path: Path) -> None:
-        """Write it to *path* as JSON, a line for each operation. Raises OSError."""
+        """Write the history to the file *path* as JSON, a line per operation. Raises OSError."""
         words = self.to_json()
         operations = ",\n  ".join(json.dumps(each) for each in words.pop("operations"))
         head = json.dumps(words, indent=1).removesuffix("\n}")
@@ -100,7 +100,7 @@ class History:
 
     @classmethod
     def load(cls, path: Path) -> "History":
-        """The history in the file *path*. Raises UserError where it holds none, and OSError."""
+        """The history in the JSON file *path*. Raises UserError if it holds none, and OSError."""
         try:
             words = parse_json(read_text(path, MOST_RESULT_BYTES))
             if not isinstance(words, dict):
@@ -111,12 +111,12 @@ class History:
 
 
 def in_order(operations: Iterable[OperationInterval]) -> tuple[OperationInterval, ...]:
-    """*operations* ordered by call, then return; stable, for calls that took no time."""
+    """*operations* sorted by the time of their call, then of their return."""
     return tuple(sorted(operations, key=lambda each: (each.call_ns, each.return_ns)))
 
 
 def is_guest(actor: str) -> bool:
-    """Whether *actor*, the name in an interval, is a process of the guest."""
+    """Whether *actor*, as an interval names it, is a process of the guest: not host nor share."""
     return actor not in (HOST, SHARE)
 
 

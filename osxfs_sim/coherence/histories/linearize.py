@@ -66,13 +66,13 @@ class Candidate:
 
     @classmethod
     def exactly(cls, interval: OperationInterval, grain: Grain) -> "Candidate":
-        """Of *interval*, taking effect between its call and its return, whatever came before."""
+        """A candidate of *interval* that takes effect between its call and its return."""
         call_ns = interval.call_ns
         return cls(interval, call_ns, call_ns, interval.return_ns, grain)
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether it leaves every state as it is: a read, or a change that was refused."""
+        """Whether the operation leaves every state as it is: it reads, or was refused."""
         if self.interval.operation.act not in MUTATORS | {"map", "unmap"}:
             return True
         return self.interval.outcome.error is not None and not is_pending(self.interval)
@@ -88,7 +88,7 @@ class Limits:
     """Longest time to search; None: no limit."""
 
     def are_reached(self, steps: int, begun_ns: int) -> bool:
-        """Whether a search that began at *begun_ns* (monotonic) is to be given up after *steps*."""
+        """Whether to end a search after *steps*, or for the time since *begun_ns*, monotonic."""
         if self.steps is not None and steps >= self.steps:
             return True
         return self.within_ns is not None and time.monotonic_ns() - begun_ns > self.within_ns
@@ -133,7 +133,7 @@ class _Frame:
 def search(
     candidates: Sequence[Candidate], state: State, umask: int, limits: Limits = NO_LIMITS
 ) -> Search:
-    """Search for a linearization of *candidates* that begins in *state*.
+    """Search for an order of *candidates* from *state* that explains all; UNKNOWN at *limits*.
 
     *umask* is that of their processes. An answer is certain unless one of *limits* was reached:
     then it is unknown.

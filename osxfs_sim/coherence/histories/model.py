@@ -47,12 +47,12 @@ _AT_ITS_END = frozenset({"ENOSPC", "EDQUOT"})
 
 
 def is_pending(interval: OperationInterval) -> bool:
-    """Whether the outcome of *interval* is not known: Herlihy and Wing's pending invocation."""
+    """Whether the outcome of *interval* is unknown, by its error, such as EINTR or EIO."""
     return interval.outcome.error in UNKNOWN_OUTCOMES
 
 
 def may_happen_later(interval: OperationInterval) -> bool:
-    """Whether some of *interval* may take effect after it has returned: the call was given up."""
+    """Whether *interval*, of unknown outcome, may still take effect after it has returned."""
     return is_pending(interval) and interval.outcome.error not in _AT_ITS_END
 
 
@@ -66,7 +66,7 @@ class Object(NamedTuple):
 
     @property
     def is_directory(self) -> bool:
-        """Whether it is a directory, and not a file."""
+        """Whether the object is a directory, and not a file."""
         return self.content is None
 
 
@@ -87,7 +87,7 @@ class State:
 
     @classmethod
     def of(cls, initial: Mapping[str, str], umask: int) -> "State":
-        """A state of files alone: *initial* maps paths to contents; mode 644 less *umask*."""
+        """The model's state of files alone: *initial* maps path to content; 644 less *umask*."""
         paths = sorted(initial)
         return cls(
             tuple((path, -number) for number, path in enumerate(paths, 1)),
@@ -100,11 +100,11 @@ class State:
         )
 
     def links(self, number: int) -> int:
-        """How many names lead to object *number*."""
+        """How many names lead to the object with this *number*; 0 for an unknown one."""
         return sum(each == number for _, each in self.names)
 
     def object(self, number: int) -> Object:
-        """Object *number*. Raises KeyError where it is not there any more."""
+        """The object with this *number*, a directory for the root. Raises KeyError if gone."""
         if number == ROOT:
             return Object(None, 0o755)
         return dict(self.objects)[number]
@@ -115,7 +115,7 @@ class State:
         objects: Mapping[int, Object] | None = None,
         mappings: Mapping[str, tuple[int, int] | None] | None = None,
     ) -> "State":
-        """A state with these names, objects and mappings set; None as a value removes one."""
+        """A copy with these names, objects, mappings set; one whose value is None is removed."""
         return State(
             _merged(self.names, names),
             _merged(self.objects, objects),
@@ -123,7 +123,7 @@ class State:
         )
 
     def without_lost(self, held: Iterable[int]) -> "State":
-        """A state without the objects that no name, no mapping and none of *held* leads to."""
+        """A copy without the objects that no name, mapping or number of *held* leads to."""
         needed = {number for _, number in self.names}
         needed |= {number for _, (number, _) in self.mappings} | set(held)
         if all(number in needed for number, _ in self.objects):
@@ -181,7 +181,7 @@ class ModelStep(NamedTuple):
 
 
 def resolve(state: State, path: str) -> int | str:
-    """The number of the object at *path*, or the errno of the path walk (ENOENT, ENOTDIR)."""
+    """The number of the object at *path*, or as a str, not raised, the errno ENOENT or ENOTDIR."""
     names = dict(state.names)
     parts = path.split("/") if path else []
     for depth in range(1, len(parts)):
@@ -201,7 +201,7 @@ def steps(
     grain: Grain,
     umask: int,
 ) -> Iterator[ModelStep]:
-    """The steps that *interval*, the *number*-th operation, may take in *state* towards its result.
+    """Yield the steps by which *interval* may get to its result from *state*; nothing if none can.
 
     Nothing is yielded where no step from *state* on leads to the result that it returned.
     """

@@ -33,7 +33,7 @@ EXACT = Bounds()
 
 
 def past_the_bound(operations: Sequence[OperationInterval], bounds: Bounds) -> int:
-    """How many reads of guests the bound can find stale: some change returned longer before.
+    """How many guests' reads came so long after a change that the bound can find them stale.
 
     All others may return what was before any change, and are right whatever they say of what the
     host did, but for nonsense and for their sessions.
@@ -52,7 +52,7 @@ def past_the_bound(operations: Sequence[OperationInterval], bounds: Bounds) -> i
 def stale_beyond_bound(
     operations: Sequence[OperationInterval], bounds: Bounds
 ) -> list[tuple[OperationInterval, str]]:
-    """Guests' reads that differ from the host's, when the last change is past the bound.
+    """Guests' reads that differ from the host's past the bound, each with why; [] for none.
 
     All of these are of one state, so this needs no search, which is long where long timeouts allow
     many states. Each comes with a sentence that names the host's read.
@@ -103,7 +103,7 @@ def _compared(value: object) -> object:
 
 
 def consistent(operations: Sequence[OperationInterval], grain: Grain) -> list[Candidate]:
-    """Each of *operations* between call and return; a mapping through a share since its map."""
+    """A candidate per operation, within its call; what a mapping shows may date from its map."""
     candidates = []
     for number, interval in enumerate(operations):
         own = grain if is_guest(interval.actor) else Grain.DIRECTORY
@@ -117,7 +117,7 @@ def consistent(operations: Sequence[OperationInterval], grain: Grain) -> list[Ca
 def cached(
     operations: Sequence[OperationInterval], grain: Grain, bounds: Bounds
 ) -> list[Candidate]:
-    """The guests' reads up to *bounds.stale_ns* before their calls, in sessions; others exactly."""
+    """A candidate per operation: guests' reads may be *bounds*.stale_ns old, all others exact."""
     candidates = []
     for number, interval in enumerate(operations):
         if not is_guest(interval.actor):
@@ -165,7 +165,7 @@ def _in_session(
 def seen_late(
     operations: Sequence[OperationInterval], number: int, grain: Grain, from_ns: int
 ) -> Candidate:
-    """The *number*-th of *operations*, a read, of any state from *from_ns* on, in its session.
+    """The candidate of a read that may be as old as *from_ns*. Raises AssertionError for a change.
 
     Raises AssertionError for one that changes something.
     """

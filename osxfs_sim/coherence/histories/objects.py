@@ -39,7 +39,7 @@ class Partition:
 
 
 def partition_by_object(history: History) -> list[Partition]:
-    """The partitions of *history*, one per object, in the order of their first names.
+    """*history* divided by object, in the order of first names; ``sync`` is in each part.
 
     ``sync`` is about all of them, and is in each.
     """
@@ -131,7 +131,7 @@ def _name_of_handle(interval: OperationInterval, operations: Sequence[OperationI
 def taken_apart(
     operations: Iterable[OperationInterval], known: Iterable[str]
 ) -> list[OperationInterval]:
-    """*operations* with each listing split into ``opendir`` and one ``entry`` per *known* name."""
+    """*operations* with each listing as one ``opendir`` and an ``entry`` per *known* name in it."""
     found: list[OperationInterval] = []
     for interval in operations:
         operation, outcome = interval.operation, interval.outcome

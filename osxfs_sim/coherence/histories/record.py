@@ -30,7 +30,7 @@ def record(
     settle_ns: int = 0,
     about: Mapping[str, Any] | None = None,
 ) -> History:
-    """Perform *programme* in the two sides of an empty share; the same directory twice is native.
+    """Perform *programme* on both sides of an empty share; its History. Raises UserError, OSError.
 
     *settle_ns* are waited before the final reads: until host events have come, and no stale answer
     is allowed any more. *about* goes into the history. Raises UserError where a process does not
@@ -70,7 +70,7 @@ def record(
 
 
 def final_reads(names: tuple[str, ...]) -> list[ActorOperation]:
-    """One read of everything: a listing, and stat and read of each of *names*."""
+    """The operations that read everything: list the root, stat and read each of *names*."""
     return [
         ActorOperation("list"),
         *(ActorOperation(act, name) for name in names for act in ("stat", "read")),
@@ -78,7 +78,7 @@ def final_reads(names: tuple[str, ...]) -> list[ActorOperation]:
 
 
 def flushed(flush: Flush) -> OperationInterval:
-    """Call *flush*, and return its interval, as a ``sync`` of the share."""
+    """Call *flush*, and return the interval of that as a ``sync`` of the share; its errors pass."""
     call_ns = time.monotonic_ns()
     flush()
     return OperationInterval(
@@ -87,7 +87,7 @@ def flushed(flush: Flush) -> OperationInterval:
 
 
 def process_umask() -> int:
-    """The umask of this process, which its actors inherit, read without setting it."""
+    """The umask of this process, read without setting it. Raises AssertionError if not told."""
     for line in Path("/proc/self/status").read_text().splitlines():
         key, _, value = line.partition(":")
         if key == "Umask":

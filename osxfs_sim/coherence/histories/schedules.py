@@ -29,7 +29,7 @@ def breach(told: list[OperationInterval]) -> str | None:
 
 
 def schedule_of(history: History) -> list[ScheduleStep]:
-    """The operations of *history* in the order of their calls, without pauses.
+    """The steps to play *history* again: its files created, then each operation by its call.
 
     The files that were there before are created by the host first.
     """
@@ -41,7 +41,7 @@ def schedule_of(history: History) -> list[ScheduleStep]:
 
 
 def script_of(history: History, rules: Rules, settings: Mapping[str, Any], title: str) -> str:
-    """The source of a Python script that plays *history*'s schedule and judges it by *rules*.
+    """The source of a Python script that plays *history* on a share and judges it by *rules*.
 
     On a share with *settings* (keywords of osxfs_sim.share). *title* opens its docstring.
     """
@@ -58,7 +58,7 @@ def script_of(history: History, rules: Rules, settings: Mapping[str, Any], title
 def judged(
     told: Sequence[OperationInterval], mode: str, *, stale_ns: int = 0, lag_ns: int = 0
 ) -> str | None:
-    """What violates *mode* in *told*, the intervals of a play, in words; None: nothing for certain.
+    """What violates *mode* in *told*, in words; None if nothing. Raises KeyError, ValueError.
 
     Raises KeyError for an unknown mode, ValueError for a history that is not well-formed.
     """

@@ -24,19 +24,19 @@ TWO_NAMES = frozenset({"rename", "link"})
 
 
 def changes(interval: OperationInterval) -> bool:
-    """Whether *interval* is of a change that succeeded."""
+    """Whether *interval* is of an act that changes something, and has succeeded."""
     return interval.operation.act in MUTATORS and interval.outcome.error is None
 
 
 def may_have_changed(interval: OperationInterval) -> bool:
-    """Whether *interval* is of a change that succeeded, or whose outcome is not known."""
+    """Whether *interval* is of a changing act that succeeded, or whose outcome is unknown."""
     return interval.operation.act in MUTATORS and (changes(interval) or is_pending(interval))
 
 
 def predecessors(
     operations: Sequence[OperationInterval], number: int
 ) -> tuple[list[int], list[int]]:
-    """The session constraints of the *number*-th of *operations*, as indices of earlier ones.
+    """Indices of earlier changes and reads of its process that operation *number* must respect.
 
     First its process's own changes that it must see, then its own reads of which it must not read
     an older state.

@@ -31,7 +31,7 @@ PlaySchedule = Callable[[Sequence[ScheduleStep]], History]
 
 
 def minimize(items: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T]:
-    """Delta debugging (ddmin): a part of *items* that still *fails*, and without any one does not.
+    """A part of *items*, in order, that still *fails*, but not without any one (ddmin).
 
     In their order. All of *items* together must fail, else what is returned need not.
     """
@@ -51,7 +51,7 @@ def minimize(items: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T
 
 
 def shrink_recorded(history: History, names: Sequence[str], violates: Violates) -> History:
-    """A smallest part of *history* that violates as well, of the operations on *names* alone.
+    """A small part of *history*, only on *names*, that still violates; nothing is replayed.
 
     Nothing is performed again: what it contains was observed just so.
     """
@@ -72,7 +72,7 @@ def shrink_recorded(history: History, names: Sequence[str], violates: Violates) 
 
 
 def restricted(history: History, names: Sequence[str]) -> History:
-    """The history of the operations on one of *names*, and of those on everything (``sync``).
+    """A copy of *history* with only the operations on one of *names*, and on everything (sync).
 
     A listing stays with what it says of *names*, and no more.
     """
@@ -134,7 +134,7 @@ def shrink_by_replay(
     violates: Violates,
     attempts: int = 1,
 ) -> History | None:
-    """The history of the shortest schedule that showed a violation when played, or None.
+    """The history of the shortest schedule that violates in a new play; None if none does.
 
     It begins with all that *history* has about *names*: a read that proves nothing may be what
     filled a cache. The operations are played one after the other in the order of their calls.

@@ -34,7 +34,7 @@ class Places:
         self._processes.close()
 
     def sides(self) -> tuple[Path, Path]:
-        """A new empty directory, made by the guest and flushed: its host's and its guest's path."""
+        """Make a new empty directory by the guest; its host's and guest's paths. Raises OSError."""
         name = self._new()
         return self._host / name, self._guest / name
 
@@ -47,7 +47,7 @@ class Places:
         return name
 
     def play(self, schedule: Sequence[ScheduleStep]) -> History:
-        """Perform *schedule* in a new directory, one step after the other, and return its history.
+        """Perform *schedule* step by step in a new directory; its History. Raises UserError.
 
         Raises UserError where a process does not answer.
         The processes are the same from one schedule to the next: they take long to start.

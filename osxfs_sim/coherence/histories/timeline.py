@@ -7,7 +7,7 @@ _MS = 1_000_000
 
 
 def in_words(partition: PartitionVerdict) -> str:
-    """*partition* as text: a line per operation, the counterexample marked, then what is lost.
+    """A judged *partition* as text: a line per operation, unexplained ones marked, lost writes.
 
     In the order of calls; times are milliseconds since the first one.
     """
@@ -23,7 +23,7 @@ def in_words(partition: PartitionVerdict) -> str:
 
 
 def describe_interval(interval: OperationInterval) -> str:
-    """*interval* in a few words: process, operation, and result."""
+    """The *interval* of an operation in a few words: process, operation, result."""
     operation, outcome = interval.operation, interval.outcome
     told = "done" if outcome.error is None and outcome.value is None else None
     value = outcome.value
@@ -42,7 +42,7 @@ def describe_interval(interval: OperationInterval) -> str:
 
 
 def explanation_mark(partition: PartitionVerdict, interval: OperationInterval) -> str:
-    """How the search left *interval*, as a remark to append; "" where it is explained."""
+    """A remark on whether the search explained *interval*; "" where it did."""
     if interval in partition.counterexample:
         return "   <- not explained"
     if partition.linearized and interval not in partition.linearized:

@@ -74,7 +74,7 @@ class HistoryVerdict:
 
     @property
     def answer(self) -> CheckResult:
-        """VIOLATION if any partition is one, else UNKNOWN if any is, else OK."""
+        """The worst answer of all partitions: VIOLATION, else UNKNOWN, else OK."""
         answers = {partition.answer for partition in self.partitions}
         if CheckResult.VIOLATION in answers:
             return CheckResult.VIOLATION
@@ -82,19 +82,19 @@ class HistoryVerdict:
 
     @property
     def unjudged(self) -> int:
-        """How many operations the mode allows to return anything."""
+        """How many operations of all partitions the mode allows to return anything."""
         return sum(partition.unjudged for partition in self.partitions)
 
     @property
     def violations(self) -> tuple[PartitionVerdict, ...]:
-        """The verdicts of the partitions that are violations, in order."""
+        """The verdicts of the partitions that violate the mode, in order; () for none."""
         return tuple(
             partition for partition in self.partitions if partition.answer is CheckResult.VIOLATION
         )
 
 
 def check(history: History, rules: Rules, executor: Executor | None = None) -> HistoryVerdict:
-    """Judge *history* by *rules*, partition by partition, in the processes of *executor* if given.
+    """Judge *history* by *rules*, object by object. Raises ValueError if it is not well-formed.
 
     Raises ValueError where the history is not well-formed (well_formed.py).
     """
@@ -112,7 +112,7 @@ def _judged(words: tuple[Partition, Grain, int, Rules]) -> PartitionVerdict:
 
 
 def judge(partition: Partition, grain: Grain, umask: int, rules: Rules) -> PartitionVerdict:
-    """Judge one partition by *rules*; *grain* and *umask* are its history's."""
+    """Judge one object's operations by *rules*: OK, VIOLATION, or UNKNOWN where it cannot tell."""
     # A read without a result says nothing; of a change it is open whether and when it was made.
     operations = tuple(
         each for each in partition.operations if may_have_changed(each) or not is_pending(each)
@@ -175,7 +175,7 @@ _OF_CONTENT = frozenset({"create", "write", "overwrite", "append", "truncate"})
 
 
 def out_of_order(operations: Sequence[OperationInterval]) -> OperationInterval | None:
-    """The first that its process called before another of it had returned; None: there is none."""
+    """The first call that its process made before its last one returned; None if there is none."""
     returned_ns: dict[str, int] = {}
     for each in operations:
         if each.call_ns < returned_ns.get(each.actor, each.call_ns):

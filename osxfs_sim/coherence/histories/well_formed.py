@@ -21,7 +21,7 @@ _OF_HANDLES = frozenset({"mread", "unmap"})
 
 
 def require_well_formed(operations: Sequence[OperationInterval]) -> None:
-    """Raise ValueError, with operation and reason, where one of *operations* is malformed.
+    """Check types, acts and mappings of *operations*. Raises ValueError for the first mistake.
 
     An unknown act, a field or a result of another type, a mapping that was never made.
     """

@@ -52,7 +52,7 @@ class ExhibitStep:
     """What is returned where it is cured; None: the same."""
 
     def expected(self, *, is_cured: bool) -> str:
-        """What the step returns, in words, with the bug or cured."""
+        """What this step must return, in words: with the bug, or where *is_cured*."""
         return self.shown if self.cured is None or not is_cured else self.cured
 
 
@@ -67,7 +67,7 @@ class Arrangement:
 
     @property
     def has_bug(self) -> bool:
-        """Whether the share still has the bug."""
+        """Whether the share is set to have the bug, by its settings."""
         return bool(self.settings.get("bugs"))
 
 
@@ -98,7 +98,7 @@ class StepAnswer:
 
     @property
     def as_expected(self) -> bool:
-        """Whether the answer is the documented one."""
+        """Whether what the step returned is the answer that the exhibit documents."""
         return self.answer == self.expected
 
 
@@ -115,7 +115,7 @@ class DemonstrationPlay:
 
     @property
     def as_documented(self) -> bool:
-        """Whether every step returned what this module documents."""
+        """Whether every step of the play returned the documented answer."""
         return all(told.as_expected for told in self.answers)
 
 
@@ -130,7 +130,7 @@ class DemonstrationResult:
 
     @property
     def as_documented(self) -> bool:
-        """Whether every play was as documented: the bug showed, and each cure worked."""
+        """Whether the bug showed, and each cure worked, as documented."""
         return all(play.as_documented for play in self.plays)
 
 
@@ -155,7 +155,7 @@ class MakeShare(Protocol):
 
 
 def seen(outcome: OperationResult) -> str:
-    """The result of an operation, in the words of a demonstration."""
+    """An operation's result in a demonstration's words: the errno, "done", or the value."""
     if outcome.error is not None:
         return outcome.error
     match outcome.value:
@@ -176,7 +176,7 @@ def demonstrate(
     ground: Callable[[], Path],
     say: Callable[[str], None],
 ) -> DemonstrationResult:
-    """Play *demonstration* with the bug and with each cure. Raises UserError.
+    """Play *demonstration*'s steps with the bug, then with each cure. Raises UserError.
 
     *stage* mounts the shares, *ground* gives a new empty directory for the host's side of each
     play, *say* gets a line of progress for each.
@@ -199,7 +199,7 @@ def play(
     *,
     is_cured: bool,
 ) -> tuple[StepAnswer, ...]:
-    """Play *steps* on a share of *host*, mounted by *arrangement*; an answer each.
+    """Play *steps* on a share of *host* as *arrangement* says; an answer each. Raises UserError.
 
     Raises UserError where a process does not answer.
     """
@@ -272,12 +272,12 @@ class _Actors:
 
 
 def demonstrations() -> tuple[Demonstration, ...]:
-    """All demonstrations, in the museum's order."""
+    """The demonstrations of all bugs that the museum has, in its order."""
     return _DEMONSTRATIONS
 
 
 def demonstration_of(bug: Bug) -> Demonstration:
-    """The demonstration of *bug*."""
+    """The museum's demonstration of *bug*: a share that shows it, steps, and its cures."""
     return next(each for each in _DEMONSTRATIONS if each.bug is bug)
 
 

@@ -34,16 +34,16 @@ class ChangeNames:
     """Which change, from 0 on."""
 
     def path(self, role: Role) -> str:
-        """The path of the name of this *role*."""
+        """The path of the change's name that has this *role*, A or B, in its directory."""
         return os.path.join(self.directory, self.name(role))
 
     def name(self, role: Role) -> str:
-        """The name of this *role*, such as 000012.a; ``parse_name`` is the inverse."""
+        """The change's name of this *role*, such as 000012.a; parse_name() is the inverse."""
         return f"{self.number:06}.{role}"
 
 
 def parse_name(name: str) -> tuple[int, Role] | None:
-    """Number and role of a *name* that ChangeNames gave; None for any other."""
+    """The number of the change, and the role, of a *name* of ChangeNames; None for any other."""
     match = _NAME.fullmatch(name)
     return None if match is None else (int(match[1]), Role(match[2]))
 

@@ -47,7 +47,7 @@ class Expectation:
 
     @property
     def known(self) -> frozenset[NameEvent]:
-        """All events that are not unexpected: required or allowed."""
+        """All events that are required or allowed; any other is unexpected."""
         return self.allowed.union(self.required)
 
 
@@ -122,12 +122,12 @@ _NATIVE: Mapping[ChangeKind, _Row] = {
 
 
 def native(kind: ChangeKind) -> Expectation:
-    """The events that a plain directory raises for *kind*, by inotify(7)."""
+    """The events that inotify(7) raises for *kind* of change in a plain local directory."""
     return Expectation(*_NATIVE[kind])
 
 
 def expected_of(kind: ChangeKind, notify: NotifySpec) -> Expectation:
-    """The events for *kind* of a system that raises what *notify* says; others are unexpected."""
+    """The events that a system which raises what *notify* says must and may raise for *kind*."""
     required, allowed = _OSXFS[kind]
     told = tuple(signal for signal in required if _is_told(signal, kind, notify))
     may = frozenset(signal for signal in allowed if _is_told(signal, kind, notify))

@@ -34,7 +34,7 @@ class ChangeScore:
 
 
 def judge(log: ChangeLog, expectation: Expectation) -> ChangeScore:
-    """Score one change: its *log* against the *expectation*."""
+    """Score one change: events of *log* that were missing, unexpected, repeated or too early."""
     first: dict[NameEvent, ReceivedEvent] = {}
     duplicates, unexpected, early = [], [], []
     known = expectation.known
@@ -65,7 +65,7 @@ def judge(log: ChangeLog, expectation: Expectation) -> ChangeScore:
 
 
 def is_early(received: ReceivedEvent, steps: tuple[ChangeStep, ...]) -> bool:
-    """Whether the read at the event *received* returned an older state than it tells of.
+    """Whether the guest, at the event *received*, still read a state older than the event tells of.
 
     It must return at least what the host had finished before the read began; later steps may be
     seen too, as the host went on meanwhile.
@@ -80,7 +80,7 @@ def is_early(received: ReceivedEvent, steps: tuple[ChangeStep, ...]) -> bool:
 
 
 def is_satisfied(log: ChangeLog, expectation: Expectation) -> bool:
-    """Whether *log* has all events that *expectation* requires."""
+    """Whether *log* has all events that *expectation* requires, since the change began."""
     signals = {each.signal for each in log.received if each.at_ns >= log.began_ns}
     return signals.issuperset(expectation.required)
 
@@ -106,12 +106,12 @@ class Score:
 
     @property
     def is_right(self) -> bool:
-        """Whether everything came that had to, nothing else, and nothing too early."""
+        """Whether no event was missing, unexpected or too early; duplicates are allowed."""
         return not (self.missing or self.unexpected or self.early)
 
 
 def add_up(verdicts: Iterable[ChangeScore]) -> Score:
-    """The scores of many changes of one kind, added up; zeros for none."""
+    """The scores of many changes of one kind, added up; all zeros for an empty *verdicts*."""
     verdicts = tuple(verdicts)
     return Score(
         len(verdicts),

@@ -36,7 +36,7 @@ _MOST_CONTENT_BYTES = 64
 
 
 def observe(directory: str, name: str) -> dict[str, Any]:
-    """Read the state of *name* in *directory*: the fields of signals.ObservedState. Raises OSError.
+    """Read the state of *name* in *directory*, as fields of ObservedState. Raises OSError.
 
     Raises OSError where the directory cannot be listed.
     """
@@ -136,7 +136,7 @@ def _tell(**words: Any) -> None:
 
 
 def main() -> None:
-    """Be the listener's process, until standard input ends."""
+    """Run the listener's process: watch what standard input says, report events, until it ends."""
     try:
         listener = _Listener()
     except OSError as error:

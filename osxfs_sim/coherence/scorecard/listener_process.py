@@ -42,7 +42,7 @@ class ListenerProcess(Helper):
         self._answers: list[dict[str, Any]] = []
 
     def watch(self, path: str, *, itself: bool = False) -> None:
-        """Watch the names in the directory *path*; with *itself* the removal of that object.
+        """Watch the names in directory *path*, or *itself* its removal. Raises UserError.
 
         Returns when the watch is there. Raises UserError where it cannot be.
         """
@@ -55,7 +55,7 @@ class ListenerProcess(Helper):
         self._answer()
 
     def take(self, within_ns: int) -> list[Report]:
-        """The events since the last call; waits *within_ns* at most for the first.
+        """Events since the last call, waiting *within_ns* for the first. Raises UserError.
 
         Raises UserError where the listener has ended or failed.
         """

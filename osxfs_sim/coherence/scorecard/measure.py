@@ -52,7 +52,7 @@ class Pace:
 
     @classmethod
     def of(cls, events: EventSpec) -> "Pace":
-        """The pace that suits a system with these *events*."""
+        """The waiting times and the batch size of a scorecard that suit a system's *events*."""
         stream, notify = events.stream or StreamSpec(), events.notify or NotifySpec()
         debounce_ns = max(notify.debounce_files_ns, notify.debounce_directories_ns)
         window_ns = stream.latency_ns + debounce_ns
@@ -84,7 +84,7 @@ def run_scorecard(
     kinds: tuple[ChangeKind, ...] = tuple(ChangeKind),
     settle: Callable[[], object] = lambda: None,
 ) -> Iterator[KindResult]:
-    """Perform each of *kinds* *number* times in *host*; yields each when it is scored.
+    """Make changes of all *kinds* in *host*, and yield each kind's score. Raises UserError.
 
     *guest* is the same directory through the share. After what is made beforehand, *settle* waits
     until no event of it is in flight, and then until none has come for the quiet time. Raises

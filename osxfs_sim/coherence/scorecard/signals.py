@@ -81,7 +81,7 @@ class ExpectedState:
     """What the file must contain; None: anything."""
 
     def agrees(self, observed: ObservedState) -> bool:
-        """Whether *observed* is that state, by name and in the directory's listing."""
+        """Whether *observed* is this state, and listed as it says; a None field allows anything."""
         if (observed.exists, observed.listed) != (self.exists, self.exists):
             return False
         pairs = (

@@ -75,7 +75,7 @@ class Curve:
 
     @classmethod
     def of(cls, samples: Sequence[StalenessSample]) -> "Curve":
-        """The curve of *samples*. Raises AssertionError where there are none."""
+        """The curve of P(stale) over time of *samples*. Raises AssertionError for none."""
         assert samples
         return cls(
             tuple(sorted(each.lower_ns if each.stale_reads else _NEVER_STALE for each in samples)),
@@ -84,29 +84,29 @@ class Curve:
 
     @property
     def number(self) -> int:
-        """How many samples it is of."""
+        """How many samples, that is changes, the curve is made of."""
         return len(self.seen_ns)
 
     @property
     def moments_ns(self) -> Numbers:
-        """When the shares change: unique times, sorted."""
+        """The moments at which the curve steps, in ns since a change: float64, unique, sorted."""
         stale = [each for each in self.surely_ns if each != _NEVER_STALE]
         seen = [each for each in self.seen_ns if math.isfinite(each)]
         return np.unique(np.array([*stale, *seen], dtype=float))
 
     def shares(self, times_ns: Numbers) -> Band:
-        """The shares of changes that a read at each of *times_ns* surely, and perhaps, misses."""
+        """Least and greatest share of changes that a read at each of *times_ns* misses, 0 to 1."""
         stale, unseen = self._counts(times_ns)
         return Band(stale / self.number, unseen / self.number)
 
     def band(self, times_ns: Numbers, confidence: float = CONFIDENCE) -> Band:
-        """Bounds that P(stale) keeps to at all of *times_ns* at once, with this *confidence*."""
+        """A confidence band: bounds of P(stale) that hold at all *times_ns* at once, 0 to 1."""
         stale, unseen = self._counts(times_ns)
         level = joint_level(self.number, confidence)
         return Band(_at_least(stale, self.number, level), _at_most(unseen, self.number, level))
 
     def falls_below(self, share: float, confidence: float = CONFIDENCE) -> ThresholdCrossing:
-        """When P(stale) falls below *share*, 0 to 1; the interval holds for this share alone."""
+        """When P(stale) falls below *share* (0 to 1), in ns, with its confidence interval."""
         number, level = self.number, 1 - confidence
         counts = np.arange(number + 1)
         few = math.ceil(share * number) - 1
@@ -146,7 +146,7 @@ def _at_most(counts: npt.NDArray[np.intp], number: int, level: float) -> Numbers
 
 @functools.cache
 def joint_level(number: int, confidence: float) -> float:
-    """The level at which intervals of *number* samples hold at all moments with *confidence*.
+    """The error level of each of *number* intervals so that all hold at once by *confidence*.
 
     What is sought is how far out, among the quantiles of its beta distribution, the
     most unusual of *number* sorted uniform samples lies; found by drawing such samples, from a

@@ -17,7 +17,7 @@ _SHORTEST_SLEEP_S = 0.001
 
 
 def read_file(path: str) -> None:
-    """Stat, open, read, close: what a build tool does to a file it may need. Raises OSError."""
+    """Stat, open, read (at most 1 MiB) and close *path*, as build tools do. Raises OSError."""
     os.stat(path)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -27,13 +27,13 @@ def read_file(path: str) -> None:
 
 
 def rest_s(processor_s: float, elapsed_s: float, share: float) -> float:
-    """How long to sleep, in s, so as not to have taken more than *share* of a processor."""
+    """How many s to sleep so that *processor_s* is at most *share* (0 to 1) of all time; or 0."""
     ahead_s = processor_s / share - elapsed_s
     return ahead_s if ahead_s >= _SHORTEST_SLEEP_S else 0.0
 
 
 def keep_reading(directory: str, share: float) -> dict[str, float]:
-    """Read one file of *directory* after the other until standard input ends. Raises OSError.
+    """Read the files of *directory* in turn until stdin ends; what was done. Raises OSError.
 
     Returns the fields of LoadResult.
     """
@@ -51,7 +51,7 @@ def keep_reading(directory: str, share: float) -> dict[str, float]:
 
 
 def main() -> None:
-    """The process: ``load.py DIRECTORY SHARE``."""
+    """Run the load's process ``load.py DIRECTORY SHARE``; an OSError is reported, not raised."""
     directory, share = sys.argv[1], float(sys.argv[2])
     print(json.dumps({"began": True}), flush=True)
     try:

@@ -67,7 +67,7 @@ class Load:
 
 @contextlib.contextmanager
 def loaded(host: Path, guest: Path, spec: LoadSpec) -> Iterator[Load]:
-    """Keep a share busy as *spec* says, for a ``with`` block, by files of a new directory.
+    """Keep a share busy, as *spec* says, by other processes for a block. Raises UserError, OSError.
 
     It is made in *host*; *guest* is the same through the share. Raises UserError if a process could
     not begin, or ended before its time.

@@ -58,21 +58,21 @@ class ViewResult:
 
     @property
     def departs_ns(self) -> int | None:
-        """When the measured curve first is where the predicted one cannot be, in ns; else None."""
+        """When the measured curve first leaves the predicted one, ns; None if it never does."""
         if self.outlook.prediction is None:
             return None
         return departure_ns(self.outlook.prediction, self.outlook.phase_ns, self.samples)
 
     @property
     def agrees(self) -> bool | None:
-        """The verdict, by both the test and the whole curve; None without a prediction."""
+        """Whether test and curve both agree with the prediction; None without a prediction."""
         if self.comparison is None:
             return None
         return self.comparison.agrees and self.departs_ns is None
 
 
 def kernel_tick_ns() -> int:
-    """The jiffy of this machine's kernel, in ns, in which it counts cache timeouts."""
+    """The length of this kernel's tick (jiffy), in which cache timeouts are counted, in ns."""
     return round(time.clock_getres(_CLOCK_MONOTONIC_COARSE) * 1e9)
 
 
@@ -87,7 +87,7 @@ def measure_views(
     direction: Direction = Direction.TO_GUEST,
     settle: Callable[[], object] = lambda: None,
 ) -> Iterator[ViewResult]:
-    """Measure each view of *outlooks* *number* times; yields each when it is measured.
+    """Measure the staleness of each view *number* times; yields each result. Raises OSError.
 
     *guest* is the directory *host* through the share. What is read is made on the host in both
     directions, so that nothing of it is still dirty in the guest. *settle_ns* is how long the

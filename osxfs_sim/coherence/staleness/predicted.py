@@ -25,7 +25,7 @@ from osxfs_sim.coherence.staleness.predictions import (
 
 
 def predicted_band(prediction: Prediction, phase_ns: int, times_ns: Numbers) -> Band:
-    """Bounds of P(stale) at each of *times_ns* since the change, if *prediction* is right.
+    """Bounds of P(stale) at *times_ns* by *prediction*. Raises AssertionError if unknown.
 
     *phase_ns*: each change comes at a random time of at most that after the one before was seen.
     Raises AssertionError for an unknown kind of prediction.
@@ -80,7 +80,7 @@ def predicted_band(prediction: Prediction, phase_ns: int, times_ns: Numbers) -> 
 def band_of_reads(
     prediction: Prediction, phase_ns: int, samples: Sequence[StalenessSample], times_ns: Numbers
 ) -> Band:
-    """As ``predicted_band``, for answers found by reads that take as long as those of *samples*.
+    """As predicted_band(), its lower edge earlier by how long the reads of *samples* took.
 
     A prediction is about answers, and a read that begins before one changes may get the new one: it
     takes its time, and so does the call that makes the change. The lower edge is therefore earlier
@@ -107,7 +107,7 @@ def departure_ns(
     samples: Sequence[StalenessSample],
     confidence: float = CONFIDENCE,
 ) -> int | None:
-    """When the band of *samples* first misses the predicted one, in ns since the change; or None.
+    """When *samples* first contradict *prediction*, in ns since the change; None if never.
 
     The band is that of *confidence*.
     The band's edges and the predicted curves only fall, so that it is enough to compare where the

@@ -54,7 +54,7 @@ class PredictedTimeouts:
 
     @classmethod
     def by(cls, policy: CachePolicy, now_ns: int) -> "PredictedTimeouts":
-        """What *policy* answers for a new, empty file; *now_ns* is the time, in ns since 1970."""
+        """The timeouts that *policy* gives a new, empty file at *now_ns* since 1970."""
         status = os.stat_result((0o100644, 1, 1, 1, 0, 0, 0, 0, 0, 0), {"st_mtime_ns": now_ns})
         entry_timeout_ns, attr_timeout_ns = policy.found(b"file", status, now_ns)
         negative_timeout_ns = policy.negative_timeout_ns(b"file", now_ns)
@@ -66,7 +66,7 @@ class PredictedTimeouts:
         )
 
     def cache_timeout_ns(self, view: View) -> int | None:
-        """How long *view* may go on showing an old state, in ns, without events; None: for ever."""
+        """For how many ns, without events, *view* may be stale; None: no end."""
         match view:
             case View.EXISTENCE:
                 return self.negative_timeout_ns
@@ -196,7 +196,7 @@ def outlook(
     tick_ns: int = 1,
     patience_ns: int | None = None,
 ) -> Outlook:
-    """What to expect of a guest's *view*; no prediction where *timeouts* are None: not known.
+    """The predicted staleness of a guest's *view*, and how to measure it; none without *timeouts*.
 
     The kernel counts cache timeouts in ticks of *tick_ns*: it rounds them up, and lets them end
     with the tick after that (fs/fuse/dir.c, time_to_jiffies and time_before64). *patience_ns*
@@ -233,7 +233,7 @@ def outlook(
 
 
 def outlook_to_host(write_back: WriteBackSpec | None) -> Outlook:
-    """What to expect of any view of the host's when the guest changes something.
+    """The prediction of when the host sees a guest's change: at once without *write_back*.
 
     Without write-back (None) a change is on the host when the guest's call returns. With it, a
     change is dirty for as long as it may be: a single one meets no other limit
@@ -246,7 +246,7 @@ def outlook_to_host(write_back: WriteBackSpec | None) -> Outlook:
 
 
 def with_losses(known: Outlook, without_events: Outlook, rate: float) -> Outlook:
-    """*known*, and in *if_silent* what it would be if events were lost silently at *rate* (0 to 1).
+    """*known* with, in *if_silent*, the prediction if events were silently lost at *rate*.
 
     No loss is silent here: the stream reports it when the event would have come, and the share
     rescans, and invalidates what is cached below the place (docs/events.md). So *known* stays what
@@ -307,14 +307,14 @@ _KEEP_TO_IT = 0.9
 
 
 def latest_ns(prediction: Within | WriteBackDelay) -> int:
-    """Until when nearly every change must be seen, in ns: as predicted, and a propagation delay."""
+    """By when, in ns, nearly every change must be seen: the predicted time and an allowance."""
     if isinstance(prediction, WriteBackDelay):
         return prediction.age_ns + 2 * _PROPAGATION_NS  # and the crossing
     return prediction.limit_ns + prediction.limit_ns // 10 + _PROPAGATION_NS
 
 
 def compare(prediction: Prediction, samples: Sequence[StalenessSample]) -> PredictionTest:
-    """Whether the *samples*, at least one, agree with *prediction*.
+    """Test whether *samples* agree with *prediction*. Raises AssertionError for a Mixture.
 
     Raises AssertionError for a Mixture: it is a curve alone.
     """
@@ -369,7 +369,7 @@ def distance_from_uniform(
     low_ns: float,
     high_ns: float,
 ) -> float:
-    """The least Kolmogorov-Smirnov distance that samples known to these bounds can have.
+    """The least Kolmogorov-Smirnov distance from uniform of samples known in bounds.
 
     The distribution of the samples lies between those of their upper and lower
     bounds, so only what lies outside that band counts. With equal bounds it is
@@ -386,7 +386,7 @@ def distance_from_uniform(
 
 
 def critical_distance(number: int) -> float:
-    """The distance that one in a hundred honest sets of *number* samples exceeds.
+    """The Kolmogorov-Smirnov distance that 1 % of sets of *number* true samples exceed.
 
     Stephens' approximation of the distribution of Kolmogorov's statistic (1974).
     """

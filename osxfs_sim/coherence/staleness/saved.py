@@ -40,7 +40,7 @@ _RENAMED = {"stale_looks": "stale_reads", "looks": "reads"}
 
 
 def with_current_keys(document: Mapping[str, Any]) -> dict[str, Any]:
-    """*document*, a whole result of any version, with each key as this version writes it.
+    """A copy of a saved result *document*, old keys renamed to today's; checks nothing.
 
     Nothing is checked: what is no sample or no load is left as it is.
     """
@@ -63,7 +63,7 @@ def _with_current_keys(values: Any) -> Any:
 
 
 def view_document(result: ViewResult) -> dict[str, Any]:
-    """*result* as values that JSON can hold: one of a document's ``views``."""
+    """*result*, of one measured view, as a dictionary that JSON can hold; see view_result()."""
     outlook, comparison = result.outlook, result.comparison
     return {
         "view": result.view.value,
@@ -81,7 +81,7 @@ def view_document(result: ViewResult) -> dict[str, Any]:
 
 
 def view_result(document: Mapping[str, Any]) -> ViewResult:
-    """The result that ``view_document`` made *document* of; whether it agrees is tested anew.
+    """The result that view_document() made *document* of, tested anew. Raises UserError.
 
     Raises UserError where it is none, or has no samples.
     """
