@@ -61,7 +61,7 @@ def clean(yes: bool) -> None:
 
 
 def sweep(directory: Path, told: Callable[[str], None]) -> None:
-    """Remove what labs that were killed have left in *directory*, and tell of each."""
+    """Remove what killed labs left in *directory*, call *told* for each; skips what it cannot."""
     for each in _left_in(directory):
         if each.take is not None and each.take():
             told(f"removed {each.path}: {each.what}")

@@ -47,7 +47,7 @@ class StudyName(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The shipped studies that begin so."""
+        """The shipped studies that begin with *incomplete*, as completions."""
         return [CompletionItem(name) for name in study_names() if name.startswith(incomplete)]
 
 

@@ -43,7 +43,7 @@ class CaseName(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The shipped cases that begin so."""
+        """The shipped cases that begin with *incomplete*, as completions."""
         return [CompletionItem(name) for name in case_names() if name.startswith(incomplete)]
 
 

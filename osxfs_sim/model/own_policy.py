@@ -90,7 +90,7 @@ def _in_one_line(text: str) -> str:
 
 
 def described(error: BaseException) -> str:
-    """*error* in one line of at most 300 characters, such as ``ValueError: no such thing``."""
+    """*error* in one line: 300 characters and ``...`` at the most, such as ``KeyError: 'seed'``."""
     try:
         said = _in_one_line(str(error))
     except Exception:
