@@ -132,7 +132,7 @@ class FileKind(Generic[T]):
             raise self.error(f"{self._of(name)}: not valid TOML: {error}") from error
 
     def of(self, document: Mapping[str, Any], name: str) -> T:
-        """Make a ``schema`` of parsed *document*, the file *name*'s. Raises ``error``, a UserError."""
+        """Make a ``schema`` of a *document*, the file *name*'s. Raises ``error``, a UserError."""
         try:
             return self._built(document)
         except _MistakeError as error:

@@ -30,7 +30,7 @@ _TOP = 10
     help="The wall time, where another clock has measured it, such as 16.9s. [as the trace has it]",
 )
 def analyze(trace: str, as_json: bool, top: int | None, wall_ns: int | None) -> None:
-    """Attribute the wall time of TRACE to operations, places, programs and causes."""
+    """Attribute TRACE's wall time to operations, places, programs and causes. Raises TraceError."""
     if as_json and top is not None:
         raise TraceError(
             "--top has no effect with --json, which has what a report needs: leave it out"

@@ -32,7 +32,7 @@ class _Found:
 @click.command()
 @click.option("--yes", is_flag=True, help="Remove it, and do not only say what would be.")
 def clean(yes: bool) -> None:
-    """Say what osxfs-sim has kept on this machine for you, and remove what can be made again.
+    """Say what osxfs-sim keeps for you on this machine; --yes removes what can be made again.
 
     \b
     osxfs-sim clean

@@ -140,7 +140,7 @@ def compare(
     as_json: bool,
     **asked: Any,
 ) -> None:
-    """Run a case under several arms in random order, and say what differs.
+    """Run a case under several arms in random order, and say what differs. Raises UserError.
 
     \b
     osxfs-sim compare rake --quick --arm native --arm osxfs --arm 'osxfs --latency 65us'

@@ -76,7 +76,7 @@ def contract(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Judge a share by the rules of the consistency contract, with real processes on both sides.
+    """Judge a share by the consistency contract, with processes on both sides. Raises UserError.
 
     Each rule is kept, broken (the shortest schedule that shows it is told), inconclusive (a mode
     that may lag was never seen to), undecided (what it is shown by did not succeed), or does not

@@ -129,7 +129,7 @@ def histories(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Let host and guests change the same names at once, and judge what they were told.
+    """Let host and guests change the same names, and judge what they were told. Raises UserError.
 
     Each run performs a random programme and checks its history against the mode: for
     consistent one order must explain every answer; for cached answers may be old, within

@@ -68,7 +68,7 @@ class Exhibit(click.ParamType[tuple[Demonstration, ...]]):
 @click.argument("which", type=Exhibit(), nargs=-1, metavar="[V1|NAME|all]...")
 @json_option
 def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
-    """Show bugs of real systems on a live share, and each beside what cures it.
+    """Show bugs of real systems on a live share, and each beside what cures it. Raises UserError.
 
     Without a bug's name, lists them. With one, mounts a share that has the bug and shares
     where it is cured, has processes of host and guest do the same on each, and prints what

@@ -39,7 +39,7 @@ def unwritten(
     user: str | None,
     save_directory: str | None,
 ) -> None:
-    """List what shares of SOURCE have changed and the host does not have.
+    """List what shares of SOURCE have changed and the host does not have. Raises UserError.
 
     Left by a server that was killed, or set aside because the host refused it, of a share that is
     mounted too. Mount SOURCE again with --unwritten recover to write it to the host, or
