@@ -121,7 +121,7 @@ def _read_empirical(path: str) -> Empirical:
 
 
 def load_policy(text: str) -> OwnPolicy:
-    """Import, try and make the user's policy class ``module:Class``. Raises ProfileError.
+    """Import, try and instantiate the cache policy ``module:Class``. Raises ProfileError.
 
     The current directory is searched too, so that an experiment needs no
     package around it. Raises ProfileError for one that fails, with the line that does.

@@ -48,7 +48,7 @@ class EmulatedShares:
     def mount(
         self, arm: Arm, source: Path, mountpoint: Path, *, seed: int, dilate: float
     ) -> AbstractContextManager[MountedShare]:
-        """Mount *source* at *mountpoint* as *arm* for a with block, which raises MountError.
+        """A context manager that shares *source* at *mountpoint* as *arm*. It raises MountError.
 
         On entering, and on leaving if the share is still in use.
         """
@@ -91,7 +91,7 @@ def _own_file_system(directory: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def mounted_for_a_run(settings: ShareSettings) -> Iterator[Share]:
-    """Mount a share for a with block, its volumes and copy new. Raises MountError, ProfileError.
+    """Context manager: a share, its volumes and copy new. Raises MountError or ProfileError.
 
     A volume without a directory gets an empty one, and a guest that works on a copy a new one.
     They lie beside the source, which is in the run's own directory, and so on the same kind of

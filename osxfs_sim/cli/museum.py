@@ -115,7 +115,7 @@ def _shown(demonstration: Demonstration) -> DemonstrationResult:
 
 
 def stage_in(place: Path) -> MakeShare:
-    """A function that mounts a share in *place* for a with block. It raises MountError."""
+    """A function whose context managers mount a share in *place*. They raise MountError."""
 
     @contextlib.contextmanager
     def stage(host: Path, settings: Mapping[str, Any]) -> Iterator[MountedSides]:

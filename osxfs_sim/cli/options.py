@@ -38,7 +38,7 @@ class OptionValue(click.ParamType[Any]):
         self.name = option.kind.word.lower()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """*value* as the option's kind parses it, unless no text. Raises click's BadParameter."""
+        """*value*, where a text, parsed as the option's kind does. Raises click's BadParameter."""
         if not isinstance(value, str):
             return value
         try:

@@ -31,7 +31,7 @@ def start() -> str:
 
 @contextlib.contextmanager
 def shared(settings: ShareSettings) -> Iterator[tuple[Path, Path, Share]]:
-    """A with block with host, guest and share of an empty tree. Raises ProfileError, MountError."""
+    """Context manager: host, guest, share of an empty tree. Raises ProfileError or MountError."""
     if settings.system().profile.is_local:
         raise ProfileError(
             f"the work with the profile {settings.profile} makes no requests: there are no "

@@ -70,7 +70,7 @@ class StepProgress:
             tell(f"  {text}")
 
     def finished(self, text: str, done: int, left: int, remaining: str) -> None:
-        """Print the finished step *text*, and how many are *done*, *left*, and for how long."""
+        """Print that step *text* is finished, and how many are *done* and *left*."""
         if self._bar is not None:
             self._bar.console.print(f"  {printable(text)}", markup=False)
             self.expect(done, left)

@@ -26,7 +26,7 @@ def sync() -> None:
 @click.argument("mountpoint", type=PlainPath())
 @json_option
 def status(mountpoint: str, as_json: bool) -> None:
-    """Say what both sides of the share hold, conflicts, and what cannot travel. Raises MountError."""
+    """Say what both sides of the share hold, conflicts, and what cannot move. Raises MountError."""
     found = _synchronization(mountpoint)
     if as_json:
         say_json(document_of(found), indent=2)

@@ -73,7 +73,7 @@ def check_arms(arms: Sequence[Arm]) -> None:
 
 
 def twins_of(arm: Arm) -> tuple[Arm, Arm]:
-    """The same arm under two labels, for a comparison that must not find a difference."""
+    """*arm* twice, labelled (A) and (B), for a comparison of an arm with itself."""
     return (
         Arm(f"{arm.label} (A)", arm.profile, arm.options),
         Arm(f"{arm.label} (B)", arm.profile, arm.options),

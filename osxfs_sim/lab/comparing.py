@@ -101,7 +101,7 @@ class ComparisonPlan:
         return Interleaved(self.runs, self.until, self.most_runs, bool(self.again))
 
     def workload(self) -> Workload:
-        """Load the case, variant and edits that each arm runs. Raises CaseError or StreamError."""
+        """Load the case, variant and edits that each arm runs. Raises CaseError or UserError."""
         case = load_case(self.case)
         return Workload(
             case,
@@ -172,7 +172,7 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def gone_on_with(before: Comparison, now: Comparison, where: str | Path) -> Comparison:
-    """*before* with the runs that *now* asks for. Raises ResultError unless all else is alike.
+    """Let *before* ask for *now*'s runs and return it. Raises ResultError unless all else is alike.
 
     Raises ResultError, naming *where* it is from, unless all that it compares is as it was.
     """
@@ -191,7 +191,7 @@ def bench_for(
     progress: Say,
     say: Say,
 ) -> Bench:
-    """Set the case's tree up; the Bench that takes *comparison*'s samples. Raises CaseError.
+    """Set the case's tree up; make the Bench that takes *comparison*'s samples. Raises CaseError.
 
     Traces are named relative to *result_directory*. Raises CaseError.
     """

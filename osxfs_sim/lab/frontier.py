@@ -240,7 +240,7 @@ def group_of(comparison: Comparison, arm: str) -> str:
 
 
 def groups_of(points: Sequence[Point]) -> dict[str, list[Point]]:
-    """Lists of *points* by the name of their group, both in the order of *points*."""
+    """Sort *points* into lists by the name of their group, in the order of *points*."""
     groups: dict[str, list[Point]] = {}
     for point in points:
         groups.setdefault(point.group, []).append(point)

@@ -54,7 +54,7 @@ def named(label: str | None, latency: str) -> str:
 
 
 def matters(receipt: Receipt, label: str) -> bool:
-    """Whether class *label* has 1 % of answers or waiting. Raises KeyError if it has no line."""
+    """Whether class *label* has 1 % or more of answers or waiting. Raises KeyError if not there."""
     answers = sum(line["count"] for line in receipt.values())
     waited = sum(map(waited_ns, receipt.values()))
     line = receipt[label]

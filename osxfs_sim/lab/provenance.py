@@ -22,9 +22,9 @@ from osxfs_sim.sources import digest_of_program
 def sources_of(
     case: Case, arms: Sequence[Arm], shares: ArmMounter, *, dilate: float, edits: str | None
 ) -> dict[str, Any]:
-    """Digests of case, arms and edits that a comparison rests upon. Raises StreamError for edits.
+    """Digests of case, arms and edits that a comparison rests upon. Raises UserError for *edits*.
 
-    *edits* is the stream of the host's edits, as --edits has it. Raises StreamError for it.
+    *edits* is the stream of the host's edits, as --edits has it. Raises UserError for it.
     """
     sources: dict[str, Any] = {"recipe": recipe_of(case)}
     sources |= identities(arms, shares, dilate)
@@ -75,6 +75,6 @@ class UnchangedArms:
     def mount(
         self, arm: Arm, seed: int, source: Path, mountpoint: Path
     ) -> AbstractContextManager[MountedShare]:
-        """Mount *arm* for a with block. Raises CaseError if it changed since the start."""
+        """A context manager: *arm*, mounted. Raises CaseError if it changed since the start."""
         check_unchanged(self.comparison, arm, self.shares)
         return self.shares.mount(arm, source, mountpoint, seed=seed, dilate=self.comparison.dilate)

@@ -198,7 +198,7 @@ def load_result(path: str | Path) -> Comparison:
 
 @contextlib.contextmanager
 def read_from(path: str | Path) -> Iterator[None]:
-    """A with block that raises errors over what is in the file *path* anew as ResultError.
+    """Context manager that raises errors over what is in file *path* anew as ResultError.
 
     Raises ResultError then, and says what went wrong, for that may be a mistake of ours.
     """

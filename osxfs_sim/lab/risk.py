@@ -124,7 +124,7 @@ class EditedRuns:
 
 
 def prepare_edits(workload: Workload, tree: Path, work: Path, say: Say) -> EditedRuns | None:
-    """Find by native runs of *tree* what to edit. None without edits. Raises UserError if nothing.
+    """Find names to edit by native runs of *tree*. None without edits. Raises UserError if none.
 
     None, if the workload has no edits. Raises CaseError, where there is nothing to edit, and
     UserError.

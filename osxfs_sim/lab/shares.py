@@ -77,7 +77,7 @@ class ArmMounter(Protocol):
     def mount(
         self, arm: Arm, source: Path, mountpoint: Path, *, seed: int, dilate: float
     ) -> AbstractContextManager[MountedShare]:
-        """Mount *source* at *mountpoint* as *arm* for a with block, which gets the share.
+        """A context manager that mounts *source* at *mountpoint* as *arm*, and gives the share.
 
         *seed* and *dilate* are for an arm that does not say them itself.
         """
@@ -97,7 +97,7 @@ class MountPlace:
 
 @contextlib.contextmanager
 def mount_place(workload: Workload, host: Path, work: Path) -> Iterator[MountPlace]:
-    """A with block with a place to mount what *workload* shares of *host*. Raises OSError.
+    """Context manager: a place to mount what *workload* shares of *host*. Raises OSError.
 
     *work* is an empty directory for what is needed beside the tree. Raises OSError.
     """
@@ -208,7 +208,7 @@ def check_failure(
 def real_places(
     workload: Workload, host: Path, share: MountedShare | None
 ) -> tuple[Path, dict[PurePosixPath, Path]]:
-    """The real directory of the guest's tree, and of those parts of it that lie elsewhere.
+    """Where the guest's tree really lies, and by path the parts of it that lie elsewhere.
 
     What is mounted was moved away (see mount_place) or copied, and a volume lies where it lies.
     """

@@ -41,7 +41,7 @@ class StaleAnswers:
 
     @classmethod
     def of(cls, risks: Sequence[Mapping[str, Any]]) -> Self:
-        """Add up the stale answers of *risks*, a table per run. Raises KeyError for a gap."""
+        """Add up *risks*, tables of judged answers per run. Raises KeyError for a missing key."""
         names = dict.fromkeys(name for risk in risks for name in risk["stale"])
         kinds = {
             name: [risk["stale"][name] for risk in risks if name in risk["stale"]] for name in names

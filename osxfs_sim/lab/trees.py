@@ -91,7 +91,7 @@ def _tell_of_changes(case: Case, original: Path, say: Say) -> None:
 
 @contextlib.contextmanager
 def fresh_tree(workload: Workload, tree: Path, work: Path) -> Iterator[Path]:
-    """A with block with a copy of *tree* in *work*, reset for a run. Raises CaseError.
+    """Context manager: a copy of *tree* in *work*, reset for a run, then gone. Raises CaseError.
 
     Owners, times and links are as they are in *tree*. It is reset before anything is mounted,
     because the guest of a fresh run knows nothing of it. Raises CaseError.

@@ -27,7 +27,7 @@ EndMount = Callable[[str], object]
 
 @contextlib.contextmanager
 def work_directory(kind: str, directory: str | Path) -> Iterator[Path]:
-    """A with block with a new locked directory in *directory*, removed after. Raises OSError."""
+    """Context manager: a new locked directory in *directory*, then gone. Raises OSError."""
     assert kind in _KINDS
     with tempfile.TemporaryDirectory(
         suffix=_SUFFIX, prefix=f"{_PREFIX}{kind}-", dir=directory

@@ -160,7 +160,7 @@ def _settings(style: Style) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def drawing(style: Style) -> Iterator[None]:
-    """A with block in which figures are made in *style*, whatever matplotlibrc says."""
+    """Context manager in which figures are made in *style*, whatever matplotlibrc says."""
     settings: Any = _settings(style)  # the stubs want each key as a literal
     with matplotlib.rc_context(), warnings.catch_warnings():
         # A file matplotlibrc that lies where somebody works says nothing about our figures.
