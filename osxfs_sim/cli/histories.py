@@ -221,7 +221,7 @@ def check_history(
     limit_ns: int,
     as_json: bool,
 ) -> None:
-    """Judge saved histories again. Raises UserError.
+    """Judge saved histories of host and guests again, and print verdicts. Raises UserError.
 
     \b
     osxfs-sim check-history found/osxfs-cached-3/history.json

@@ -121,7 +121,7 @@ def explained_s(run: Observed) -> float | None:
 
 
 def beyond_s(run: Observed) -> float | None:
-    """The seconds of wall time that neither command nor answers explain, where many. Else None."""
+    """The seconds of wall time that neither command nor answers explain. None unless many."""
     explained = explained_s(run)
     if explained is None:
         return None

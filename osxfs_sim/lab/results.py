@@ -129,7 +129,7 @@ class Comparison:
         return [sample for sample in self.all_of(arm, kind) if not sample.failure]
 
     def to_document(self) -> dict[str, Any]:
-        """The JSON document of a result file, in the newest schema."""
+        """The comparison as a dict: the JSON document of a result file, of the newest schema."""
         return {"schema": SCHEMA, **asdict(self)}
 
 

@@ -32,7 +32,7 @@ class MountTurn:
 
     @property
     def round(self) -> int:
-        """The round of its first run, from 0."""
+        """The round, counted from 0, of the first run on this mount."""
         return self.runs[0][0]
 
 
@@ -154,7 +154,7 @@ class InTurn:
         return len({sample.arm for sample in comparison.samples})
 
     def turns_left(self, comparison: Comparison) -> Counter[str]:
-        """By arm how many mounts are left: 1 where it has no sample yet, else 0."""
+        """By arm how many mounts are left: 1 for an arm without a sample, else 0."""
         taken = {sample.arm for sample in comparison.samples}
         return Counter({arm: int(arm not in taken) for arm in comparison.arms})
 

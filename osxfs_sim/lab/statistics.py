@@ -183,7 +183,7 @@ def _tied_p(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values corrected for being several, in the order given (Holm, 1979)."""
+    """Correct *p_values* for being several (Holm, 1979), in the order given; empty for none."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     raised = [
         min(1.0, (len(p_values) - rank) * p_values[index]) for rank, index in enumerate(order)

@@ -47,7 +47,7 @@ _UNREADABLE = (
 
 
 def latencies_of(comparison: Comparison) -> dict[str, list[Latencies]]:
-    """By arm a latency curve per class of operation. Raises ResultError for bad histograms."""
+    """By arm a latency curve per class of operations. Raises ResultError for bad histograms."""
     found: dict[str, list[Latencies]] = {}
     for arm in comparison.arms:
         receipts = [each.share.get("receipt") or {} for each in comparison.of(arm) if each.share]
