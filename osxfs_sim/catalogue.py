@@ -43,7 +43,7 @@ def profile_names() -> list[str]:
 
 
 def load_profile(name: str) -> Profile:
-    """The profile of that name, or in the file of that path if *name* ends in ``.toml``.
+    """Read the shipped profile of that name, or the .toml file *name*. Raises ProfileError.
 
     Raises ProfileError for an unknown name (with the nearest), a file that
     cannot be read, or one that is not a valid profile.
@@ -74,7 +74,7 @@ def _load(name: str, descendants: tuple[str, ...]) -> Profile:
 
 
 def load_distribution(text: str) -> Distribution:
-    """The distribution that *text* names. Raises ProfileError.
+    """The distribution of latencies that *text* names. Raises ProfileError.
 
     ``constant``, ``lognormal:SIGMA`` or ``empirical:FILE``.
     """
@@ -121,7 +121,7 @@ def _read_empirical(path: str) -> Empirical:
 
 
 def load_policy(text: str) -> OwnPolicy:
-    """An instance of the class that ``package.module:Class`` names, tried out. Raises ProfileError.
+    """Import, try and instantiate the cache policy ``module:Class``. Raises ProfileError.
 
     The current directory is searched too, so that an experiment needs no
     package around it. Raises ProfileError for one that fails, with the line that does.

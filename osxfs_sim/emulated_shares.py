@@ -29,7 +29,7 @@ class EmulatedShares:
     """Mounts arms as shares of this package (lab.shares.ArmMounter)."""
 
     def check(self, arm: Arm, *, traced: bool) -> None:
-        """Raises ProfileError for options that cannot be, CaseError where there are no requests."""
+        """Raise ProfileError for bad options, CaseError if *traced* without any requests."""
         settings_of(arm).system()
         if traced and load_profile(arm.profile).is_local:
             raise CaseError(
@@ -38,7 +38,7 @@ class EmulatedShares:
             )
 
     def identity(self, arm: Arm, *, dilate: float) -> Identity:
-        """Digests of the values of its system, and of the source of its own policy."""
+        """Digests of *arm*'s system and of its own policy, if any. Raises ProfileError."""
         system = settings_of(arm, dilate=dilate).system()
         values = (system.profile, system.latency, system.files, system.events, system.write_back)
         own = system.own_policy
@@ -48,7 +48,10 @@ class EmulatedShares:
     def mount(
         self, arm: Arm, source: Path, mountpoint: Path, *, seed: int, dilate: float
     ) -> AbstractContextManager[MountedShare]:
-        """Raises MountError on entering, and on leaving if the share is still in use."""
+        """A context manager that shares *source* at *mountpoint* as *arm*. It raises MountError.
+
+        On entering, and on leaving if the share is still in use.
+        """
         settings = settings_of(arm, str(source), str(mountpoint), dilate=dilate)
         return mounted_for_a_run(
             settings if "seed" in arm.options else replace(settings, seed=seed)
@@ -58,7 +61,10 @@ class EmulatedShares:
 def settings_of(
     arm: Arm, source: str = "", mountpoint: str = "", *, dilate: float = 1.0
 ) -> ShareSettings:
-    """The share that *arm* asks for; *dilate* is for an arm that does not say so itself."""
+    """The ShareSettings that *arm* asks for. Raises ProfileError for an unknown profile.
+
+    *dilate* is for an arm that does not say so itself.
+    """
     options = dict(arm.options)
     if not load_profile(arm.profile).is_local:
         options = {"dilate": dilate, **options}  # else there is no time to dilate
@@ -85,7 +91,7 @@ def _own_file_system(directory: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def mounted_for_a_run(settings: ShareSettings) -> Iterator[Share]:
-    """The share of a run: what of it is the guest's alone is fresh, and gone afterwards.
+    """Context manager: a share, its volumes and copy new. Raises MountError or ProfileError.
 
     A volume without a directory gets an empty one, and a guest that works on a copy a new one.
     They lie beside the source, which is in the run's own directory, and so on the same kind of

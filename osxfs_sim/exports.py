@@ -101,7 +101,7 @@ _SHARE_FILE = FileKind(
 
 
 def is_share_file(source: str) -> bool:
-    """Whether *source* names a share file rather than a directory."""
+    """Whether *source* names a share file: it ends in .toml, and is no directory."""
     return source.endswith(".toml") and not os.path.isdir(source)
 
 
@@ -111,7 +111,7 @@ def load_exports(
     given: Mapping[str, Any],
     before_import: Callable[[Sequence[str]], None] | None = None,
 ) -> Exports:
-    """The exports of the share file at *path*, to be mounted at *mountpoint*. Raises ProfileError.
+    """Read the share file *path*, to be mounted at *mountpoint*. Raises ProfileError.
 
     *given* are fields of ShareSettings that hold for all of them. *before_import* is told of
     the policies that the file names, before their modules are imported. Raises ProfileError,
@@ -156,7 +156,7 @@ def _strengthened(shares: tuple[ShareSettings, ...]) -> tuple[ShareSettings, ...
 
 
 def export_keys(settings: ShareSettings) -> dict[str, Any]:
-    """What *settings* differ in from the profile, as the keys of a share file: text and numbers.
+    """The keys of a share file for what *settings* change of the profile: text and numbers.
 
     The profile is among them; where the trees lie, and what holds for a whole mount, is not.
     """

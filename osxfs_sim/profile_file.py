@@ -257,7 +257,9 @@ def _said(table: Any) -> dict[str, Any]:
 
 
 def profile_from(file: ProfileFile, parent: Profile | None) -> Profile:
-    """The profile that *file* describes, starting from *parent*; None: from one that costs nothing.
+    """The Profile that *file* describes, starting from *parent* or none. Raises ProfileError.
+
+    Without *parent* it starts from one that costs nothing.
 
     Raises ProfileError for a value that cannot be, or one that would have no effect.
     """

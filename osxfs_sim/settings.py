@@ -439,12 +439,12 @@ class ShareSettings:
     itself overlaps nothing."""
 
     def changed(self) -> tuple[str, ...]:
-        """The names of the options that make it differ from its profile, sorted: for its status."""
+        """The sorted names of options that differ from the profile's, as its status has them."""
         given = self.given()
         return tuple(sorted(each.name for each in OPTIONS if each.is_shown and each.name in given))
 
     def given(self) -> dict[str, Any]:
-        """The fields that are not as they are by default, source and mount point apart."""
+        """A dict of the fields that differ from their defaults, without source and mount point."""
         return {
             field.name: value
             for field in dataclasses.fields(self)
@@ -453,7 +453,7 @@ class ShareSettings:
         }
 
     def system(self) -> EmulatedSystem:
-        """The profile with these changes. Raises ProfileError for what makes no sense."""
+        """The EmulatedSystem: the profile with these changes. Raises ProfileError."""
         self._check_kinds()
         profile = load_profile(self.profile)
         if not (math.isfinite(self.dilate) and 0.001 <= self.dilate <= 1_000_000):
@@ -507,7 +507,7 @@ class ShareSettings:
         )
 
     def policy_digest(self) -> str | None:
-        """Hex digest of the source of a policy of the user's own; None without one."""
+        """Hex digest of the user's own policy. None without one. Raises ProfileError."""
         own = self.system().own_policy
         return None if own is None else own.digest
 
@@ -587,7 +587,7 @@ class ShareSettings:
                 )
 
     def stronger_modes(self) -> dict[str, Mode]:
-        """By path the parts of the share that obey another export's mode."""
+        """The Mode of each part, by path, that obeys another export's stronger mode."""
         return {path: Mode[label.upper()] for path, label in self.stronger}
 
     def _write_back(self, spec: WriteBackSpec | None, files: FileRules) -> WriteBackSpec | None:
@@ -706,12 +706,12 @@ class ShareSettings:
         return caching.build()
 
     def to_json(self) -> str:
-        """As a JSON object: what from_json() reads in the server's process."""
+        """The settings as a JSON object, which from_json() reads in the server's process."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "ShareSettings":
-        """What to_json() has written. Raises ValueError or TypeError for any other text."""
+        """The settings that to_json() wrote. Raises ValueError or TypeError for other JSON."""
         values = json.loads(text)
         if values.get("data_path") is not None:
             values["data_path"] = tuple(values["data_path"])

@@ -55,7 +55,7 @@ class Where(enum.Flag):
 
 
 def parse_text(text: str) -> str:
-    """*text* itself: what it means is checked when the share's system is put together."""
+    """*text* itself, whatever it is; what it means is checked later, by system(). Never fails."""
     return text
 
 
@@ -63,7 +63,7 @@ _COUNTS = re.compile(r"copies=([0-9]+),switches=([0-9]+)")
 
 
 def parse_data_path(text: str) -> tuple[int, int]:
-    """The copies and context switches in ``copies=5,switches=3``. Raises ProfileError."""
+    """The two counts in ``copies=5,switches=3``. Raises ProfileError for any other text."""
     match = _COUNTS.fullmatch(text)
     if match is None:
         raise ProfileError(f"{text!r}: write copies=5,switches=3")
@@ -94,7 +94,7 @@ def _parse_bug(text: str) -> str:
 
 
 def parse_service(text: str) -> tuple[str, str]:
-    """The name and the socket in ``NAME=SOCKET``. Raises UserError."""
+    """Split ``NAME=SOCKET`` into a host service's name and path. Raises UserError without ``=``."""
     name, equals, path = text.partition("=")
     if not equals:
         raise UserError(f"{text!r}: write NAME=SOCKET, such as ssh-auth=$SSH_AUTH_SOCK")
@@ -102,7 +102,7 @@ def parse_service(text: str) -> tuple[str, str]:
 
 
 def parse_volume(text: str) -> tuple[str, str]:
-    """The path in the share and the directory, made absolute, in ``PATH=DIR``. Raises ProfileError.
+    """Split ``PATH=DIR``, DIR made absolute, or empty if none. Raises ProfileError.
 
     There is no directory where none is named. Raises ProfileError.
     """
@@ -282,32 +282,32 @@ class Option:
 
     @property
     def key(self) -> str:
-        """Its name where a value has its unit with it: in share files and in messages."""
+        """The option's name without ``_ns``, as share files and messages have it."""
         return self.name.removesuffix("_ns")
 
     @property
     def default_in_python(self) -> Any:
-        """The default of its keyword in Python; None where that is a mapping."""
+        """The default of the option's keyword of share(); None where that is a mapping."""
         return None if self.kind.from_python is _pairs else self.default
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Its flags on the command line, with their dashes; two for a switch."""
+        """The option's flags on the command line, with their dashes; two for a switch."""
         flag = self.flag or self.key.replace("_", "-")
         return (f"--{flag}", f"--no-{flag}") if self.kind is SWITCH else (f"--{flag}",)
 
     @property
     def abbreviated(self) -> tuple[str, ...]:
-        """Its flag of one letter; empty if it has none."""
+        """The option's flag of one letter, in a tuple that is empty if it has none."""
         return (f"-{self.letter}",) if self.letter else ()
 
     @property
     def value_word(self) -> str:
-        """What stands for its value in the help and in the reference; empty for a switch."""
+        """What stands for the option's value in help, such as FILE; empty for a switch."""
         return self.metavar or "|".join(self.choices) or self.kind.word
 
     def check(self, value: Any) -> None:
-        """Raise ProfileError unless *value* is what the command line would have made of it."""
+        """Raise ProfileError unless *value* is of the type that the option's kind has."""
         values, types = (value if self.kind.are_several else [value]), self.kind.types
         if self.kind.are_several and not isinstance(value, tuple):
             raise ProfileError(f"{self.name} = {value!r:.60}: {self.kind.remedy}")
@@ -320,12 +320,12 @@ class Option:
 
 
 def option(default: Any, kind: OptionKind, help: str, **others: Any) -> Any:
-    """A field of ShareSettings that a user can set: an Option of that name and *default*."""
+    """A dataclass field of ShareSettings that a user can set; its metadata holds an Option."""
     return dataclasses.field(default=default, metadata={_OPTION: Option(kind, help, **others)})
 
 
 def options_of(settings: Any) -> tuple[Option, ...]:
-    """The options among the fields of the dataclass *settings*, in their order."""
+    """The Option of each field of the dataclass *settings* that has one, in their order."""
     return tuple(
         dataclasses.replace(each.metadata[_OPTION], name=each.name, default=each.default)
         for each in dataclasses.fields(settings)
@@ -337,7 +337,7 @@ def options_of(settings: Any) -> tuple[Option, ...]:
 
 
 def keywords_of(options: Iterable[Option]) -> str:
-    """The keywords of osxfs_sim.share(), as they are written in a signature."""
+    """The keywords of osxfs_sim.share(), a line ``name: type = default,`` each, as text."""
     lines = []
     for each in options:
         if Where.PYTHON in each.where:
@@ -351,7 +351,7 @@ def keywords_of(options: Iterable[Option]) -> str:
 
 
 def table_of(options: Iterable[Option]) -> str:
-    """The options as a table of the reference, in Markdown."""
+    """A Markdown table for the reference of the *options* that the command line has."""
     lines = ["| option | meaning | share file |", "| --- | --- | --- |"]
     for each in options:
         if not each.where & (Where.COMMANDS | Where.MOUNT):

@@ -64,7 +64,7 @@ def _share(
 
 
 def signature() -> inspect.Signature:
-    """The signature of share(), made of the table of options."""
+    """The inspect.Signature of osxfs_sim.share(), made of the table of options."""
     keyword = inspect.Parameter.KEYWORD_ONLY
     first = list(inspect.signature(_share).parameters.values())[:2]
     return inspect.Signature(

@@ -23,7 +23,7 @@ _GIT_WITHIN_S = 5.0
 
 
 def digest_of_program(package: Path = _PACKAGE) -> str:
-    """Hex digest of all files of this program that a measurement may rest upon."""
+    """16 hex digits of all code that a measurement may rest upon; unreadable files are empty."""
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*")):
         within = path.relative_to(package)
@@ -34,7 +34,7 @@ def digest_of_program(package: Path = _PACKAGE) -> str:
 
 
 def digest_of_module(module: ModuleType) -> str:
-    """Hex digest of the file of *module*, and of those modules of the user's own that it uses.
+    """16 hex digits of *module*'s file and of the user's modules it uses; unreadable is empty.
 
     It is of the files as they lie there now, which are what a server is going to load.
     """
@@ -95,7 +95,7 @@ def _installed() -> tuple[Path, ...]:
 
 @functools.cache
 def commit() -> str | None:
-    """The commit of the checkout that this program runs from; None where it is installed."""
+    """What git calls the checkout that we run from. None where installed, or git fails."""
     if not (_PACKAGE.parent / ".git").exists():
         return None
     try:

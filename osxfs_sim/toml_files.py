@@ -41,17 +41,17 @@ _BOUNDS = "bounds"
 
 
 def example(text: str) -> Mapping[str, Any]:
-    """For a field's metadata: what whoever wrote something else could have written."""
+    """Metadata for a field: *text*, which a message shows as an example of what to write."""
     return {_EXAMPLE: text}
 
 
 def within(least: float, most: float) -> Mapping[str, Any]:
-    """For a field's metadata: a number from *least* to *most*."""
+    """Metadata for a field: its number must be from *least* to *most*, both included."""
     return {_BOUNDS: (least, most)}
 
 
 def written(key: str) -> Mapping[str, Any]:
-    """For a field's metadata: how it is called in a file, where that is no name in Python."""
+    """Metadata for a field: its *key* in a file, where that is no name in Python."""
     return {_KEY: key}
 
 
@@ -86,20 +86,20 @@ class FileKind(Generic[T]):
     """What is said, after the nearest, to who names one that there is not."""
 
     def names(self) -> list[str]:
-        """The names of those that come with the program, sorted."""
+        """The names of the files of this kind that come with the program, sorted."""
         assert self.shipped is not None
         files = (entry.name for entry in self.shipped.iterdir())
         return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
 
     def load(self, name: str) -> T:
-        """The one of that name, or in the file of that path if *name* ends in ``.toml``.
+        """Read the shipped file *name*, or the path *name* if .toml. Raises ``error``, a UserError.
 
         Raises ``error``.
         """
         return self.parse(self.text_named(name), name)
 
     def text_named(self, name: str) -> str:
-        """The text of what load() reads. Raises ``error``."""
+        """The text of the file that load() reads. Raises ``error``, a UserError."""
         if name.endswith(".toml"):
             return self.text_of(name)
         known = self.names()
@@ -109,11 +109,11 @@ class FileKind(Generic[T]):
         return (self.shipped / f"{name}.toml").read_text(encoding="utf-8")
 
     def read(self, path: str | Path) -> T:
-        """What the file at *path* says. Raises ``error``."""
+        """Read the file *path* into a ``schema``. Raises ``error``, a UserError."""
         return self.parse(self.text_of(path), str(path))
 
     def text_of(self, path: str | Path) -> str:
-        """The file's text. Raises ``error`` where it cannot be read."""
+        """The text of the file *path*. Raises ``error``, a UserError, where it cannot be read."""
         try:
             return read_text(path)
         except (OSError, ValueError) as error:
@@ -121,25 +121,25 @@ class FileKind(Generic[T]):
             raise self.error(f"cannot read the {self.word} {path}: {reason}") from error
 
     def parse(self, text: str, name: str) -> T:
-        """What *text* says, of a file called *name*. Raises ``error``."""
+        """Make a ``schema`` of TOML *text* of the file *name*. Raises ``error``, a UserError."""
         return self.of(self.document(text, name), name)
 
     def document(self, text: str, name: str) -> dict[str, Any]:
-        """*text* as TOML, whatever it says. Raises ``error``."""
+        """Parse TOML *text* into a dict, unchecked. Raises ``error``, a UserError."""
         try:
             return parse_toml(text)
         except tomllib.TOMLDecodeError as error:
             raise self.error(f"{self._of(name)}: not valid TOML: {error}") from error
 
     def of(self, document: Mapping[str, Any], name: str) -> T:
-        """What a parsed *document* says, of a file called *name*. Raises ``error``."""
+        """Make a ``schema`` of a *document*, the file *name*'s. Raises ``error``, a UserError."""
         try:
             return self._built(document)
         except _MistakeError as error:
             raise self.error(f"{self._of(name)}: {error}") from error
 
     def build(self, document: Mapping[str, Any]) -> T:
-        """As of(), of a file that has no name. Raises ``error``."""
+        """Make a ``schema`` of a *document* without a file name. Raises ``error``, a UserError."""
         try:
             return self._built(document)
         except _MistakeError as error:
@@ -154,17 +154,17 @@ class FileKind(Generic[T]):
 
 
 def keys_of(schema: Any) -> tuple[str, ...]:
-    """The keys that a table of the dataclass *schema* may have."""
+    """The keys that a TOML table of the dataclass *schema* may have, in the fields' order."""
     return tuple(key_of(each) for each in dataclasses.fields(schema))
 
 
 def key_of(each: "dataclasses.Field[Any]") -> str:
-    """How a field is written in a file: as it is called, where nothing else is said."""
+    """The key of a dataclass field in a file: what written() says, else the field's name."""
     return str(each.metadata.get(_KEY, each.name))
 
 
 def shape_of(schema: Any) -> dict[str, tuple[str, ...]]:
-    """The keys of each table of a file, by the table's name (``NAME`` for one of the author's)."""
+    """The keys of each table of a TOML file, by table name (``NAME``: its author's choice)."""
     found = {"": keys_of(schema)}
     hints = _hints(schema)
     for each in dataclasses.fields(schema):

@@ -96,7 +96,7 @@ class Group(click.Group):
         return {"Commands": self.list_commands(ctx)}
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """As click does, which shows no more of a sentence than fits into the line."""
+        """Write help's list of commands, below headings, each with its whole first sentence."""
         for heading, names in self.headings(ctx).items():
             commands = [(name, self.get_command(ctx, name)) for name in names]
             with formatter.section(heading):
@@ -109,7 +109,7 @@ class Commands(Group):
     """Imports a command when it is asked for, and words errors as its neighbours do."""
 
     def headings(self, ctx: click.Context) -> Mapping[str, Sequence[str]]:
-        """What a command is for, and the commands for it."""
+        """The names of all commands by the heading below which help lists them."""
         return {heading: tuple(group) for heading, group in COMMANDS.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -117,7 +117,7 @@ class Commands(Group):
         return [name for group in COMMANDS.values() for name in group]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command of that *name*, imported now; None where there is none."""
+        """Import the command of that *name* and return it. None where there is none."""
         for group in COMMANDS.values():
             if name in group:
                 module = importlib.import_module(f"osxfs_sim.cli.{group[name]}")
@@ -128,7 +128,7 @@ class Commands(Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, but for an unknown name, of which the nearest is said."""
+        """Resolve *args* as click does. Raises UsageError, with the nearest, if unknown."""
         name, known = args[0], self.list_commands(ctx)
         if name not in known:
             from osxfs_sim.model.user_error import nearest
@@ -137,7 +137,7 @@ class Commands(Group):
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the command line, and end the process. Interrupted at any moment, it says so."""
+        """Run the command line, end the process by SystemExit; Ctrl-C at any moment is code 130."""
         try:
             from osxfs_sim.cli.errors import run_and_end
         except KeyboardInterrupt:
@@ -150,7 +150,7 @@ INTERRUPTED = 130
 
 
 def sentence_of(command: click.Command) -> str:
-    """The first sentence of a command's help, whole."""
+    """The first sentence of a command's help, uncut; for help's list of commands."""
     return command.get_short_help_str(limit=1_000)
 
 

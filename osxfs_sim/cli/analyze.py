@@ -30,7 +30,7 @@ _TOP = 10
     help="The wall time, where another clock has measured it, such as 16.9s. [as the trace has it]",
 )
 def analyze(trace: str, as_json: bool, top: int | None, wall_ns: int | None) -> None:
-    """Attribute the wall time of TRACE to operations, places, programs and causes."""
+    """Attribute TRACE's wall time to operations, places, programs and causes."""
     if as_json and top is not None:
         raise TraceError(
             "--top has no effect with --json, which has what a report needs: leave it out"
@@ -63,7 +63,7 @@ def analyze(trace: str, as_json: bool, top: int | None, wall_ns: int | None) -> 
     help="Where the command was started. [as strace -y says]",
 )
 def import_strace(log: str, root: str, output: str, cwd: str | None) -> None:
-    """Make a trace of LOG, recorded with strace -f -ttt -T -y -o LOG COMMAND. Raises TraceError."""
+    """Make a trace of LOG, recorded with strace -f -ttt -T -y -o LOG COMMAND."""
     if cwd is not None and not cwd.startswith("/"):
         raise TraceError(f"--cwd {cwd} is not an absolute path: give it as the command had it")
     made = make_trace(Path(log), Path(output), root, cwd)

@@ -20,7 +20,7 @@ def _arm(**_: Any) -> None:
 
 
 def parse_arm(text: str) -> Arm:
-    """The arm that *text* stands for. Raises UserError, ProfileError or click's UsageError."""
+    """The Arm that *text*, a profile and its options, means. Raises UserError or UsageError."""
     label, words = words_of(text)
     try:
         context = _arm.make_context("arm", words)
@@ -44,5 +44,5 @@ def parse_arm(text: str) -> Arm:
 
 
 def parse_arms(texts: Sequence[str]) -> tuple[Arm, ...]:
-    """The arms that *texts* stand for. Raises as parse_arm() does."""
+    """The arms that *texts* mean, as parse_arm() has it. Raises UserError or UsageError."""
     return tuple(parse_arm(text) for text in texts)

@@ -32,7 +32,7 @@ class _Found:
 @click.command()
 @click.option("--yes", is_flag=True, help="Remove it, and do not only say what would be.")
 def clean(yes: bool) -> None:
-    """Say what osxfs-sim has kept on this machine for you, and remove what can be made again.
+    """Say what osxfs-sim keeps for you on this machine; --yes removes what can be made again.
 
     \b
     osxfs-sim clean
@@ -61,7 +61,7 @@ def clean(yes: bool) -> None:
 
 
 def sweep(directory: Path, told: Callable[[str], None]) -> None:
-    """Remove what labs that were killed have left in *directory*, and tell of each."""
+    """Remove what killed labs left in *directory*, call *told* for each; skips what it cannot."""
     for each in _left_in(directory):
         if each.take is not None and each.take():
             told(f"removed {each.path}: {each.what}")

@@ -76,7 +76,7 @@ def contract(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Judge a share by the rules of the consistency contract, with real processes on both sides.
+    """Judge a share by the consistency contract, with processes on both sides.
 
     Each rule is kept, broken (the shortest schedule that shows it is told), inconclusive (a mode
     that may lag was never seen to), undecided (what it is shown by did not succeed), or does not
@@ -126,7 +126,10 @@ def contract(
 
 
 def nature_of(settings: ShareSettings, mode: Mode | None = None) -> Nature:
-    """What the contract has to know of a share with *settings*; *mode* None: its own rules."""
+    """What the contract must know of a share with *settings*. Raises ProfileError.
+
+    *mode* says by which rules it is judged; None: by its own.
+    """
     system = settings.system()
     profile, events = system.profile, system.events
     apart = ""
@@ -208,7 +211,7 @@ class LiveSite:
 
 
 def exports_of(schedule: ContractSchedule, settings: ShareSettings) -> Exports | None:
-    """The share file of *schedule*, the judged share in it as *settings* say; None without one."""
+    """The exports of a share file that *schedule* needs: keys by name. None if it needs none."""
     if not schedule.exports:
         return None
     exports: dict[str, Mapping[str, Any]] = {}

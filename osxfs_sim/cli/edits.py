@@ -59,7 +59,7 @@ def list_() -> None:
 def record_(
     directory: str, out: str, command: tuple[str, ...], about: str, rate: str, force: bool
 ) -> None:
-    """Run a command that edits files in DIRECTORY, and keep how it does so in OUT.
+    """Run a command that edits files in DIRECTORY, keep how it does so in OUT.
 
     \b
     osxfs-sim edits record project format.toml -- ruff format project

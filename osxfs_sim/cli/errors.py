@@ -16,7 +16,7 @@ from osxfs_sim.mount.server.log import OF_A_COMMAND, log_to
 
 
 def run_and_end(command: Callable[[], object]) -> NoReturn:
-    """Run *command* of click's, not standing alone, and end this process with its exit code.
+    """Run click's *command*, end the process with its exit code; a mistake is a line, not raised.
 
     Whatever is a user's mistake, or of the surroundings, is said in one line.
     """
@@ -58,7 +58,7 @@ def run_and_end(command: Callable[[], object]) -> NoReturn:
 
 
 def renamed_option(flag: str) -> str:
-    """What is said to who gives *flag*, where it is one of an earlier version; else nothing."""
+    """How *flag*, of an earlier version, is called now, in words; empty where it was none."""
     from osxfs_sim.settings import OPTIONS
 
     for each in OPTIONS:

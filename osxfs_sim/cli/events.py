@@ -26,7 +26,7 @@ from osxfs_sim.settings import ShareSettings
 @json_option
 @share_options
 def events(profile: str, number: int, as_json: bool, **options: Any) -> None:
-    """Change a shared directory on the host, and score what a listener in the guest hears.
+    """Change a shared tree on the host, and score what the guest hears of it.
 
     Each kind of change is made N times while a process of the guest watches the
     share with inotify, and looks at what it hears of at once. What is missing, not

@@ -99,7 +99,7 @@ _WITH_RESUME = (*_SHOWING, "resume", "runs", "trust")
 @click.option("--json", "as_json", is_flag=True, help="Print what is derived as JSON.")
 @click.pass_context
 def frontier(ctx: click.Context, /, **asked: Any) -> None:
-    """Sweep cache policies and timeouts under host edits: wall time against stale answers.
+    """Sweep cache policies under host edits: wall time against stale answers.
 
     \b
     osxfs-sim frontier rake --quick --picture frontier.svg

@@ -9,7 +9,7 @@ from osxfs_sim.cli.saying import say_lines
 @click.argument("names", nargs=-1, metavar="[COMMAND]...")
 @click.pass_context
 def help(ctx: click.Context, names: tuple[str, ...]) -> None:
-    """Say what COMMAND does and what it takes, or list all commands. Raises UsageError.
+    """Say what COMMAND does and what it takes, or list all commands.
 
     \b
     osxfs-sim help mount

@@ -129,7 +129,7 @@ def histories(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Let host and guests change the same names at once, and judge what they were told.
+    """Let host and guests change the same names, and judge what they were told.
 
     Each run performs a random programme and checks its history against the mode: for
     consistent one order must explain every answer; for cached answers may be old, within
@@ -221,7 +221,7 @@ def check_history(
     limit_ns: int,
     as_json: bool,
 ) -> None:
-    """Judge saved histories again. Raises UserError.
+    """Judge saved histories of host and guests again, and print verdicts.
 
     \b
     osxfs-sim check-history found/osxfs-cached-3/history.json

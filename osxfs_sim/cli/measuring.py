@@ -43,7 +43,7 @@ def measure_all(
     output: Path | None,
     progress: StepProgress,
 ) -> None:
-    """Take the samples that are missing, save them in *output* after each mount, tell progress."""
+    """Take the samples that are missing, saving *output* after each mount. Raises CaseError."""
     tell_whose_case(load_case(plan.case))
     sweep(Path(plan.directory) if plan.directory else default_directory(), progress.say)
     bench = bench_for(

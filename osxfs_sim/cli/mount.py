@@ -40,7 +40,7 @@ def mount(
     trust: bool,
     **options: Any,
 ) -> None:
-    """Share the directory SOURCE at MOUNTPOINT. Raises MountError.
+    """Share the directory SOURCE at MOUNTPOINT.
 
     Returns once the share can be used, and serves it in the background until it
     is unmounted (osxfs-sim umount, umount, fusermount3 -u) or gets a signal.

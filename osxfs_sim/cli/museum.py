@@ -44,7 +44,7 @@ class Exhibit(click.ParamType[tuple[Demonstration, ...]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[Demonstration, ...]:
-        """The demonstrations that *value* names. A usage error for a bug that there is not."""
+        """The demonstrations of the bug that *value* names, or of all. Raises BadParameter."""
         if isinstance(value, tuple):
             return value
         word = str(value).lower()
@@ -60,7 +60,7 @@ class Exhibit(click.ParamType[tuple[Demonstration, ...]]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The bugs' names that begin so, and ``all``."""
+        """The names of bugs, and ``all``, that begin with *incomplete*, as completions."""
         return [CompletionItem(word) for word in (*Bug, ALL) if word.startswith(incomplete)]
 
 
@@ -115,7 +115,7 @@ def _shown(demonstration: Demonstration) -> DemonstrationResult:
 
 
 def stage_in(place: Path) -> MakeShare:
-    """A function that mounts shares in a directory of *place*, while they are played on."""
+    """A function whose context managers mount a share in *place*. They raise MountError."""
 
     @contextlib.contextmanager
     def stage(host: Path, settings: Mapping[str, Any]) -> Iterator[MountedSides]:

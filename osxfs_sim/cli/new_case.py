@@ -21,7 +21,7 @@ from osxfs_sim.model.escaping import quoted
 )
 @click.option("--title", help="A phrase for the tables. [the command]")
 def new_case(folder: str, command: tuple[str, ...], tree: str | None, title: str | None) -> None:
-    """Make in DIR a case of your own from a command. Raises CaseError.
+    """Make in DIR a case of your own from a command.
 
     \b
     osxfs-sim new-case my-build --tree ~/project -- make -j2

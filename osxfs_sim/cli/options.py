@@ -23,7 +23,7 @@ class DurationType(click.ParamType[int]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Nanoseconds. A usage error where that is no duration with its unit."""
+        """Whole nanoseconds of a text such as 65us. Raises click's BadParameter for other text."""
         try:
             return parse_duration_ns(str(value))
         except UserError as error:
@@ -38,7 +38,7 @@ class OptionValue(click.ParamType[Any]):
         self.name = option.kind.word.lower()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """As the option's kind parses it. A usage error where it cannot."""
+        """*value*, where a text, parsed as the option's kind does. Raises click's BadParameter."""
         if not isinstance(value, str):
             return value
         try:
@@ -49,7 +49,7 @@ class OptionValue(click.ParamType[Any]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """What the option's kind offers that begins so."""
+        """What the option's kind offers that begins with *incomplete*, as completions."""
         offered = self.kind.completions() if self.kind.completions is not None else ()
         return [CompletionItem(name) for name in offered if name.startswith(incomplete)]
 
@@ -62,7 +62,7 @@ class ProfileName(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The shipped profiles that begin so."""
+        """The shipped profiles that begin with *incomplete*, as completions."""
         return [CompletionItem(name) for name in profile_names() if name.startswith(incomplete)]
 
 
@@ -72,14 +72,14 @@ class Edits(click.ParamType[str]):
     name = "edits"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text as it is. Raises UserError where it names no stream of edits."""
+        """*value* as text, unchanged. Raises UserError where it names no stream of edits."""
         parse_stream(str(value))
         return str(value)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The streams of edits that begin so."""
+        """The names of shipped edits that begin with *incomplete*, as completions."""
         return [CompletionItem(name) for name in stream_names() if name.startswith(incomplete)]
 
 
@@ -113,7 +113,7 @@ _CASE_OPTIONS = (
 
 
 def case_options(command: _Command) -> _Command:
-    """What all commands have that run a case: ``quick``, ``variant`` and ``toggles``."""
+    """Add to *command* the options of all commands that run a case: --quick, --variant, --with."""
     for option in reversed(_CASE_OPTIONS):
         command = option(command)
     return command
@@ -128,12 +128,12 @@ class PlainPath(click.Path):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> str:
-        """The path as text, whether or not there is something at it."""
+        """The path *value* as text, without looking whether anything is there; never fails."""
         return fspath(value)
 
 
 def option_of(option: Option) -> Callable[[_Command], _Command]:
-    """The option of the command line that *option* of the table is."""
+    """A decorator that adds *option* of the table to a click command, as an option of its own."""
     kind = option.kind
     others: dict[str, Any] = {"help": option.help, "default": option.default}
     if kind is SWITCH:
@@ -154,12 +154,12 @@ def option_of(option: Option) -> Callable[[_Command], _Command]:
 
 
 def share_options(command: _Command) -> _Command:
-    """The options of the table that all commands have which mount a share."""
+    """Add to *command* the options of a share that all commands have which mount one."""
     return _with_options(command, Where.COMMANDS)
 
 
 def mount_options(command: _Command) -> _Command:
-    """Those and the ones of ``mount`` alone."""
+    """Add to *command* the options of share_options(), and those of ``mount`` alone."""
     return _with_options(command, Where.COMMANDS | Where.MOUNT)
 
 

@@ -8,7 +8,9 @@ from osxfs_sim.lab.cases import CaseError
 
 
 def check_can_be_written(path: str | Path) -> None:
-    """Raise CaseError, in one line, where *path* cannot be: what follows may take hours.
+    """Raise CaseError, in one line, where *path* cannot be written; nothing is made or touched.
+
+    What follows may take hours.
 
     Nothing is made, and what is there is not touched.
     """

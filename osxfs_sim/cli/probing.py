@@ -24,14 +24,14 @@ SCHEMA = 1
 
 
 def start() -> str:
-    """Let signals end the command cleanly from now on; returns the ISO date and time."""
+    """Let SIGTERM and SIGHUP end the command cleanly; returns the present ISO date and time."""
     end_on_signals()
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 @contextlib.contextmanager
 def shared(settings: ShareSettings) -> Iterator[tuple[Path, Path, Share]]:
-    """Both sides (host, guest) of an empty directory that is shared for a while, and the share."""
+    """Context manager: host, guest, share of an empty tree. Raises ProfileError or MountError."""
     if settings.system().profile.is_local:
         raise ProfileError(
             f"the work with the profile {settings.profile} makes no requests: there are no "
@@ -49,7 +49,7 @@ def shared(settings: ShareSettings) -> Iterator[tuple[Path, Path, Share]]:
 
 
 def settling(share: Share, remedy: str) -> Callable[[], None]:
-    """A function that waits until the guest has been sent all host changes. It raises UserError.
+    """A function that waits until the guest knows of all host changes. It raises UserError.
 
     Where that takes too long *remedy* is for the user.
     """
@@ -68,7 +68,7 @@ _NO_CIRCUMSTANCE = frozenset({"profile", "seed", "state_directory", "calibrate",
 
 
 def circumstances(profile: str, changed: Mapping[str, Any]) -> str:
-    """The profile and what was changed of it, in words: both together is what is measured."""
+    """The *profile* and each value *changed* of it in words, parted by ``;``, for a title."""
     said = [profile]
     for key, value in changed.items():
         if key in _NO_CIRCUMSTANCE:
@@ -86,7 +86,7 @@ def _word(value: Any) -> str:
 
 
 def head(settings: ShareSettings, started: str) -> dict[str, Any]:
-    """The keys that every document begins with: what was measured, when, and on what."""
+    """The keys that documents of events and staleness begin with: what was measured, and when."""
     return {
         "schema": SCHEMA,
         "profile": settings.profile,

@@ -15,7 +15,7 @@ from osxfs_sim.report.profiles import profile_report, profile_values, profiles_r
 @click.argument("name", type=ProfileName(), required=False)
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def profiles(name: str | None, as_json: bool) -> None:
-    """List the systems a share can be; with NAME, show one with the source of each value."""
+    """List the systems a share can be, or NAME with its values' sources."""
     if name is not None:
         profile = load_profile(name)
         check_caches(profile.caching, profile.name)

@@ -45,32 +45,32 @@ class StepProgress:
         self.stop()
 
     def stop(self) -> None:
-        """Take the bar away: what is printed from now on is not in its way."""
+        """Take the progress bar away, if there is one; what is printed then is not in its way."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
     def say(self, text: str) -> None:
-        """Print a line that stays above the bar."""
+        """Print a line that stays above the bar; on standard error where there is no bar."""
         if self._bar is not None:
             self._bar.console.print(f"  {printable(text)}", markup=False)
         else:
             tell(f"  {text}")
 
     def expect(self, done: int, left: int) -> None:
-        """Set how many steps are done, and how many are to come."""
+        """Tell the bar how many steps are done and how many are left; nothing without a bar."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=done + left, visible=True)
 
     def begin(self, text: str) -> None:
-        """What is being done now: shown while it is, where there is a terminal."""
+        """Show the step *text* while it is done; without a terminal only with *begin_lines*."""
         if self._bar is not None:
             self._describe(text)
         elif self._begin_lines:
             tell(f"  {text}")
 
     def finished(self, text: str, done: int, left: int, remaining: str) -> None:
-        """Print that a step is finished: *done* of them, *left* to come."""
+        """Print that step *text* is finished, and how many are *done* and *left*."""
         if self._bar is not None:
             self._bar.console.print(f"  {printable(text)}", markup=False)
             self.expect(done, left)
@@ -86,7 +86,7 @@ class StepProgress:
 
 
 def remaining_words(remaining_s: float | None, *, at_most: bool) -> str:
-    """``about 4 min left``; nothing, where it cannot be told yet or there is nothing left."""
+    """``about 4 min left`` for *remaining_s*; empty where it is None or not above 0."""
     if remaining_s is None or remaining_s <= 0:
         return ""
     if remaining_s < 90:

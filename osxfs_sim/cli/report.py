@@ -62,7 +62,7 @@ def report(
     plots: str | None,
     plot_format: Literal["svg", "png"] | None,
 ) -> None:
-    """Show RESULTs, which compare or run --json have saved, for reading. Raises UsageError.
+    """Show RESULTs, which compare or run --json have saved, for reading.
 
     The page is one file that works offline, on a phone and in print.
 

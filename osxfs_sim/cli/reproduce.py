@@ -47,7 +47,7 @@ class StudyName(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The shipped studies that begin so."""
+        """The shipped studies that begin with *incomplete*, as completions."""
         return [CompletionItem(name) for name in study_names() if name.startswith(incomplete)]
 
 
@@ -107,7 +107,7 @@ def reproduce(
     as_json: bool,
     **measured: Any,
 ) -> None:
-    """Measure a published table of platforms and topologies again, and compare. Raises UsageError.
+    """Measure a published table of platforms and topologies again, and compare.
 
     \b
     osxfs-sim reproduce npm-install                 # an hour or more

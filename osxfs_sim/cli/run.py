@@ -43,7 +43,7 @@ class CaseName(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The shipped cases that begin so."""
+        """The shipped cases that begin with *incomplete*, as completions."""
         return [CompletionItem(name) for name in case_names() if name.startswith(incomplete)]
 
 
@@ -113,7 +113,7 @@ def run(
     edits: str | None,
     **options: Any,
 ) -> None:
-    """Run a case study under each arm, and print a table. Raises CaseError.
+    """Run a case study under each arm, and print a table.
 
     The options of a share (--latency and so on) apply to every mounted arm.
     """

@@ -19,27 +19,27 @@ _WORTH_TELLING_S = 2.0
 
 
 def say(text: str) -> None:
-    """Print a line of the answer, control characters escaped."""
+    """Print a line of the answer on standard output, control characters escaped."""
     click.echo(printable(text))
 
 
 def say_lines(text: str) -> None:
-    """Print several lines of the answer, which end where the program has ended them."""
+    """Print lines on standard output, all control characters but line ends escaped."""
     click.echo(printable_lines(text))
 
 
 def say_json(document: Any, *, indent: int | None = None) -> None:
-    """Print *document* as JSON: ASCII, with everything else as JSON's own escapes."""
+    """Print *document* on standard output as ASCII JSON. Raises TypeError for other types."""
     click.echo(json.dumps(document, indent=indent).replace("\x7f", "\\u007f"))
 
 
 def tell(text: str) -> None:
-    """Print a line on standard error: progress, warnings, what to do next."""
+    """Print a line on standard error (progress, warnings), control characters escaped."""
     click.echo(printable(text), err=True)
 
 
 def telling_when_slow() -> Callable[[str], None]:
-    """A function to call with each step: tells of those from two seconds after now on.
+    """A function that prints each step it is called with, from two seconds after now on.
 
     By then somebody wonders what is being done.
     """
@@ -53,14 +53,14 @@ def telling_when_slow() -> Callable[[str], None]:
 
 
 def hand_out(data: bytes) -> None:
-    """Write *data* to standard output: as it is, or readable where that is a terminal."""
+    """Write *data* to standard output as it is, or readable where that is a terminal."""
     if sys.stdout.isatty():
         data = printable_lines(data.decode("utf-8", "replace").replace("\r\n", "\n")).encode()
     sys.stdout.buffer.write(data)
 
 
 def write_what_can_be_written() -> None:
-    """Let letters that the streams' encoding lacks be replaced instead of being an error."""
+    """Let standard output and error replace letters that their encoding lacks, not raise."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # not of what stands in for one
         if reconfigure is not None:

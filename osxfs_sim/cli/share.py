@@ -46,7 +46,7 @@ def umount(mountpoint: str, force: bool) -> None:
 @json_option
 @click.option("--reset", is_flag=True, help="Then start counting anew.")
 def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
-    """Say what the share at MOUNTPOINT is, and its asked-for against its achieved latency.
+    """Say what the share at MOUNTPOINT is, its target and observed latency.
 
     Of the mount point of a share file: all its exports. Without MOUNTPOINT, list
     the shares of this machine.
@@ -121,7 +121,7 @@ def _status_of_export(mountpoint: str, question: str) -> dict[str, Any]:
 @click.command()
 @click.argument("mountpoint", type=PlainPath())
 def flush(mountpoint: str) -> None:
-    """Have the host get everything that the guest has changed, and wait until it has.
+    """Have the host get all that the guest has changed, and wait until it has.
 
     For the share at MOUNTPOINT; of the mount point of a share file, for all its exports.
     Only a share with write-back holds anything. Fails where the host has no room, and tells once
@@ -147,7 +147,7 @@ def flush(mountpoint: str) -> None:
     help=f"How long to wait. [{format_plain(SETTLES_WITHIN_S)}s]",
 )
 def settle(mountpoint: str, timeout_ns: int) -> None:
-    """Wait until the guest has been told of all that the host has done up to now.
+    """Wait until the guest has been told of all the host has done up to now.
 
     For the share at MOUNTPOINT; of the mount point of a share file, for all its exports. A share
     without host events tells the guest nothing: there it returns at once. Fails where it takes
@@ -171,7 +171,7 @@ def settle(mountpoint: str, timeout_ns: int) -> None:
     help="From now on each event with probability R, from 0 to 1; 0 ends it.",
 )
 def drop_events(mountpoint: str, number: int | None, rate: float | None) -> None:
-    """Lose changes of the host on their way to the share at MOUNTPOINT. Raises UsageError.
+    """Lose changes of the host on their way to the share at MOUNTPOINT.
 
     As when FSEvents drops events: the share is told where something was lost,
     and has to look for itself. Replaces what an earlier drop-events asked for.

@@ -125,7 +125,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
 @share_options
 @click.pass_context
 def staleness(ctx: click.Context, /, profile: str | None, **asked: Any) -> None:
-    """Change a shared directory on one side, and measure how long the other sees the old state.
+    """Change a share on one side, measure how long the other sees the old state.
 
     Of each view (a name's existence, a file's content through an open handle, and so
     on) N samples are taken and compared with what the system's caches, or its

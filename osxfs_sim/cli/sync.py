@@ -26,7 +26,7 @@ def sync() -> None:
 @click.argument("mountpoint", type=PlainPath())
 @json_option
 def status(mountpoint: str, as_json: bool) -> None:
-    """Say what both sides of the share at MOUNTPOINT hold, conflicts, and what cannot travel."""
+    """Say what both sides of the share hold, conflicts, and what cannot move."""
     found = _synchronization(mountpoint)
     if as_json:
         say_json(document_of(found), indent=2)
@@ -38,7 +38,7 @@ def status(mountpoint: str, as_json: bool) -> None:
 @sync.command()
 @click.argument("mountpoint", type=PlainPath())
 def resume(mountpoint: str) -> None:
-    """Let the share at MOUNTPOINT go on, with its two directories as they are now.
+    """Let the share at MOUNTPOINT go on with its two directories as they are.
 
     After a halt, which `osxfs-sim sync status` explains. If one side was emptied and
     you resume, the other side is emptied too.

@@ -28,7 +28,7 @@ _LONGEST_NS = 5_000_000_000
 @click.option("--directories", "top", type=click.IntRange(1, 100), default=10, help="[10]")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line, for scripts.")
 def top(mountpoint: str, interval_ns: int, count: int | None, top: int, as_json: bool) -> None:
-    """Show what is asked of the share at MOUNTPOINT, until Ctrl-C. Raises UsageError or MountError.
+    """Show what is asked of the share at MOUNTPOINT, until Ctrl-C.
 
     Requests per second by operation, who answered them, target and observed latency,
     what write-back holds, and the directories most asked about. What the guest's

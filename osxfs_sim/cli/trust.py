@@ -32,23 +32,23 @@ trust_option: Callable[[Any], Any] = click.option(
 
 
 def is_own_case(name: str) -> bool:
-    """Whether the case of that *name* is a folder, and none that ships with the package."""
+    """Whether *name* means a case of the user's own, by its folder, and none that is shipped."""
     return "/" in name or name not in case_names()
 
 
 def scripts_of(case: str) -> Iterator[str]:
-    """What the case of that name runs, in words; nothing for a case that ships with the package."""
+    """Yield in words the scripts that *case* runs; nothing for a case that is shipped."""
     if is_own_case(case):
         yield f"the scripts of the case {quoted(os.path.abspath(case))}"
 
 
 def modules_of(arms: Iterable[str]) -> Iterator[str]:
-    """The modules that these arms (in words of the command line) import, in words."""
+    """In words the modules that --policy in *arms* imports. Raises UserError for a bad arm."""
     return modules_named(policy for arm in arms for policy in _policies_in(arm))
 
 
 def modules_named(policies: Iterable[str]) -> Iterator[str]:
-    """The modules that these policies are imported from, in words."""
+    """In words, each once, the modules of *policies*, which are texts ``module:Class``."""
     modules = dict.fromkeys(policy.partition(":")[0] for policy in policies)
     return (f"the Python module {quoted(module)}" for module in modules)
 
@@ -63,7 +63,7 @@ def _policies_in(arm: str) -> Iterator[str]:
 
 
 def check_result(before: Comparison, where: str, given: set[str], *, trusted: bool) -> None:
-    """Raise UserError where going on with the result *where* would run somebody else's programs.
+    """Raise UserError where resuming *where* would run what only it names, unless *trusted*.
 
     *given* are the parameters of the command line. Raises UserError, in one line.
     """
@@ -104,7 +104,7 @@ def _check(where: str, runs: Sequence[str], how: str, *, trusted: bool) -> None:
 
 
 def whose_else(path: str | Path) -> str:
-    """Who else can write what is at *path*, in words; "" where nobody but we, and root."""
+    """Who else can write what is at *path*, in words; "" where nobody, or nothing is there."""
     try:
         status = os.stat(path)
     except OSError:
@@ -116,7 +116,7 @@ def whose_else(path: str | Path) -> str:
 
 
 def tell_whose_case(case: Case) -> None:
-    """Warn where others can write what the case runs: it was named, and will be run."""
+    """Print a note where others can write what the case runs; refuses nothing."""
     commands = (case.setup, case.reset, case.measured, case.quick, case.check)
     programs = (case.folder / words[0] for words in commands if words)
     for path in (case.folder, case.folder / "case.toml", *programs):

@@ -39,12 +39,12 @@ class Arm:
         return self.profile == NATIVE and "volumes" not in self.options
 
     def spec(self) -> dict[str, Any]:
-        """``profile`` and ``options``, as a result document keeps an arm."""
+        """A dict of the arm's ``profile`` and ``options``, as a result file keeps an arm."""
         return {"profile": self.profile, "options": dict(self.options)}
 
 
 def words_of(text: str) -> tuple[str, list[str]]:
-    """The label of an arm and the words that make it, the profile first. Raises UserError."""
+    """Split *text*, ``[label=]profile --option ...``, into label and words. Raises UserError."""
     named = _NAMED.fullmatch(text)
     try:
         words = shlex.split(named[2] if named else text)
@@ -56,7 +56,7 @@ def words_of(text: str) -> tuple[str, list[str]]:
 
 
 def check_labels(arms: Sequence[Arm]) -> None:
-    """Raise UserError unless each label is there once."""
+    """Raise UserError unless the labels of *arms* all differ."""
     for label, times in Counter(arm.label for arm in arms).items():
         if times > 1:
             raise UserError(
@@ -66,14 +66,14 @@ def check_labels(arms: Sequence[Arm]) -> None:
 
 
 def check_arms(arms: Sequence[Arm]) -> None:
-    """Raise UserError unless these can be compared: two or more, each label once."""
+    """Raise UserError unless *arms* can be compared: two or more, no label twice."""
     check_labels(arms)
     if len(arms) < 2:
         raise UserError("a comparison takes two arms: add --arm native, for one")
 
 
 def twins_of(arm: Arm) -> tuple[Arm, Arm]:
-    """The same arm under two labels, for a comparison that must not find a difference."""
+    """*arm* twice, labelled (A) and (B), for a comparison of an arm with itself."""
     return (
         Arm(f"{arm.label} (A)", arm.profile, arm.options),
         Arm(f"{arm.label} (B)", arm.profile, arm.options),

@@ -37,7 +37,7 @@ def make_cold(drop_caches: str = _DROP_CACHES) -> None:
 
 
 def is_in_memory(directory: Path, mounts: str = "/proc/self/mountinfo") -> bool:
-    """Whether files there have no disk below them that they could be dropped to."""
+    """Whether *directory* lies on a tmpfs or ramfs, with no disk below it. Raises OSError."""
     device = os.stat(directory).st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
     with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
@@ -55,7 +55,7 @@ COLD_IN_MEMORY = (
 
 
 def preparation(wanted: str, *, in_memory: bool) -> Callable[[], None]:
-    """What is done before each measured mount, so that the host's caches are as *wanted*.
+    """The function to call before each measured mount, so that the host's caches are as *wanted*.
 
     *in_memory*: the trees lie there, where nothing waits to be written.
     """

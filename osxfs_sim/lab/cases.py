@@ -121,7 +121,7 @@ class Case:
             raise CaseError(f"{where} names {program}, which is not executable: chmod +x it")
 
     def variant(self, wanted: str | None, *, quick: bool = False) -> str:
-        """*wanted*, or the form's default if that is None. Raises CaseError for an unknown one."""
+        """The variant *wanted*, or the default where None. Raises CaseError for an unknown one."""
         if wanted is None:
             return self.quick_variant if quick else self.variants[0]
         if wanted not in self.variants:
@@ -131,7 +131,7 @@ class Case:
         return wanted
 
     def environment(self, toggles: tuple[str, ...]) -> dict[str, str]:
-        """The variables that the chosen *toggles* set. Raises CaseError for an unknown one."""
+        """The environment variables that *toggles* (options of the case) set. Raises CaseError."""
         environment: dict[str, str] = {}
         for name in toggles:
             if name not in self.toggles:
@@ -144,7 +144,7 @@ class Case:
         return environment
 
     def tree_name(self, variant: str) -> str:
-        """The name of *variant*'s set-up tree: ``all`` where set-up does not ask for it."""
+        """The set-up tree's name: *variant*, or ``all`` where one tree does for all variants."""
         return variant if any("{variant}" in word for word in self.setup) else "all"
 
     def command(
@@ -157,7 +157,7 @@ class Case:
         guest: Path | None = None,
         host: Path | None = None,
     ) -> list[str]:
-        """*words* with their placeholders filled in and the program's path resolved.
+        """The command line of *words*, placeholders filled in, the program absolute; runs nothing.
 
         *guest* is the guest's path of *tree*, where that is the host's, and *host*
         the host's, where that is the guest's.
@@ -179,12 +179,12 @@ _SHIPPED = resources.files("osxfs_sim") / "cases"
 
 
 def case_names() -> list[str]:
-    """The cases that ship with the package, sorted."""
+    """The names of the cases that ship with the package, sorted."""
     return sorted(entry.name for entry in _SHIPPED.iterdir() if (entry / "case.toml").is_file())
 
 
 def load_case(name: str) -> Case:
-    """The shipped case of that name, or the one in the folder of that path. Raises CaseError.
+    """Read a shipped case by its name, or another by its folder's path. Raises CaseError.
 
     A shipped name needs no folder; a folder of that name is meant by ``./name``.
     Raises CaseError for an unknown name (with the nearest), or a case.toml that

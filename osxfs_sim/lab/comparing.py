@@ -89,7 +89,7 @@ class ComparisonPlan:
 
     @classmethod
     def saved_in(cls, comparison: Comparison, **others: Any) -> Self:
-        """The plan that *comparison* keeps, with *others* changed; defaults for the rest."""
+        """The plan that *comparison* was made by, *others* replaced, missing fields defaults."""
         known = {each.name for each in dataclasses.fields(cls)}
         values: dict[str, Any] = {"case": comparison.case, "runs": 1}
         for name, value in comparison.plan.items():
@@ -99,11 +99,11 @@ class ComparisonPlan:
 
     @property
     def schedule(self) -> Interleaved:
-        """The schedule of rounds that the plan asks for."""
+        """The schedule of rounds that *runs*, *until*, *most_runs* and *again* ask for."""
         return Interleaved(self.runs, self.until, self.most_runs, bool(self.again))
 
     def workload(self) -> Workload:
-        """What each arm runs. Raises CaseError or StreamError."""
+        """Load the case, variant and edits that each arm runs. Raises CaseError or UserError."""
         case = load_case(self.case)
         return Workload(
             case,
@@ -122,7 +122,7 @@ MAY_GROW = ("runs", "until", "most_runs")
 def new_comparison(
     plan: ComparisonPlan, arms: Sequence[Arm], shares: ArmMounter, *, made_by: str = "compare"
 ) -> Comparison:
-    """The comparison that *plan* asks for, checked, and without a sample yet.
+    """Check *plan* and *arms*; the Comparison they ask for, without samples yet. Raises UserError.
 
     Raises PlanError, CaseError, or what *shares* raises of an arm that cannot be mounted.
     """
@@ -174,7 +174,7 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def gone_on_with(before: Comparison, now: Comparison, where: str | Path) -> Comparison:
-    """*before* as a comparison to go on with, with more asked for as *now* has it.
+    """Let *before* ask for *now*'s runs and return it. Raises ResultError unless all else is alike.
 
     Raises ResultError, naming *where* it is from, unless all that it compares is as it was.
     """
@@ -193,7 +193,7 @@ def bench_for(
     progress: Say,
     say: Say,
 ) -> Bench:
-    """The bench that takes the samples of *comparison*; sets the case's tree up if need be.
+    """Set the case's tree up; make the Bench that takes *comparison*'s samples. Raises CaseError.
 
     Traces are named relative to *result_directory*. Raises CaseError.
     """
@@ -234,7 +234,7 @@ class Taken:
 
 
 def take_all(comparison: Comparison, schedule: RunSchedule, bench: Bench) -> Iterator[Taken]:
-    """Measure what is missing; the samples of each mount are in *comparison* when yielded.
+    """Measure the runs that *comparison* lacks; yields after each mount. Raises CaseError.
 
     Raises what `measure` raises.
     """
@@ -262,7 +262,7 @@ def run_comparison(
     save_to: str | Path | None = None,
     **others: Any,
 ) -> Comparison:
-    """Run *case* under *arms* in random order, *samples* times each, and return all that came out.
+    """Measure *case* *samples* times under each of *arms*, in random order. Raises UserError.
 
     *case* is a shipped case or the path of a folder, *shares* how arms are mounted
     (osxfs_sim.emulated_shares.EmulatedShares for the emulator's own). *seed* is of all

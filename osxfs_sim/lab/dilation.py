@@ -46,11 +46,11 @@ class DilationLine:
     """The K that it went through, ascending."""
 
     def at(self, dilation: float) -> float:
-        """The wall time in seconds at *dilation*."""
+        """The wall time in seconds that the line gives at *dilation*."""
         return self.processor_s + dilation * self.waiting_s
 
     def error_at_s(self, dilation: float) -> float | None:
-        """A bound on the half width of the 95 % interval there, None where there is none.
+        """A bound on the 95 % half width, in seconds, at *dilation*. None below three points.
 
         The errors of slope and intercept go against each other; taken as independent they
         give too much rather than too little.
@@ -61,7 +61,7 @@ class DilationLine:
 
 
 def dilation_line(points: Sequence[tuple[float, float]]) -> DilationLine | None:
-    """The line through *points* (dilation, wall time in seconds); None for fewer than two K.
+    """The least-squares line through (dilation, wall seconds). None for fewer than two dilations.
 
     Each point counts alike.
     """
@@ -117,7 +117,7 @@ def _bend_p(
 
 
 def dilation_between(here_s: float, published_s: float) -> float:
-    """The K at which this machine stands to its waiting as a published one to its own.
+    """The dilation K: native s here over the published, to 3 digits. Raises ZeroDivisionError.
 
     Both are native times of the same workload. To three digits, so that it can be written
     down and given to ``--dilate``.

@@ -67,7 +67,7 @@ class Bench:
 
 
 def clock_since(started: str) -> Callable[[], float]:
-    """Seconds since *started*, an ISO date and time: also of a comparison that is resumed."""
+    """A function giving the seconds since *started*, an ISO date and time. Raises ValueError."""
     began_s = datetime.datetime.fromisoformat(started).timestamp()
     now_s, ticks_s = time.time(), time.monotonic()
     return lambda: max(0.0, now_s - began_s) + time.monotonic() - ticks_s
@@ -82,7 +82,7 @@ class _Judges:
 
 
 def measure(comparison: Comparison, schedule: RunSchedule, bench: Bench) -> Iterator[list[Sample]]:
-    """Run what *schedule* still wants, mount by mount; yields the samples of each mount.
+    """Run what *schedule* wants; yields each mount's samples, failed ones too. Raises CaseError.
 
     Raises CaseError where a tree cannot be made, and what *bench* raises where nothing can be
     mounted. A command that fails, or a share that cannot write back, is a failed sample.
@@ -240,7 +240,7 @@ def _take_over(sample: Sample, drained: Drained) -> None:
 
 
 def trace_name(arm: str, arms: Sequence[str], number: int, kind: str) -> str:
-    """The file name of a trace: of *arm*, one of *arms*, in round *number*, counted from 0."""
+    """The file name of *arm*'s trace in round *number*. Raises ValueError if not one of *arms*."""
     # Different arms may look the same once they can be a file's name.
     plain = re.sub(r"[^A-Za-z0-9._]+", "-", arm).strip("-.")
     return f"{arms.index(arm) + 1}-{plain}-{number + 1:03}-{kind}.parquet"

@@ -44,7 +44,7 @@ class FalseAlarms:
 def false_alarms(
     comparison: Comparison, kind: str, *, seed: int, relabellings: int = RELABELLINGS
 ) -> FalseAlarms | None:
-    """How often an arm's two labels are found to differ; None below two rounds that count.
+    """How often relabelled runs of one arm seem to differ. None below two rounds that count.
 
     *comparison* is of two labels of one arm, *kind* that of its runs.
     """

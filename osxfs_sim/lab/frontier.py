@@ -74,7 +74,7 @@ class ParetoPlace:
 
 
 def beats(one: ParetoPlace, other: ParetoPlace) -> bool:
-    """Whether *one* is no worse in both, and better in one, beyond the intervals.
+    """Whether *one* is no worse in time and stale answers, and better in one, beyond the intervals.
 
     The relation is a strict order: nothing beats itself, and what beats a point beats all
     that it beats.
@@ -86,7 +86,7 @@ def beats(one: ParetoPlace, other: ParetoPlace) -> bool:
 
 
 def seems_better(one: ParetoPlace, other: ParetoPlace) -> bool:
-    """Whether *one* beats *other* by the estimates, whatever the intervals: a strict order, too."""
+    """Whether *one* beats *other* in time and stale answers by the estimates, without intervals."""
     pairs = ((one.wall_s, other.wall_s), (one.stale, other.stale))
     return all(mine.value <= theirs.value for mine, theirs in pairs) and any(
         mine.value < theirs.value for mine, theirs in pairs
@@ -94,7 +94,7 @@ def seems_better(one: ParetoPlace, other: ParetoPlace) -> bool:
 
 
 def standings(places: Mapping[str, ParetoPlace]) -> dict[str, Standing]:
-    """By label where each place stands among *places*."""
+    """By label whether each of *places* is on the frontier, beaten, or open (perhaps beaten)."""
     found = {}
     for label, place in places.items():
         others = [other for name, other in places.items() if name != label]
@@ -149,7 +149,7 @@ class Point:
 
     @property
     def is_watched(self) -> bool:
-        """Whether any of its answers has been judged."""
+        """Whether any answer in this arm's runs has been judged to be stale or not."""
         return self.judged > 0
 
     @property
@@ -159,7 +159,7 @@ class Point:
 
     @property
     def oldest_ns(self) -> int | None:
-        """How old the oldest stale answer was; None where no age is known."""
+        """The age of the oldest stale answer, in ns. None where no age is known."""
         return self.ages_ns[-1] if self.ages_ns else None
 
     def stale_beyond(self, limit_ns: int) -> int:
@@ -169,7 +169,7 @@ class Point:
 
     @property
     def place(self) -> ParetoPlace | None:
-        """Wall time and stale answers with their reach; None where one of them was not measured."""
+        """Wall time and stale answers per run, with intervals. None where one was not measured."""
         if self.wall_s is None or self.stale_per_run is None:
             return None
         return ParetoPlace(_reach(self.wall_s), _reach(self.stale_per_run))
@@ -181,7 +181,7 @@ def _reach(estimate: Estimate) -> Reach:
 
 
 def upper_bound_of_none(trials: int) -> float:
-    """The largest share that seeing none in so many *trials* leaves possible, at 95 %.
+    """The largest share that seeing none in *trials* leaves possible, at 95 %; 1.0 without trials.
 
     The bound of Clopper and Pearson for one side, near 3 / *trials* (the rule of three).
     """
@@ -191,7 +191,7 @@ def upper_bound_of_none(trials: int) -> float:
 
 
 def most_per_run_of_none(runs: int) -> float:
-    """The largest mean per run that seeing none in *runs* leaves possible, at 95 %.
+    """The largest mean, at 95 %, where none was seen in *runs*. Raises ZeroDivisionError for 0.
 
     If stale answers came one by one (Poisson). They come in bursts, so it is a least bound.
     """
@@ -199,7 +199,7 @@ def most_per_run_of_none(runs: int) -> float:
 
 
 def points_of(comparison: Comparison, *, resamples: int = RESAMPLES) -> tuple[Point, ...]:
-    """A point for each arm of *comparison* that has a share, in its order."""
+    """A Point (wall time, stale answers) for each arm of *comparison* with a share, in order."""
     return tuple(
         _point_in(comparison, arm, resamples)
         for arm in comparison.arms
@@ -208,7 +208,7 @@ def points_of(comparison: Comparison, *, resamples: int = RESAMPLES) -> tuple[Po
 
 
 def native_points(comparison: Comparison, *, resamples: int = RESAMPLES) -> tuple[Point, ...]:
-    """A point for each arm without a share; a stale answer there is an error of the judge's."""
+    """A Point for each arm without a share; a stale answer there is an error of the judge's."""
     return tuple(
         _point_in(comparison, arm, resamples)
         for arm in comparison.arms
@@ -224,7 +224,7 @@ def _point_in(comparison: Comparison, arm: str, resamples: int) -> Point:
 
 
 def natives_of(comparison: Comparison) -> tuple[str, ...]:
-    """The labels of the arms without a share: there no policy is chosen."""
+    """The labels of the arms of *comparison* that mount no share, in its order."""
     return tuple(
         arm
         for arm in comparison.arms
@@ -234,13 +234,13 @@ def natives_of(comparison: Comparison) -> tuple[str, ...]:
 
 
 def group_of(comparison: Comparison, arm: str) -> str:
-    """The name of the group that *arm* competes in; EVERYTHING where there are none."""
+    """The name of the group that *arm* competes in; EVERYTHING where the plan has none."""
     groups: Mapping[str, str] = comparison.plan.get(GROUPS) or {}
     return groups.get(arm, EVERYTHING)
 
 
 def groups_of(points: Sequence[Point]) -> dict[str, list[Point]]:
-    """The points by the name of their group, both in the order of *points*."""
+    """Sort *points* into lists by the name of their group, in the order of *points*."""
     groups: dict[str, list[Point]] = {}
     for point in points:
         groups.setdefault(point.group, []).append(point)
@@ -248,7 +248,7 @@ def groups_of(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def standings_of(points: Sequence[Point]) -> dict[str, Standing]:
-    """By label where each point stands in its own group; UNKNOWN where it has no place."""
+    """By label where each point stands in its group; UNKNOWN without time or judged answers."""
     found = {point.arm: Standing.UNKNOWN for point in points}
     for group in groups_of(points).values():
         places = {point.arm: place for point in group if (place := point.place) is not None}
@@ -259,7 +259,7 @@ def standings_of(points: Sequence[Point]) -> dict[str, Standing]:
 def point_of(
     arm: str, group: str, samples: Sequence[Sample], *, seed: int, resamples: int = RESAMPLES
 ) -> Point:
-    """The point that the *samples* of one arm make; intervals by bootstrap, drawn with *seed*."""
+    """Sum one arm's *samples* up as a Point, with intervals. None is what was not measured."""
     counted = [sample for sample in samples if not sample.failure]
     watched = [sample.risk for sample in samples if sample.risk is not None]
     runs = [StaleAnswers.of([risk]) for risk in watched]
@@ -360,13 +360,13 @@ class Limit:
     does."""
 
     def broken_by(self, point: Point) -> int:
-        """How many stale answers of *point* are beyond the limit."""
+        """How many stale answers of *point* are as old as the limit or older; 0 without one."""
         if self.below_ns is None:
             return 0
         return point.stale_beyond(self.below_ns) if self.below_ns else point.stale
 
     def why_not(self, point: Point) -> str:
-        """Why *point* does not keep to it; nothing if it does.
+        """Why *point* does not keep to the limit, in words: a failed run, too; "" if it does.
 
         No arm with a failed run does: whether it works comes before how fast it is.
         """
@@ -411,7 +411,7 @@ class Best:
 
 
 def best_of(points: Sequence[Point], limits: Sequence[Limit] = LIMITS) -> tuple[Best, ...]:
-    """For each group and limit the fastest arm that keeps to it, in the order of the points."""
+    """By group and limit the fastest arm that keeps to it; its point is None where none does."""
     return tuple(
         _best(name, group, limit) for name, group in groups_of(points).items() for limit in limits
     )

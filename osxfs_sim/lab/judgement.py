@@ -35,26 +35,26 @@ Receipt = Mapping[str, Mapping[str, Any]]
 
 
 def waited_ns(line: Mapping[str, Any]) -> int:
-    """How long the answers of a receipt's line took together."""
+    """The ns that all answers of a receipt's *line* took; count times median in older results."""
     total = line.get("observed_total_ns")
     # Older results do not say so.
     return int(line["count"] * line["observed_p50_ns"] if total is None else total)
 
 
 def dominant(receipt: Receipt) -> str | None:
-    """The class whose answers the run has waited for longest; of two alike the more frequent."""
+    """The class of operations whose answers took longest together. None of an empty receipt."""
     if not receipt:
         return None
     return max(receipt, key=lambda label: (waited_ns(receipt[label]), receipt[label]["count"]))
 
 
 def named(label: str | None, latency: str) -> str:
-    """*latency* with the name of its class, which is left out where it is metadata."""
+    """The text *latency* with its class *label* in front, left out where metadata or None."""
     return latency if label in (None, "metadata") else f"{label} {latency}"
 
 
 def matters(receipt: Receipt, label: str) -> bool:
-    """Whether the class *label* may have moved the run's time."""
+    """Whether class *label* has 1 % or more of answers or waiting. Raises KeyError if not there."""
     answers = sum(line["count"] for line in receipt.values())
     waited = sum(map(waited_ns, receipt.values()))
     line = receipt[label]
@@ -62,7 +62,7 @@ def matters(receipt: Receipt, label: str) -> bool:
 
 
 def out_of_tolerance(receipt: Receipt) -> dict[str, Mapping[str, Any]]:
-    """The lines that are out of tolerance, and matter."""
+    """The receipt's lines, by class, that are out of tolerance, but for classes below 1 %."""
     return {
         label: line
         for label, line in receipt.items()
@@ -71,7 +71,7 @@ def out_of_tolerance(receipt: Receipt) -> dict[str, Mapping[str, Any]]:
 
 
 def late_share(receipts: Iterable[Receipt]) -> float | None:
-    """The share, from 0 to 1, of all their answers that came late; None where there are none."""
+    """The share, from 0 to 1, of all answers in *receipts* that came late. None without answers."""
     lines = [line for receipt in receipts for line in receipt.values()]
     answers = sum(line["count"] for line in lines)
     return sum(line["late"] for line in lines) / answers if answers else None
@@ -96,7 +96,7 @@ class Observed:
 
 
 def crowded_by(run: Observed) -> float | None:
-    """How many processors other programs used, if the command waited for one then; else None."""
+    """How many processors other programs used, if the command waited for one then. Else None."""
     if run.others_s is None or run.wall_s <= 0:
         return None
     others, own = run.others_s / run.wall_s, run.own_s / run.wall_s
@@ -106,7 +106,7 @@ def crowded_by(run: Observed) -> float | None:
 
 
 def explained_s(run: Observed) -> float | None:
-    """The most seconds that the run can have taken: by itself, and each answer one after the other.
+    """The seconds of *run* natively, plus its answers' one after the other. None if unknown.
 
     None where nobody knows how long it takes by itself, nothing was asked, or the answers' times
     have not been added up, as in older results.
@@ -121,7 +121,7 @@ def explained_s(run: Observed) -> float | None:
 
 
 def beyond_s(run: Observed) -> float | None:
-    """How many seconds of the wall time nothing explains, where that is much; else None."""
+    """The seconds of wall time that neither command nor answers explain. None unless many."""
     explained = explained_s(run)
     if explained is None:
         return None
@@ -132,7 +132,7 @@ def beyond_s(run: Observed) -> float | None:
 
 
 def warnings_of(run: Observed) -> list[str]:
-    """What to know before believing the time of *run*: a sentence each, without its name."""
+    """Sentences that say why the time of *run* is not to be believed; empty if it is."""
     said = []
     others, beyond = crowded_by(run), beyond_s(run)
     if others is not None:
@@ -161,7 +161,7 @@ def observed(
     cores: int,
     native_s: float | None,
 ) -> Observed:
-    """The run as it is judged; *share* is the share's status over it, None without a share.
+    """Make an Observed of one run's measured values; *share* is the share's status, None natively.
 
     *native_s* is None for a run that waits for something besides: for edits of the host, say.
     """

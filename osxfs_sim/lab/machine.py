@@ -13,7 +13,7 @@ _PACKAGES = ("osxfs-sim", "pyfuse3", "trio", "numpy")
 
 
 def describe_machine() -> dict[str, object]:
-    """The machine and the software that matter to a latency, as plain values."""
+    """The processor, kernel, Python, packages and code that matter to a latency, as a dict."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -31,7 +31,7 @@ def describe_machine() -> dict[str, object]:
 
 
 def describe_machine_shortly(machine: Mapping[str, Any] | None = None) -> str:
-    """One phrase, for the line under a table: of this machine, or of *machine* as saved."""
+    """Processor, cores, Linux, Python of *machine* (None: this) in a phrase; ? where unknown."""
     machine = machine or describe_machine()
     kind = "virtual, " if machine.get("virtual") else ""
     known = {key: machine.get(key) or "?" for key in ("processor", "cores", "kernel", "python")}
@@ -42,7 +42,7 @@ def describe_machine_shortly(machine: Mapping[str, Any] | None = None) -> str:
 
 
 def busy_s() -> float | None:
-    """The processor time that this machine has used since its start, or lost to its hypervisor."""
+    """Processor seconds used on this machine since its start, stolen ones too. None if unknown."""
     words = _first_line("/proc/stat", "cpu ", separator=" ").split()
     if len(words) < 8:
         return None

@@ -32,12 +32,12 @@ class NewCase:
 
 
 def name_from(folder: str) -> str:
-    """A case's name from its folder's: what is not allowed in one becomes a dash."""
+    """A case's name from its folder's: what is not allowed becomes a dash; may be empty."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", folder).strip("-._")
 
 
 def path_into(source: PurePosixPath, words: Sequence[str]) -> str | None:
-    """The first of *words* that leads into *source* itself: it would not use the copy of it."""
+    """The first of *words* with an absolute path in *source* itself. None without one."""
     for word in words:
         for part in (word, word.partition("=")[2]):
             if part.startswith("/") and PurePosixPath(part).is_relative_to(source):
@@ -46,7 +46,7 @@ def path_into(source: PurePosixPath, words: Sequence[str]) -> str | None:
 
 
 def files_of(case: NewCase) -> dict[str, str]:
-    """Each file's path inside the case's folder, and its text. Scripts are those in scripts/."""
+    """The text of each file of a new case, by its path in the case's folder; writes nothing."""
     return {
         "case.toml": _case_toml(case),
         "README.md": _readme(case),

@@ -32,7 +32,7 @@ _OF_A_RUN = (
 
 
 def with_current_names(document: Any) -> Any:
-    """The same *document*, of any schema, with the fields of its statuses under today's names.
+    """*document* of any schema, with today's names for the fields of statuses; checks nothing else.
 
     What is no result passes unharmed: its shape is checked afterwards.
     """

@@ -19,7 +19,7 @@ State = dict[str, list[int]]
 
 
 def state_of(folder: Path) -> State:
-    """By path what tells a changed file from the same one; what goes meanwhile is left out."""
+    """By path in *folder* the lstat values that show a change; leaves out what cannot be read."""
     state: State = {}
     waiting = [""]
     while waiting:
@@ -48,7 +48,7 @@ def state_of(folder: Path) -> State:
 
 
 def difference(then: Mapping[str, list[int]], now: Mapping[str, list[int]]) -> str:
-    """What differs first, by path, and how many others; nothing where they are the same."""
+    """The first path in which two states differ, how, and how many more do; "" where none does."""
     changed = sorted(path for path in {*then, *now} if then.get(path) != now.get(path))
     if not changed:
         return ""
@@ -64,12 +64,12 @@ def difference(then: Mapping[str, list[int]], now: Mapping[str, list[int]]) -> s
 
 
 def save_state(state: Mapping[str, list[int]], file: Path) -> None:
-    """Write *state* into *file*, for saved_state(). Raises OSError."""
+    """Write *state* into *file* as JSON, for saved_state() to read. Raises OSError."""
     write_output(file, json.dumps(state))
 
 
 def saved_state(file: Path) -> State | None:
-    """The state in *file*; None where none was saved, or it cannot be read."""
+    """The state that save_state() wrote into *file*. None where there is none, or it is damaged."""
     try:
         state = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -22,9 +22,9 @@ from osxfs_sim.sources import digest_of_program
 def sources_of(
     case: Case, arms: Sequence[Arm], shares: ArmMounter, *, dilate: float, edits: str | None
 ) -> dict[str, Any]:
-    """Digests of what a comparison rests upon, besides this program (machine.code).
+    """Digests of case, arms and edits that a comparison rests upon. Raises UserError for *edits*.
 
-    *edits* is the stream of the host's edits, as --edits has it. Raises StreamError for it.
+    *edits* is the stream of the host's edits, as --edits has it. Raises UserError for it.
     """
     sources: dict[str, Any] = {"recipe": recipe_of(case)}
     sources |= identities(arms, shares, dilate)
@@ -35,7 +35,7 @@ def sources_of(
 
 
 def identities(arms: Sequence[Arm], shares: ArmMounter, dilate: float) -> dict[str, dict[str, str]]:
-    """By which *arms* can be told from others of the same name."""
+    """Digests of what the mounted *arms* are now: ``systems`` and ``policies``, each by label."""
     found = {arm.label: shares.identity(arm, dilate=dilate) for arm in arms if not arm.is_native}
     return {
         "systems": {label: each.system for label, each in found.items()},
@@ -44,7 +44,7 @@ def identities(arms: Sequence[Arm], shares: ArmMounter, dilate: float) -> dict[s
 
 
 def check_unchanged(comparison: Comparison, arm: Arm, shares: ArmMounter) -> None:
-    """That *arm* is what it was when the comparison began. Raises CaseError.
+    """Raise CaseError if profile, policy or code of *arm* has changed since *comparison* began.
 
     Whoever works at a policy, a profile or this program edits it while others are measured.
     """
@@ -75,6 +75,6 @@ class UnchangedArms:
     def mount(
         self, arm: Arm, seed: int, source: Path, mountpoint: Path
     ) -> AbstractContextManager[MountedShare]:
-        """A MountArm. Raises CaseError where *arm* has changed, and what the shares raise."""
+        """A context manager: *arm*, mounted. Raises CaseError if it changed since the start."""
         check_unchanged(self.comparison, arm, self.shares)
         return self.shares.mount(arm, source, mountpoint, seed=seed, dilate=self.comparison.dilate)

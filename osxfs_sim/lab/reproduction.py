@@ -25,23 +25,23 @@ _SMALLEST_DILATION_APART = 0.25
 
 
 def bind_label(platform: Platform, dilation: float | None = None) -> str:
-    """The arm of *platform*'s bind mount, at the dilation of the table or another."""
+    """The label of the arm with *platform*'s bind mount, *dilation* (K) in it unless None."""
     at = "" if dilation is None else f" K={format_plain(dilation)}"
     return f"{platform.profile} bind{at}"
 
 
 def hybrid_label(platform: Platform) -> str:
-    """The arm of *platform*'s bind mount with a volume in it."""
+    """The label of the arm with *platform*'s bind mount and a volume in it."""
     return f"{platform.profile} hybrid"
 
 
 def dilation_of(platform: Platform, native_s: float) -> float:
-    """The K at which *platform* is measured where the case takes *native_s* seconds natively."""
+    """The dilation K to measure *platform* at: *native_s* over its published native time."""
     return dilation_between(native_s, platform.times[Topology.NATIVE].average_s)
 
 
 def table_arms(study: Study, native_s: float, waits: Mapping[str, bool]) -> dict[str, str]:
-    """Label and words of each arm of the table; *waits* says of which profiles time matters.
+    """By label the words of each arm of the table. Raises KeyError for a profile not in *waits*.
 
     The native arm and that without volumes are the same for all platforms here, and
     measured once a round.
@@ -61,7 +61,7 @@ def table_arms(study: Study, native_s: float, waits: Mapping[str, bool]) -> dict
 
 
 def further_dilations(platform: Platform, native_s: float) -> list[float]:
-    """The K that *platform* asks for besides, without those next to the table's own."""
+    """The K besides the table's own at which *platform* is measured, without those within 25 %."""
     own = dilation_of(platform, native_s)
     return [one for one in platform.dilations if abs(one / own - 1) > _SMALLEST_DILATION_APART]
 
@@ -102,7 +102,7 @@ class TopologyCell:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the goal was; None where nothing was measured."""
+        """Whether our ratio is within 10 % of the wanted one. None where nothing was measured."""
         return None if self.error is None else abs(self.error) <= GOAL
 
 
@@ -192,7 +192,7 @@ class RatioBar:
 
 
 def bars_of(derived: Reproduction) -> list[RatioBar]:
-    """A bar for the bind mount of each platform, in the table's order."""
+    """A RatioBar (published ratio, ours, range) for each platform's bind mount, in table order."""
     return [
         RatioBar(
             cell.platform,
@@ -208,7 +208,7 @@ def bars_of(derived: Reproduction) -> list[RatioBar]:
 def reproduction(
     study: Study, native_s: float, comparisons: Mapping[str, Comparison], *, seed: int = 0
 ) -> Reproduction:
-    """What *comparisons* (TABLE's, and the study's others by name) say beside what was published.
+    """Our results beside those that *study* published. Raises KeyError without its table measured.
 
     *native_s* is the native time that the dilations were made from.
     """

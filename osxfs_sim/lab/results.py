@@ -119,17 +119,17 @@ class Comparison:
     """One for each execution, in the order they were taken; grows while it is measured."""
 
     def all_of(self, arm: str, kind: str | None = None) -> list[Sample]:
-        """The samples of *arm* (and *kind*), failed ones too, in the order they were taken."""
+        """The samples of *arm* (of *kind*, unless None), failed ones too, in the order taken."""
         return [
             sample for sample in self.samples if sample.arm == arm and kind in (None, sample.kind)
         ]
 
     def of(self, arm: str, kind: str | None = None) -> list[Sample]:
-        """The samples of *arm* (and *kind*) that count, in the order they were taken."""
+        """The samples of *arm* (of *kind*, unless None) that did not fail, in the order taken."""
         return [sample for sample in self.all_of(arm, kind) if not sample.failure]
 
     def to_document(self) -> dict[str, Any]:
-        """The JSON document of a result file, in the newest schema."""
+        """The comparison as a dict: the JSON document of a result file, of the newest schema."""
         return {"schema": SCHEMA, **asdict(self)}
 
 
@@ -184,7 +184,7 @@ def _known(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_result(path: str | Path) -> Comparison:
-    """The comparison in a file. Raises ResultError for anything else."""
+    """Read the result file *path*, of any schema up to ours. Raises ResultError otherwise."""
     try:
         document = parse_json(read_text(path, MOST_RESULT_BYTES))
     except OSError as error:
@@ -198,7 +198,7 @@ def load_result(path: str | Path) -> Comparison:
 
 @contextlib.contextmanager
 def read_from(path: str | Path) -> Iterator[None]:
-    """Within it, errors of what is derived from the file *path* are raised as ResultError.
+    """Context manager that raises errors over what is in file *path* anew as ResultError.
 
     Raises ResultError then, and says what went wrong, for that may be a mistake of ours.
     """
@@ -212,5 +212,5 @@ def read_from(path: str | Path) -> Iterator[None]:
 
 
 def save_result(comparison: Comparison, path: str | Path) -> None:
-    """Write the result file, whole or not at all. Raises OSError."""
+    """Write *comparison* into the file *path*, whole or not at all. Raises OSError."""
     write_output(path, json.dumps(comparison.to_document(), indent=1) + "\n")

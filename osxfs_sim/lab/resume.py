@@ -12,7 +12,7 @@ _UNKNOWN = "not saved"
 
 
 def check_resumable(then: Comparison, now: Comparison, where: str | Path) -> None:
-    """Raise ResultError, naming the first difference, unless *then* may go on as *now*."""
+    """Raise ResultError, naming the first difference, unless *then* measures the same as *now*."""
     for what, before, after in _changes(then, now):
         raise ResultError(
             f"{where} cannot be resumed: {what} was {before}, and is {after}: "

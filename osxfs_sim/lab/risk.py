@@ -57,7 +57,7 @@ class WorkDone:
     """Digest of the deterministic parts of the tree."""
 
     def parts_as(self, other: "WorkDone") -> tuple[str, ...]:
-        """The names of the parts in which both are the same."""
+        """The names of the parts (exit, check, output, tree) in which *other* is the same."""
         return tuple(
             part
             for part in (_EXIT, _CHECK, _OUTPUT, _TREE)
@@ -87,7 +87,7 @@ class EditedRuns:
     def run(
         self, guest: Path, host: Path, share: MountedShare | None
     ) -> tuple[Execution, dict[str, Any]]:
-        """Run the command once, edited and recorded; returns the execution and its judged answers.
+        """Run the command under edits: its execution, failed or not, and its answers, judged.
 
         The risk's result is failed, until `finish` says otherwise.
         """
@@ -124,7 +124,7 @@ class EditedRuns:
 
 
 def prepare_edits(workload: Workload, tree: Path, work: Path, say: Say) -> EditedRuns | None:
-    """What runs under edits need, from two native runs of *tree*; None without edits.
+    """Find names to edit by native runs of *tree*. None without edits. Raises UserError if none.
 
     None, if the workload has no edits. Raises CaseError, where there is nothing to edit, and
     UserError.

@@ -32,7 +32,7 @@ class MountTurn:
 
     @property
     def round(self) -> int:
-        """The round of its first run, from 0."""
+        """The round, counted from 0, of the first run on this mount."""
         return self.runs[0][0]
 
 
@@ -53,16 +53,16 @@ class RunSchedule(Protocol):
     """Whether a mount on which a run has failed is used for the ones that follow."""
 
     def next_turn(self, comparison: Comparison) -> MountTurn | None:
-        """What is to be measured after all that there is; None if it is enough."""
+        """The arm to mount next, and its runs, after *comparison*'s. None if it is enough."""
 
     def turns_done(self, comparison: Comparison) -> int:
-        """How many mounts have been measured."""
+        """How many mounts of *comparison* have been measured, failed ones too."""
 
     def turns_left(self, comparison: Comparison) -> Counter[str]:
-        """How often each arm is still to be mounted: at most, where that is not known."""
+        """By arm how often it is still to be mounted: at most, where that is not known."""
 
     def name_of(self, round: int, kind: str) -> str:
-        """The run of that round and kind, in words, for progress."""
+        """What progress calls the run of that *round*, from 0, and *kind*: ``round 3 (fresh)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Interleaved:
     """Whether the runs that are left on a mount are made after one that failed."""
 
     def wants(self, comparison: Comparison, finished: int) -> bool:
-        """Whether there shall be a round after the *finished* ones."""
+        """Whether another round shall follow *finished* ones: too few, or intervals too wide."""
         if finished < self.runs:
             return True
         if self.until is None or finished >= self.most_runs:
@@ -97,7 +97,7 @@ class Interleaved:
         return widest(comparison) > self.until
 
     def next_turn(self, comparison: Comparison) -> MountTurn | None:
-        """The first arm that the current round lacks; None if no further round is wanted."""
+        """The first arm that the current round lacks, and its runs. None if no round is wanted."""
         taken = {(sample.round, sample.arm) for sample in comparison.samples}
         for number in itertools.count():
             order = order_of_round(comparison.arms, comparison.seed, number)
@@ -114,13 +114,13 @@ class Interleaved:
         return len({(sample.round, sample.arm) for sample in comparison.samples})
 
     def turns_left(self, comparison: Comparison) -> Counter[str]:
-        """How often each arm is still to be mounted: at most, where *until* decides."""
+        """By arm how many mounts are still to be measured: at most, where *until* decides."""
         rounds = self.runs if self.until is None else max(self.runs, self.most_runs)
         taken = Counter(arm for _, arm in {(one.round, one.arm) for one in comparison.samples})
         return Counter({label: max(0, rounds - taken[label]) for label in comparison.arms})
 
     def name_of(self, round: int, kind: str) -> str:
-        """What progress calls a turn of this schedule, such as ``round 3 (fresh)``."""
+        """What progress calls the run of *round*, from 0, and *kind*: ``round 3 (fresh)``."""
         return f"round {round + 1} ({kind})"
 
 
@@ -141,7 +141,7 @@ class InTurn:
     """Whether a mount on which a run has failed is used for the rest."""
 
     def next_turn(self, comparison: Comparison) -> MountTurn | None:
-        """The first arm that has no sample."""
+        """The first arm that has no sample, and all of its runs. None where each arm has one."""
         taken = {sample.arm for sample in comparison.samples}
         for arm in comparison.arms:
             if arm not in taken:
@@ -150,32 +150,32 @@ class InTurn:
         return None
 
     def turns_done(self, comparison: Comparison) -> int:
-        """One for each arm that has a sample."""
+        """How many mounts have been measured: one for each arm that has a sample."""
         return len({sample.arm for sample in comparison.samples})
 
     def turns_left(self, comparison: Comparison) -> Counter[str]:
-        """One for each arm that has no sample."""
+        """By arm how many mounts are left: 1 for an arm without a sample, else 0."""
         taken = {sample.arm for sample in comparison.samples}
         return Counter({arm: int(arm not in taken) for arm in comparison.arms})
 
     def name_of(self, round: int, kind: str) -> str:
-        """What progress calls a turn of this schedule, such as ``run 2 of 3 (again)``."""
+        """What progress calls the run of *round*, from 0, and *kind*: ``run 2 of 3 (again)``."""
         return f"run {round + 1} of {self.runs} ({kind})"
 
 
 def order_of_round(labels: Sequence[str], seed: int, number: int) -> list[str]:
-    """All *labels* in the order in which round *number* runs them."""
+    """Shuffle *labels* by *seed* into the order in which round *number* runs the arms."""
     order = np.random.default_rng([seed, number]).permutation(len(labels))
     return [labels[index] for index in order]
 
 
 def seed_of(seed: int, number: int) -> int:
-    """The seed of the share in round *number*: another one each time, the same for every arm."""
+    """The share's seed in round *number*, made from *seed*: the same for every arm of the round."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def widest(comparison: Comparison) -> float:
-    """How far the widest interval of all arms reaches to a side, as a share; inf without one.
+    """Half the widest interval of any arm, as a share of its median; inf where one has no interval.
 
     Infinite while an interval cannot be given. An arm of which no run counts has no time at
     all, and is not waited for.

@@ -18,7 +18,7 @@ _MOST_SHOWN = 40
 
 
 def shown(value: object) -> str:
-    """*value* in a few characters of one line."""
+    """The repr of *value* in one line, cut after 40 characters, for a message."""
     said = " ".join(repr(value).split())
     return said if len(said) <= _MOST_SHOWN else f"{said[:_MOST_SHOWN]}..."
 
@@ -37,19 +37,19 @@ TABLE = _is(dict, "table")
 
 
 def WHOLE(value: object) -> str:  # noqa: N802 (a shape as the others are)
-    """The shape of a whole number that fits 64 bits."""
+    """Say what is wrong if *value* is no whole number of 64 bits; empty if it is. Never raises."""
     if type(value) is not int:
         return f" is {shown(value)}, and no whole number"
     return "" if -_LARGEST < value < _LARGEST else f" is {shown(value)}, which is too large"
 
 
 def COUNT(value: object) -> str:  # noqa: N802
-    """The shape of a whole number from 0 on."""
+    """Say what is wrong if *value* is no whole number from 0 on; empty if it is. Never raises."""
     return WHOLE(value) or ("" if int(value) >= 0 else f" is {value}, and no count")  # type: ignore[call-overload]
 
 
 def NUMBER(value: object) -> str:  # noqa: N802
-    """The shape of a finite number."""
+    """Say what is wrong if *value* is no finite number; empty if it is one. Never raises."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f" is {shown(value)}, and no number"
     try:
@@ -60,7 +60,7 @@ def NUMBER(value: object) -> str:  # noqa: N802
 
 
 def TIME(value: object) -> str:  # noqa: N802
-    """The shape of seconds from 0 on."""
+    """Say what is wrong if *value* is no seconds from 0 on; empty if it is. Never raises."""
     wrong = NUMBER(value)
     if wrong:
         return wrong.replace("no number", "no time")
@@ -69,12 +69,12 @@ def TIME(value: object) -> str:  # noqa: N802
 
 
 def maybe(shape: Shape) -> Shape:
-    """The shape of what is null, or has *shape*."""
+    """A Shape, a check of a value, that accepts None and what *shape* accepts."""
     return lambda value: "" if value is None else shape(value)
 
 
 def list_of(shape: Shape) -> Shape:
-    """The shape of a list whose elements have *shape*."""
+    """A Shape, a check of a value, that accepts a list whose elements *shape* accepts."""
 
     def check(value: object) -> str:
         if not isinstance(value, list | tuple):
@@ -89,7 +89,7 @@ def list_of(shape: Shape) -> Shape:
 
 
 def table_of(shape: Shape) -> Shape:
-    """The shape of an object of any keys, whose values have *shape*."""
+    """A Shape, a check of a value, that accepts any mapping whose values *shape* accepts."""
 
     def check(value: object) -> str:
         if not isinstance(value, Mapping):
@@ -104,7 +104,7 @@ def table_of(shape: Shape) -> Shape:
 
 
 def shown_name(name: object) -> str:
-    """A key, shortened, as it stands in a message."""
+    """The key *name* as a message has it: an identifier as it is, else its repr, cut short."""
     text = name if isinstance(name, str) and name.isidentifier() else shown(name)
     return text[: _MOST_SHOWN + 2]
 
@@ -133,7 +133,10 @@ class RecordShape:
 
 
 def mismatch(value: object, shape: Shape) -> str:
-    """``samples[3].wall_s is 'x', and no time``: what is wrong first, or nothing."""
+    """Where *value* first departs from *shape*, in words; empty where nowhere. Never raises.
+
+    Such as ``samples[3].wall_s is 'x', and no time``.
+    """
     wrong = shape(value)
     if not wrong:
         return ""

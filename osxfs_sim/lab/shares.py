@@ -24,13 +24,13 @@ class MountedShare(Protocol):
     first_status: ShareStatus
 
     def flush(self) -> ShareStatus:
-        """Wait until the host has all that the guest has changed; returns the status then.
+        """Wait until the host has all the guest's changes, return the status; raises if it cannot.
 
         Raises an exception of its own kind if the host does not get it.
         """
 
     def reset(self) -> ShareStatus:
-        """Start counting anew; returns the status just before."""
+        """Set the share's counts to 0; returns the status just before."""
 
     def start_trace(self, path: str, *, with_calls: bool = False) -> None:
         """Record every request from now on in the new file *path*.
@@ -45,7 +45,7 @@ class MountedShare(Protocol):
         command_end_ns: int | None = None,
         notes: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Complete the trace file, with the moments between which the measured command ran."""
+        """Complete the trace's file; returns its path and counts of rows; raises if it cannot."""
 
 
 MountArm = Callable[[Arm, int, Path, Path], AbstractContextManager[MountedShare]]
@@ -72,12 +72,15 @@ class ArmMounter(Protocol):
         """
 
     def identity(self, arm: Arm, *, dilate: float) -> Identity:
-        """What *arm* is at this moment; *dilate* is for one that does not say its own."""
+        """Digests by which *arm* is told from others of its name, as it is at this moment.
+
+        *dilate* is for an arm that does not say its own.
+        """
 
     def mount(
         self, arm: Arm, source: Path, mountpoint: Path, *, seed: int, dilate: float
     ) -> AbstractContextManager[MountedShare]:
-        """Mount *source* at *mountpoint* for a ``with`` block.
+        """A context manager that mounts *source* at *mountpoint* as *arm*, and gives the share.
 
         *seed* and *dilate* are for an arm that does not say them itself.
         """
@@ -97,7 +100,7 @@ class MountPlace:
 
 @contextlib.contextmanager
 def mount_place(workload: Workload, host: Path, work: Path) -> Iterator[MountPlace]:
-    """Where *workload* wants what it shares of the tree *host* mounted; as it was afterwards.
+    """Context manager: a place to mount what *workload* shares of *host*. Raises OSError.
 
     *work* is an empty directory for what is needed beside the tree. Raises OSError.
     """
@@ -131,7 +134,7 @@ class Drained:
 
 
 def drain(share: MountedShare) -> Drained:
-    """Flush the share after the command, and take its status over the run."""
+    """Flush the share after a command, take its status; a failed flush is returned, not raised."""
     start_ns = time.perf_counter_ns()
     try:
         share.flush()
@@ -156,7 +159,7 @@ def _policy_failure(status: ShareStatus | None) -> str:
 def end_trace(
     share: MountedShare, execution: Execution, notes: dict[str, Any], *, has_failed: bool
 ) -> None:
-    """Stop the share's trace of *execution*, with *notes* of what it was.
+    """Complete the share's trace of *execution*; never fails where the share *has_failed* already.
 
     A share that *has_failed* already may not be able to, and its run says so.
     """
@@ -208,7 +211,7 @@ def check_failure(
 def real_places(
     workload: Workload, host: Path, share: MountedShare | None
 ) -> tuple[Path, dict[PurePosixPath, Path]]:
-    """The real directory of the guest's tree, and of those parts of it that lie elsewhere.
+    """Where the guest's tree really lies, and by path the parts of it that lie elsewhere.
 
     What is mounted was moved away (see mount_place) or copied, and a volume lies where it lies.
     """

@@ -41,7 +41,7 @@ class StaleAnswers:
 
     @classmethod
     def of(cls, risks: Sequence[Mapping[str, Any]]) -> Self:
-        """Add up the *risks* of runs, a document each."""
+        """Add up *risks*, tables of judged answers per run. Raises KeyError for a missing key."""
         names = dict.fromkeys(name for risk in risks for name in risk["stale"])
         kinds = {
             name: [risk["stale"][name] for risk in risks if name in risk["stale"]] for name in names
@@ -66,10 +66,10 @@ class StaleAnswers:
 
     @property
     def things_judged(self) -> int:
-        """Judgements over all kinds: more than *judged*, where an answer says several things."""
+        """Judgements over all kinds of things: one answer may be judged about several."""
         return sum(kind.judged for kind in self.kinds.values())
 
     @property
     def stale(self) -> int:
-        """Stale judgements over all kinds."""
+        """Stale judgements over all kinds of things: an answer stale about two counts twice."""
         return sum(kind.stale for kind in self.kinds.values())

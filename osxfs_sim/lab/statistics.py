@@ -50,7 +50,7 @@ class Estimate:
 
     @property
     def relative_half_width(self) -> float | None:
-        """Half the interval's width as a share of the value; None without one, or if that is 0."""
+        """Half the interval's width as a share of the value. None without one, or for value 0."""
         if self.interval is None or self.value == 0:
             return None
         low, high = self.interval
@@ -84,7 +84,7 @@ class Drift:
 def median_estimate(
     values: Sequence[float], *, seed: int, resamples: int = RESAMPLES
 ) -> Estimate | None:
-    """The median and its bootstrap interval; None for no values."""
+    """The median and its 95 % bootstrap interval, from 5 values on. None for no values."""
     if not values:
         return None
     median = float(np.median(values))
@@ -100,7 +100,7 @@ def ratio_estimate(
     seed: int,
     resamples: int = RESAMPLES,
 ) -> Estimate | None:
-    """The ratio of two medians and its bootstrap interval; None where there is no ratio.
+    """Ratio of two medians and its bootstrap interval. None if one is empty, or *baseline* has a 0.
 
     Both samples are drawn anew, each by itself.
     """
@@ -145,7 +145,7 @@ def _bootstrap(
 
 
 def difference(first: Sequence[float], second: Sequence[float]) -> Difference | None:
-    """The Mann-Whitney test of two samples; None where one is empty."""
+    """The Mann-Whitney test of whether two samples differ. None where one is empty."""
     if not first or not second:
         return None
     tied = len({*first, *second}) < len(first) + len(second)
@@ -183,7 +183,7 @@ def _tied_p(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values corrected for being several, in the order given (Holm, 1979)."""
+    """Correct *p_values* for being several (Holm, 1979), in the order given; empty for none."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     raised = [
         min(1.0, (len(p_values) - rank) * p_values[index]) for rank, index in enumerate(order)
@@ -195,7 +195,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def outliers(values: Sequence[float]) -> list[int]:
-    """The indices of values with a modified z-score above 3.5 (Iglewicz and Hoaglin, 1993).
+    """Indices of values with a modified z-score above 3.5; none of fewer than 5 values.
 
     None of few values: how they scatter is not known then. Wall times are skewed, so that
     even undisturbed ones have some (docs/statistics.md): to be looked at, never left out.
@@ -212,7 +212,7 @@ def outliers(values: Sequence[float]) -> list[int]:
 
 
 def drift(values: Sequence[float]) -> Drift | None:
-    """The trend of values in their order (Kendall); None without a significant one."""
+    """Kendall's trend of *values* in their order. None without a significant one (p < 0.01)."""
     if len({*values}) < 2:
         return None
     result = stats.kendalltau(np.arange(len(values)), values)

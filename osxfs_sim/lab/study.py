@@ -59,7 +59,7 @@ class Platform:
     """The K at which its bind mount is measured besides the one that makes the machines alike."""
 
     def ratio(self, topology: Topology) -> float:
-        """The published time of *topology* over the native one."""
+        """The published time of *topology* over the native. Raises KeyError if one is missing."""
         return self.times[topology].average_s / self.times[Topology.NATIVE].average_s
 
     @property
@@ -271,12 +271,12 @@ STUDY = FileKind("study", _StudyFile, shipped=_SHIPPED)
 
 
 def study_names() -> list[str]:
-    """The studies that ship with the package, sorted."""
+    """The names of the studies that ship with the package, sorted."""
     return STUDY.names()
 
 
 def load_study(name: str) -> Study:
-    """The study of that name, or in the file of that path if *name* ends in ``.toml``.
+    """Read the shipped study of that name, or the file *name* that ends in .toml. Raises UserError.
 
     Raises UserError, in one line.
     """
@@ -284,5 +284,5 @@ def load_study(name: str) -> Study:
 
 
 def study_from(document: Mapping[str, Any]) -> Study:
-    """The study in a parsed *document*. Raises UserError."""
+    """Make the Study of a parsed TOML *document*. Raises UserError where it is none."""
     return STUDY.build(document).built()

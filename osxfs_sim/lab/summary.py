@@ -96,7 +96,7 @@ class ArmSummary:
 def summarize(
     comparison: Comparison, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[ArmSummary]:
-    """A summary per kind of run and arm: all fresh ones first, arms as they were asked for.
+    """Median, ratio, test and warnings per kind of run and arm, fresh first; None is unknown.
 
     *seed* is of the bootstrap's resampling: the same samples give the same summary.
     """
@@ -108,7 +108,7 @@ def summarize(
 
 
 def kinds_of(comparison: Comparison) -> list[str]:
-    """The kinds of runs it has, ``fresh`` first."""
+    """The kinds of runs that *comparison* has samples of, ``fresh`` first."""
     return sorted({sample.kind for sample in comparison.samples}, key=lambda kind: kind != FRESH)
 
 
@@ -256,7 +256,7 @@ def _warnings_of_load(comparison: Comparison, samples: Sequence[Sample], kind: s
 
 
 def native_median_s(comparison: Comparison, kind: str) -> float | None:
-    """The median of the runs of *kind* without a share, in seconds; None without such an arm."""
+    """The median seconds of *kind*'s runs without a share. None where there is no such run."""
     walls_s = [
         sample.wall_s
         for arm in comparison.arms
@@ -267,7 +267,7 @@ def native_median_s(comparison: Comparison, kind: str) -> float | None:
 
 
 def observed_in(comparison: Comparison, sample: Sample, native_s: float | None) -> Observed:
-    """The run *sample* of *comparison* as it is judged; *native_s* None: without a native arm.
+    """The Observed run that *sample* is judged by; *native_s* is the native median, None without.
 
     Under edits of the host a run waits for more than its share: *native_s* says nothing then.
     """
@@ -280,13 +280,13 @@ def observed_in(comparison: Comparison, sample: Sample, native_s: float | None) 
 
 
 def representative(comparison: Comparison, arm: str, kind: str) -> Sample | None:
-    """The run of *arm* and *kind* of median wall time, among those that count; None without one."""
+    """The run of *arm* and *kind* of median wall time, no failed one. None where none counts."""
     samples = sorted(comparison.of(arm, kind), key=lambda each: each.wall_s)
     return samples[(len(samples) - 1) // 2] if samples else None
 
 
 def representatives(comparison: Comparison, arm: str) -> list[Sample]:
-    """The failed runs of *arm*, and the one of median wall time of each kind, fresh ones first."""
+    """All failed runs of *arm*, and for each kind that of median wall time, fresh ones first."""
     chosen = []
     for kind in kinds_of(comparison):
         middle = representative(comparison, arm, kind)
@@ -295,7 +295,7 @@ def representatives(comparison: Comparison, arm: str) -> list[Sample]:
 
 
 def most_frequent_requests(samples: Iterable[Sample], most: int) -> list[str]:
-    """The *most* frequent kinds of requests over *samples*, the most frequent first."""
+    """The names of the *most* most frequent kinds of requests in *samples*, in that order."""
     total: Counter[str] = Counter()
     for sample in samples:
         total.update((sample.share or {}).get("requests") or {})

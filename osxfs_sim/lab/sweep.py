@@ -63,12 +63,12 @@ SWEEP = FileKind("sweep", Sweep, shipped=_SHIPPED)
 
 
 def sweep_names() -> list[str]:
-    """The sweeps that ship with the package, sorted."""
+    """The names of the sweeps that ship with the package, sorted."""
     return SWEEP.names()
 
 
 def load_sweep(name: str) -> Sweep:
-    """The sweep of that name, or in the file of that path if *name* ends in ``.toml``.
+    """Read the shipped sweep of that name, or the file *name* that ends in .toml. Raises UserError.
 
     Raises UserError.
     """
@@ -76,5 +76,5 @@ def load_sweep(name: str) -> Sweep:
 
 
 def sweep_from(document: Mapping[str, Any]) -> Sweep:
-    """The sweep in a parsed *document*. Raises UserError."""
+    """Make the Sweep of a parsed TOML *document*. Raises UserError where it is none."""
     return SWEEP.build(document)

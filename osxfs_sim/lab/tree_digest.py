@@ -55,7 +55,7 @@ def entries_of(
     ignored: Sequence[str] = (),
     elsewhere: Mapping[PurePosixPath, Path] | None = None,
 ) -> Iterator[TreeEntry]:
-    """The entries of *parts* of *tree*, sorted, each part's top included.
+    """Yield a TreeEntry for all that is there in *parts* of *tree*, sorted. Raises OSError.
 
     What a pattern of *ignored* matches, by its path in the tree or by its name,
     is left out with all below it. *elsewhere* says where a directory of the tree
@@ -122,7 +122,7 @@ def _is_ignored(path: str, patterns: Sequence[str]) -> bool:
 
 
 def write_manifest(entries: Iterable[TreeEntry], file: Path) -> str:
-    """Write *entries* into *file*, whole or not at all; returns the hex digest of all of them."""
+    """Write *entries* into *file*, whole or not at all; their hex SHA-256. Raises OSError."""
     digest = hashlib.sha256()
     with output(file) as manifest:
         for entry in entries:
@@ -133,7 +133,7 @@ def write_manifest(entries: Iterable[TreeEntry], file: Path) -> str:
 
 
 def read_manifest(file: Path) -> Iterator[TreeEntry]:
-    """The entries of a manifest, sorted by path. Raises OSError where it cannot be read."""
+    """Yield the entries that write_manifest() wrote into *file*, in order. Raises OSError."""
     with open(file, "rb") as manifest:
         for line in manifest:
             yield TreeEntry(*json.loads(line))
@@ -143,7 +143,7 @@ def read_manifest(file: Path) -> Iterator[TreeEntry]:
 
 
 def first_difference(expected: Iterable[TreeEntry], found: Iterable[TreeEntry]) -> str:
-    """What differs first, in words that begin with its path; nothing, if all is equal.
+    """The first difference of two trees' entries in words, its path first; "" where all is equal.
 
     Both are sorted as *entries_of* sorts.
     """

@@ -15,7 +15,7 @@ from osxfs_sim.lab.workload import Say, Workload, reset_tree
 
 
 def default_directory() -> Path:
-    """Where host trees lie unless asked otherwise: in memory.
+    """Where host trees lie by default: /dev/shm, or the temporary directory if not writable.
 
     The disk's own cost would hide the latency that is injected, and the
     published latencies already include the published machine's disk.
@@ -25,13 +25,13 @@ def default_directory() -> Path:
 
 
 def default_cache() -> Path:
-    """Where set-up trees are kept: the user's cache directory."""
+    """The directory where set-up trees are kept, in the user's cache; it need not exist yet."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "osxfs-sim"
 
 
 def recipe_of(case: Case) -> str:
-    """The hex digest of the case's folder, without what is for people to read."""
+    """The hex SHA-256 of all files in the case's folder but its .md files. Raises OSError."""
     recipe = hashlib.sha256()
     for path in sorted(case.folder.rglob("*")):
         if path.is_file() and path.suffix != ".md" and "__pycache__" not in path.parts:
@@ -41,7 +41,7 @@ def recipe_of(case: Case) -> str:
 
 
 def prepare_tree(case: Case, variant: str, cache: Path, say: Say) -> Path:
-    """The path of the case's set-up tree, made once and kept in *cache* until its recipe changes.
+    """The path of the case's set-up tree, made in *cache* unless it is there. Raises CaseError.
 
     Raises CaseError if set-up fails; what it said goes to standard error.
     """
@@ -91,7 +91,7 @@ def _tell_of_changes(case: Case, original: Path, say: Say) -> None:
 
 @contextlib.contextmanager
 def fresh_tree(workload: Workload, tree: Path, work: Path) -> Iterator[Path]:
-    """A copy of *tree* in *work*, reset as before a run; gone after the ``with`` block.
+    """Context manager: a copy of *tree* in *work*, reset for a run, then gone. Raises CaseError.
 
     Owners, times and links are as they are in *tree*. It is reset before anything is mounted,
     because the guest of a fresh run knows nothing of it. Raises CaseError.

@@ -20,7 +20,7 @@ class Reference:
 
 
 def reference_of(workload: Workload, tree: Path, work: Path, say: Say) -> Reference | None:
-    """What a native run leaves of a deterministic case; None where the case is not deterministic.
+    """What a native run leaves, or its failure. None if nothing is deterministic. Raises CaseError.
 
     Kept beside the set-up *tree*; where it is not there yet, the command is run once
     for it, below *work*, whichever arms have been asked for.
@@ -44,7 +44,7 @@ def reference_of(workload: Workload, tree: Path, work: Path, say: Say) -> Refere
 def tree_mismatch(
     workload: Workload, host: Path, share: MountedShare | None, reference: Reference | None
 ) -> tuple[str, str | None]:
-    """The first difference from *reference* in words ("": none), and the tree's digest.
+    """How the tree differs from *reference* first ("": not), and its digest (None: not compared).
 
     It is of the tree that the guest sees, after the share was flushed and without asking it:
     all is read where it really is. The digest is None where there is nothing to compare with.

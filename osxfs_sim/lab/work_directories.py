@@ -27,7 +27,7 @@ EndMount = Callable[[str], object]
 
 @contextlib.contextmanager
 def work_directory(kind: str, directory: str | Path) -> Iterator[Path]:
-    """A new directory in *directory* for a lab of *kind*, gone afterwards."""
+    """Context manager: a new locked directory in *directory*, then gone. Raises OSError."""
     assert kind in _KINDS
     with tempfile.TemporaryDirectory(
         suffix=_SUFFIX, prefix=f"{_PREFIX}{kind}-", dir=directory
@@ -42,7 +42,7 @@ def work_directory(kind: str, directory: str | Path) -> Iterator[Path]:
 
 
 def left_over(directory: Path, *, young_s: float = _YOUNG_S) -> list[Path]:
-    """The work directories in *directory* that are ours, and whose lab is not there any more."""
+    """Our work directories in *directory* whose process is gone; leaves out what it cannot open."""
     found = []
     for kind in _KINDS:
         for path in sorted(directory.glob(f"{_PREFIX}{kind}-????????{_SUFFIX}")):
@@ -66,7 +66,7 @@ def left_over(directory: Path, *, young_s: float = _YOUNG_S) -> list[Path]:
 
 
 def remove(path: Path, end_mount: EndMount, mounted_below: Callable[[str], list[str]]) -> bool:
-    """Remove a left-over directory, with what is mounted in it; returns whether it is gone.
+    """End what is mounted in *path* and remove it; returns whether it is gone, instead of raising.
 
     While anything is mounted in it, nothing is removed: it may be more than ours.
     """

@@ -43,12 +43,12 @@ class Workload:
 
     @property
     def form(self) -> str:
-        """``quick`` or ``whole``, as the case's commands are told."""
+        """``quick`` or ``whole``: what the case's commands get for ``{form}``."""
         return "quick" if self.quick else "whole"
 
     @property
     def environment(self) -> dict[str, str]:
-        """The whole environment of the case's commands: ours, and what the toggles set."""
+        """The environment of the case's commands: ours and the toggles'. Raises CaseError."""
         return {**os.environ, **self.case.environment(self.toggles)}
 
     @property
@@ -96,7 +96,7 @@ _DURATION = re.compile(rb"\b\d+(?:\.\d+)?\s?(?:ms|s|m|min|sec|secs|seconds|minut
 def execute(
     workload: Workload, guest: Path, host: Path, watched: Watched | None = None
 ) -> Execution:
-    """Run the measured command once, in the tree *guest* whose host's side is *host*.
+    """Run the measured command once in *guest*; its failure is in the Execution, not raised.
 
     What it should print is not asked of one that is *watched*: an edit may show in it. Raises
     nothing of the command's: how it failed is in the Execution.
@@ -157,7 +157,7 @@ def execute(
 
 
 def reset_tree(workload: Workload, tree: Path) -> None:
-    """Make *tree* what it was before a run, as the case does it. Raises CaseError."""
+    """Run the case's command that makes *tree* what it was before a run. Raises CaseError."""
     if workload.case.reset is None:
         return
     why = run_unmeasured(workload, workload.case.reset, tree, tree)
@@ -166,7 +166,7 @@ def reset_tree(workload: Workload, tree: Path) -> None:
 
 
 def run_unmeasured(workload: Workload, words: tuple[str, ...], tree: Path, guest: Path) -> str:
-    """Run a command of the case in *tree*; says why it failed, or nothing."""
+    """Run a command of the case in *tree*; returns why it failed, or "", instead of raising."""
     command = workload.case.command(
         words, tree=tree, variant=workload.variant, form=workload.form, guest=guest
     )

@@ -90,7 +90,7 @@ def _in_one_line(text: str) -> str:
 
 
 def described(error: BaseException) -> str:
-    """*error* as one line, ``ValueError: no such thing``, cut at 300 characters. Never fails."""
+    """*error* in one line, at most 300 characters and ``...``: ``ValueError: no``. Never fails."""
     try:
         said = _in_one_line(str(error))
     except Exception:

@@ -15,7 +15,7 @@ _SHOWN_BINS = 14
 
 
 def analysis_report(analysis: Analysis, top: int = 10) -> None:
-    """Print what a trace comes to; of directories and programs the *top* longest."""
+    """Print where a trace's wall time went; of directories and programs the *top* longest."""
     out = console()
     out.print(f"[bold]{escape(analysis.title)}[/bold]", soft_wrap=True)
     out.print(

@@ -18,7 +18,7 @@ _BINS = 10
 
 
 def scorecard_report(results: Sequence[KindResult], title: str, machine: str) -> None:
-    """Print a line per kind of change, and below it what was wrong with which."""
+    """Print per kind of host change how many events came, lacked or were wrong, and how late."""
     out = console()
     rows = table(
         "change",
@@ -89,7 +89,7 @@ def _quantile(sorted_ns: Sequence[int], share: float) -> str:
 
 
 def staleness_report(results: Sequence[ViewResult], title: str, machine: str) -> None:
-    """Print a line per view: what was predicted, what was measured, and whether they agree."""
+    """Print per view the predicted and the measured staleness, and whether both agree."""
     out = console()
     rows = table(
         "view",
@@ -134,7 +134,7 @@ STALE_SHARES = {"t50": 0.5, "t99": 0.01}
 
 
 def curves_report(results: Sequence[ViewResult], machine: str) -> None:
-    """Print a line per view and direction: when reads are stale no more, and how sure that is."""
+    """Print per view and direction when reads are stale no more, with confidence intervals."""
     out = console()
     rows = table(
         "view",
@@ -217,7 +217,7 @@ def _widths_ns(seen: Sequence[StalenessSample]) -> list[int]:
 
 
 def histogram(sorted_ns: Sequence[int], bins: int = _BINS) -> str:
-    """How *sorted_ns* lie between 0 and their largest, a character a bin; "" for none."""
+    """A bar chart of *sorted_ns* from 0 to the largest, one character per bin; empty for none."""
     if not sorted_ns or sorted_ns[-1] <= 0:
         return ""
     counts = [0] * bins

@@ -52,7 +52,7 @@ def comparison_report(
     machine: str,
     alarms: Sequence[tuple[str, FalseAlarms]] = (),
 ) -> None:
-    """Print the table, verdicts and warnings; *alarms* are those of an A/A comparison, per kind."""
+    """Print a table of arms per kind of run, with verdicts, warnings and A/A *alarms*."""
     out = console()
     for kind in kinds_of(comparison):
         of_kind = [summary for summary in summaries if summary.kind == kind]
@@ -150,7 +150,7 @@ def _latency(value_ns: int | None) -> str:
 
 
 def alarm_line(found: FalseAlarms) -> str:
-    """An A/A comparison's false alarms in a sentence or two."""
+    """Say in two sentences how often an arm against itself was found to differ."""
     low, high = found.interval
     verdict = "a false alarm" if found.p < SIGNIFICANCE else "no difference detected"
     return (
@@ -165,7 +165,7 @@ def alarm_line(found: FalseAlarms) -> str:
 
 
 def verdict_words(summary: ArmSummary) -> str:
-    """One phrase for a line of text: how the arm stands to the baseline."""
+    """A phrase of how *summary*'s arm stands to the baseline: ``2.1 times slower``, say."""
     if summary.verdict == BASELINE_VERDICT:
         return "the baseline"
     if summary.verdict == NO_DIFFERENCE:

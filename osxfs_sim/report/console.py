@@ -28,7 +28,7 @@ class SafeConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """As rich's, with control characters of texts made visible."""
+        """Render as rich does, but show control characters of texts instead of sending them."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment
@@ -37,7 +37,7 @@ class SafeConsole(Console):
 
 
 def console() -> Console:
-    """A console on the standard output of this moment (tests replace it)."""
+    """A SafeConsole on standard output as it is now; COLUMNS or 120 wide where no terminal."""
     width = (
         None if sys.stdout.isatty() else shutil.get_terminal_size((_WIDTH_WHEN_PIPED, 24)).columns
     )
@@ -45,17 +45,17 @@ def console() -> Console:
 
 
 def error_console(**options: Any) -> Console:
-    """A console on standard error, with rich's *options*."""
+    """A SafeConsole on standard error, made with rich's *options*."""
     return SafeConsole(stderr=True, highlight=False, **options)
 
 
 def escape(text: str) -> str:
-    """Somebody else's *text* for a line or cell: one line, no markup, no control characters."""
+    """*text* for a line that rich prints: one line, markup and control characters harmless."""
     return rich_markup.escape(printable(text))
 
 
 def escape_all(answer: T) -> T:
-    """*answer* (dataclass, dict, list or text) with each text in it escaped."""
+    """A copy of *answer* (dataclass, dict, list or text) with escape() applied to each text."""
     escaped: T = _escaped(answer)
     return escaped
 

@@ -109,7 +109,7 @@ def contents_of(
     traces: Sequence[TraceContents] = (),
     trace_troubles: Sequence[str] = (),
 ) -> Contents:
-    """What a report says of *comparison*, in words and tables. Raises ResultError.
+    """All that a report says of *comparison*, in words and tables. Raises ResultError.
 
     Raises ResultError where its receipts cannot be read.
     """
@@ -525,7 +525,7 @@ def _numbers(columns: Sequence[str], numbers: Collection[str]) -> Iterator[str]:
 
 
 def trace_contents(label: str, analysis: Analysis) -> TraceContents:
-    """What a report says of one analyzed trace, in words and tables."""
+    """What a report says of one analyzed trace *label*: sentences, and tables that have rows."""
     tables = [
         table(
             *("cause", "remedy", ">requests", ">time"),

@@ -27,7 +27,7 @@ _STYLES = {
 def contract_report(
     verdicts: Sequence[RuleVerdict], title: str, machine: str, scripts: Mapping[str, Path]
 ) -> None:
-    """Print a line per rule, and below it the schedules that were found.
+    """Print each rule's verdict, and below the schedules that broke it or could not be played.
 
     *scripts* are those that were written, by the name that script_name gives them.
     """
@@ -70,7 +70,7 @@ def contract_report(
 
 
 def rules_report(rules: Mapping[RuleId, tuple[str, Sequence[ContractSchedule]]]) -> None:
-    """Print each rule with its schedules, or why it does not apply."""
+    """Print each rule of the contract with its schedules, or why it does not apply."""
     out = console()
     for rule, (why, schedules) in rules.items():
         out.print(f"[bold]{rule}[/bold] {escape(RULES[rule].text)}")

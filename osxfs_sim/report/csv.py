@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 def csv_of(comparisons: Sequence[Comparison]) -> str:
-    """All samples of all comparisons, with a header. What does not exist is an empty cell.
+    """All samples of *comparisons* as CSV text with a header; unknown values are empty cells.
 
     Target, observed and within_tolerance are of the judged class, whose answers were waited for
     longest; late counts all answers.

@@ -79,7 +79,7 @@ class Frontier:
 
     @property
     def title(self) -> str:
-        """Case, variant and form, the stream of edits, and the fewest and most runs."""
+        """One line: case, variant, form, runs of each arm (least to most), and the host's edits."""
         one = self.comparison
         form = ", quick" if one.quick else ""
         dilated = f", time dilated {format_plain(one.dilate)} times" if one.dilate != 1 else ""
@@ -92,13 +92,13 @@ class Frontier:
 
 
 def edits_words(comparison: Comparison) -> str:
-    """The stream of edits under which it was measured, in words."""
+    """The edits that *comparison* was measured under, in words; ``no host edits`` without."""
     streams = {one.risk["edits"]["stream"]: None for one in comparison.samples if one.risk}
     return f"host edits {', '.join(streams)}" if streams else "no host edits"
 
 
 def frontier_of(comparison: Comparison, *, resamples: int = RESAMPLES) -> Frontier:
-    """What is derived of *comparison*: points, standings and the best of each limit."""
+    """Derive from *comparison* its points, their standings, and the fastest arm at each limit."""
     points = points_of(comparison, resamples=resamples)
     return Frontier(
         comparison,
@@ -110,12 +110,12 @@ def frontier_of(comparison: Comparison, *, resamples: int = RESAMPLES) -> Fronti
 
 
 def tables_of(frontiers: Sequence[Frontier]) -> list[Table]:
-    """The table of the best of all cases, and a table of points for each case."""
+    """The table of the best arms of all cases, then a table of points for each case."""
     return [best_table(frontiers), *(points_table(one) for one in frontiers)]
 
 
 def best_table(frontiers: Sequence[Frontier]) -> Table:
-    """A row per case, group and limit."""
+    """The table of the fastest arm for each case, group and limit of staleness."""
     rows = []
     measured = [one.comparison.case for one in frontiers]
     for one in frontiers:
@@ -165,7 +165,7 @@ def _nearest(best: Best, group: Sequence[Point]) -> tuple[str, str]:
 
 
 def points_table(one: Frontier) -> Table:
-    """A row per arm, the native ones first."""
+    """The table of wall time and stale answers of each arm, native ones first."""
     columns = (
         "arm",
         "Pareto",
@@ -237,7 +237,7 @@ def _age(age_ns: Estimate) -> str:
 
 
 def caveats(one: Frontier) -> list[str]:
-    """What makes the tables say less than they seem to: a sentence each."""
+    """Sentences on what makes the tables say less than they seem to; empty if nothing does."""
     lines = []
     few = [point.arm for point in one.points if point.runs < FEWEST_FOR_INTERVAL]
     if few:
@@ -270,7 +270,7 @@ def caveats(one: Frontier) -> list[str]:
 
 
 def frontier_report(frontiers: Sequence[Frontier], machine: str) -> None:
-    """Print the tables, their caveats and the machine."""
+    """Print the tables of *frontiers*, what to doubt of them, and the machine."""
     out = console()
     for each in tables_of(frontiers):
         out.print(each)
@@ -282,7 +282,7 @@ def frontier_report(frontiers: Sequence[Frontier], machine: str) -> None:
 
 
 def frontier_markdown(frontiers: Sequence[Frontier]) -> str:
-    """The tables and caveats as a Markdown document, each legend once."""
+    """The tables of *frontiers* as a Markdown document, each legend once, no caveats."""
     tables = tables_of(frontiers)
     blocks = []
     for number, each in enumerate(tables):

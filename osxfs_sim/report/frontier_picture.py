@@ -69,7 +69,7 @@ class _Scale:
 
 
 def frontier_picture(frontiers: Sequence[Frontier], style: Style) -> Figure:
-    """A panel for each of *frontiers*, one below the other, and what the marks mean."""
+    """A figure with a panel of wall time against stale answers for each of *frontiers*."""
     with drawing(style):
         scales = [_scale_of(_drawn(one)) for one in frontiers]
         heights = [each.height_inches + _TITLE_INCHES + _AXIS_INCHES for each in scales]

@@ -30,13 +30,13 @@ class Box:
     """The upper edge: upwards is more."""
 
     def overlap(self, other: "Box") -> float:
-        """The area that both cover; 0 where they are apart."""
+        """The area that this rectangle and *other* both cover; 0 where they are apart."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.top, other.top) - max(self.bottom, other.bottom)
         return max(0.0, width) * max(0.0, height)
 
     def is_within(self, other: "Box") -> bool:
-        """Whether no part of it is outside *other*."""
+        """Whether no part of this rectangle is outside *other*; edges may touch."""
         return (
             self.left >= other.left
             and self.right <= other.right
@@ -51,7 +51,7 @@ def place_labels(
     frame: Box,
     obstacles: Sequence[Box] = (),
 ) -> list[Box]:
-    """For each anchor a box of its size near it, inside *frame* and clear of everything.
+    """A box near each of *anchors* for its label, inside *frame*, covering as little as can be.
 
     Where there is no free place the one that covers least is taken.
     """

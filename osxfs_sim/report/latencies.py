@@ -47,7 +47,7 @@ _UNREADABLE = (
 
 
 def latencies_of(comparison: Comparison) -> dict[str, list[Latencies]]:
-    """By arm the curves of each class of operation, over all its runs that count."""
+    """By arm a latency curve per class of operations. Raises ResultError for bad histograms."""
     found: dict[str, list[Latencies]] = {}
     for arm in comparison.arms:
         receipts = [each.share.get("receipt") or {} for each in comparison.of(arm) if each.share]
@@ -103,6 +103,6 @@ def _curve(histogram: HdrHistogram) -> Curve:
 
 
 def time_of(curve: Curve, share: float) -> float:
-    """The time in ns within which *share* (0 to 1) of the answers came."""
+    """The time in ns within which *share* (0 to 1) of the answers of *curve* came."""
     values, shares = curve
     return float(values[min(int(np.searchsorted(shares, share)), len(values) - 1)])

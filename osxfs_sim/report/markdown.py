@@ -7,7 +7,7 @@ from osxfs_sim.report.tables import markdown_text
 
 
 def markdown(all_contents: Sequence[Contents], extra_traces: Sequence[TraceContents] = ()) -> str:
-    """One document about these comparisons, and traces that came without one."""
+    """A report on comparisons, and on traces without one, as the text of a Markdown document."""
     blocks: list[str] = []
     for contents in all_contents:
         blocks += _comparison(contents)

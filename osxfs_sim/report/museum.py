@@ -14,7 +14,7 @@ from osxfs_sim.report.tables import Cell, green, red, table, yellow
 
 
 def museum_report(demonstrations: Iterable[Demonstration]) -> None:
-    """Print a line per bug: what a user sees, who had it, and what cures it."""
+    """Print a line per bug of the museum: what a user sees, who had it, and what cures it."""
     rows = table("", "name", "what a user sees", "who had it", "cured by")
     for demonstration in demonstrations:
         spec = BUGS[demonstration.bug]
@@ -32,7 +32,7 @@ def museum_report(demonstrations: Iterable[Demonstration]) -> None:
 
 
 def shown_report(shown: DemonstrationResult) -> None:
-    """Print what was asked and told, with the bug and with each cure, and the verdicts."""
+    """Print what a bug's demonstration asked and was told, with the bug and with each cure."""
     out = console()
     spec = BUGS[shown.demonstration.bug]
     out.print(f"[bold]{spec.id} {shown.demonstration.bug}: {escape(spec.title)}[/bold]")

@@ -60,7 +60,7 @@ class _Extra:
 
 
 def page(all_contents: Sequence[Contents], extra_traces: Sequence[TraceContents] = ()) -> str:
-    """The page about these comparisons, and traces that came without one."""
+    """A report on comparisons, and on traces without one, as the text of one HTML page."""
     environment = Environment(
         loader=BaseLoader(),
         autoescape=True,
@@ -137,7 +137,7 @@ def _with_code(text: str, command: str) -> Markup:
 
 
 def linked(text: str) -> Markup | str:
-    """A source that is an address as a link; anything else, such as javascript:, stays text."""
+    """*text* as a link of HTML where it is an http address; anything else unchanged."""
     if text.startswith(("https://", "http://")) and drawable(text) == text and " " not in text:
         return Markup('<a href="{0}" rel="noreferrer">{0}</a>').format(text)
     return text

@@ -38,7 +38,7 @@ class Plot:
 
 
 def plots_of(contents: Contents) -> list[Plot]:
-    """The plots of a comparison: wall times, latencies, and those of its traces."""
+    """The plots of a comparison: wall times, and latencies where there are any; no traces."""
     comparison, summaries = contents.comparison, contents.summaries
     made = [_wall_times(comparison, summaries)]
     if contents.latencies:
@@ -47,7 +47,7 @@ def plots_of(contents: Contents) -> list[Plot]:
 
 
 def plots_of_traces(traces: Sequence[TraceContents]) -> list[Plot]:
-    """Where the time went, a bar per trace; then each trace's requests over time."""
+    """Plots of where the time of *traces* went, and of each one's requests; [] without traces."""
     if not traces:
         return []
     return [_attribution(traces), *(_over_time(trace) for trace in traces if timeline_of(trace))]
@@ -107,7 +107,7 @@ def _median_ns(curve: tuple[np.ndarray, np.ndarray]) -> float:
 
 
 def partition_by_object(trace: TraceContents) -> dict[str, int]:
-    """The parts of a trace's wall time in ns: they add up to it."""
+    """The ns of a trace's wall time by cause, necessary requests and rest; they add up to it."""
     analysis = trace.analysis
     parts = {each.label: each.time_ns for each in analysis.causes if each.time_ns}
     parts[plots.NECESSARY] = analysis.necessary.time_ns
@@ -135,7 +135,7 @@ def _attribution(traces: Sequence[TraceContents]) -> Plot:
 
 
 def timeline_of(trace: TraceContents) -> dict[str, Sequence[int]]:
-    """By operation how many requests came in each bin of time."""
+    """By operation how many of a trace's requests came in each bin of time; may be empty."""
     timeline = trace.analysis.timeline
     nested = timeline.get("operations", timeline)
     return {name: counts for name, counts in nested.items() if isinstance(counts, list | tuple)}

@@ -81,15 +81,15 @@ class Style:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether it is for a small screen: labels are wrapped earlier."""
+        """Whether the figure is for a small screen (below 5 inches): labels are wrapped earlier."""
         return self.width_inches < 5
 
     def colour(self, number: int) -> str:
-        """Of series *number*, from 0; they come again after the last."""
+        """The colour of series *number*, from 0; colours come again after the last."""
         return self.theme.colours[number % len(self.theme.colours)]
 
     def hatch(self, number: int) -> str:
-        """The pattern of series *number*: another one where colours come again, or are not seen."""
+        """The hatch pattern of series *number*, from 0: another when the colours come again."""
         return ("", "////", "....", "xxxx")[number // len(self.theme.colours) % 4]
 
 
@@ -160,7 +160,7 @@ def _settings(style: Style) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def drawing(style: Style) -> Iterator[None]:
-    """Within it figures are made in *style*, whatever the user has set up for matplotlib."""
+    """Context manager in which figures are made in *style*, whatever matplotlibrc says."""
     settings: Any = _settings(style)  # the stubs want each key as a literal
     with matplotlib.rc_context(), warnings.catch_warnings():
         # A file matplotlibrc that lies where somebody works says nothing about our figures.
@@ -174,7 +174,7 @@ def drawing(style: Style) -> Iterator[None]:
 def render(
     figure: Figure, style: Style, plot_format: PlotFormat, dots_per_inch: int = 200
 ) -> bytes:
-    """The figure as a file's bytes: no date, no version, no chance in it."""
+    """The bytes of *figure* as an SVG or PNG file: the same each time, without a date."""
     buffer = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if plot_format == "svg" else {"Software": None}
     with drawing(style):
@@ -183,7 +183,7 @@ def render(
 
 
 def drawable(text: str) -> str:
-    """*text* with what XML and fonts cannot hold replaced: a label may be anybody's."""
+    """*text* with each character that cannot be printed replaced by U+FFFD."""
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
     )
@@ -196,12 +196,12 @@ def _label(text: str, style: Style) -> str:
 
 
 def empty_figure(style: Style, height_inches: float) -> Figure:
-    """A figure as wide as *style* has it, without panels."""
+    """A new figure without panels, as wide as *style* has it, *height_inches* tall."""
     return Figure(figsize=(style.width_inches, height_inches), layout="constrained")
 
 
 def wall_times(groups: Mapping[str, Sequence[WallTimes]], baseline: str, style: Style) -> Figure:
-    """Each arm's runs as circles, their median as a bar, its interval as a line; kinds apart."""
+    """A figure with a panel per kind: each arm's runs as circles, median a bar, interval a line."""
     with drawing(style):
         rows = sum(len(arms) for arms in groups.values())
         figure = empty_figure(style, 0.75 + 0.42 * rows + 0.25 * len(groups))
@@ -233,7 +233,7 @@ def wall_times(groups: Mapping[str, Sequence[WallTimes]], baseline: str, style: 
 
 
 def mark_logarithmic(panel: Axes, style: Style) -> None:
-    """Ticks at 1, 2 and 5 of each decade, where there is room for their labels."""
+    """Mark a panel's logarithmic x axis at 1, 2 and 5 of each decade, or at 1 without room."""
     low, high = panel.get_xlim()
     decades = np.log10(high / low)
     subs = (1, 2, 5) if decades < (1.7 if style.is_narrow else 3) else (1,)
@@ -289,7 +289,7 @@ _TARGET: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (4, 2))}
 
 
 def latencies(arms: Mapping[str, Sequence[Latencies]], style: Style) -> Figure:
-    """How many answers came within which time: target (dashed) and observed, a panel per arm."""
+    """A figure of the share of answers over time: target (dashed) and observed, a panel per arm."""
     with drawing(style):
         figure = empty_figure(style, 1.0 + 1.55 * len(arms))
         panels = figure.subplots(len(arms), sharex=True, squeeze=False)[:, 0]
@@ -353,7 +353,7 @@ def _width_of(legend: Legend, figure: Figure) -> float:
 
 
 def attribution(bars: Mapping[str, Mapping[str, int]], style: Style) -> Figure:
-    """Where the wall time went, a bar per trace: parts in ns. *rest* is drawn last, and grey."""
+    """A figure of where wall time went: a bar per trace, of parts in ns; REST last, in grey."""
     with drawing(style):
         parts = list(dict.fromkeys(part for bar in bars.values() for part in bar if part != REST))
         # As many as there may be: who has room for columns gets a taller picture.
@@ -401,7 +401,7 @@ NECESSARY = "necessary requests"
 
 
 def ratios(bars: Sequence[RatioBar], style: Style) -> Figure:
-    """Published ratios as open bars, ours as filled ones with their range; 1 is native."""
+    """A figure of ratios to native: published open bars, ours filled. Raises ValueError if none."""
     with drawing(style):
         figure = empty_figure(style, 1.0 + 0.5 * len(bars))
         panel = figure.subplots()
@@ -436,7 +436,7 @@ def ratios(bars: Sequence[RatioBar], style: Style) -> Figure:
 
 
 def requests_over_time(counts: Mapping[str, Sequence[int]], bin_ns: int, style: Style) -> Figure:
-    """Requests per second, the operations stacked; the rarer ones are one area."""
+    """A figure of requests per second, operations stacked, the rarer ones as one area."""
     with drawing(style):
         series = most_frequent(counts)
         figure = empty_figure(style, 2.6 if style.is_narrow else 2.9)
@@ -477,7 +477,7 @@ OTHERS = "others"
 
 
 def most_frequent(counts: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
-    """The counts of the operations worth an area of their own, and the sum of the others."""
+    """Counts per bin of the five most frequent operations; all others summed as OTHERS."""
     ordered = sorted(counts, key=lambda operation: (-sum(counts[operation]), operation))
     kept: dict[str, Sequence[int]] = {name: counts[name] for name in ordered[:_SHOWN_OPERATIONS]}
     others = [counts[name] for name in ordered[_SHOWN_OPERATIONS:]]

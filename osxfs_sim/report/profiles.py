@@ -12,7 +12,7 @@ from osxfs_sim.report.tables import bold, table
 
 
 def profile_values(profile: Profile) -> dict[str, str]:
-    """Every value of *profile* under the key that its TOML file gives it."""
+    """Each value of *profile* as text, under the key that its TOML file gives it."""
     if profile.is_local:
         return _local_values(profile)
     latency, caching = profile.latency, profile.caching
@@ -110,7 +110,7 @@ def _yes_or_no(value: bool) -> str:
 
 
 def profiles_report(profiles: Sequence[Profile]) -> None:
-    """Print a line per profile: what tells one from another at a glance."""
+    """Print a line per profile: latency, bandwidth, caching, and what it is."""
     rows = table("profile", ">metadata", ">1 KiB write", ">bandwidth", "caching", "what it is")
     for profile in profiles:
         rows.add_row(bold(profile.name), *_at_a_glance(profile), profile.title)
@@ -134,7 +134,7 @@ def _at_a_glance(profile: Profile) -> tuple[str, str, str, str]:
 
 
 def profile_report(profile: Profile) -> None:
-    """Print one profile with the source of each value."""
+    """Print one profile: each value, with the basis and source that it has."""
     out = console()
     out.print(f"[bold]{escape(profile.name)}[/bold]: {escape(profile.title)}")
     if profile.about:

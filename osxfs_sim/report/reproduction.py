@@ -50,7 +50,7 @@ _LEGEND_ADDED = (
 
 
 def tables_of(study: Study, derived: Reproduction) -> list[Table]:
-    """The tables of ratios, of what is added, and of checks, in this order."""
+    """The tables of ratios, of what bind mounts add, and of checks, but for those without rows."""
     tables = [_ratios(study, derived), _added(derived)]
     if derived.checked:
         tables.append(_checks(derived))
@@ -60,7 +60,7 @@ def tables_of(study: Study, derived: Reproduction) -> list[Table]:
 def reproduction_report(
     study: Study, derived: Reproduction, comparisons: Mapping[str, Comparison], machine: str
 ) -> None:
-    """Print the tables, caveats and the machine."""
+    """Print a study's tables of published and our results, warnings, and the machine."""
     out = console()
     out.print(escape(study.title), style="bold")
     out.print(escape(f"published: {study.source}; {study.machine}"), style="dim")
@@ -72,12 +72,12 @@ def reproduction_report(
 
 
 def reproduction_markdown(study: Study, derived: Reproduction) -> str:
-    """The tables as a Markdown document."""
+    """The study's tables of published and our results as a Markdown document."""
     return "\n\n".join(block for one in tables_of(study, derived) for block in one.markdown())
 
 
 def caveats(comparisons: Mapping[str, Comparison]) -> list[str]:
-    """The warnings of all comparisons, each once, with the arms that it is about."""
+    """Each warning once per comparison, with its name and arms, but for what the legend says."""
     lines: dict[tuple[str, str], list[str]] = {}
     for name, comparison in comparisons.items():
         for summary in summarize(comparison, resamples=1):

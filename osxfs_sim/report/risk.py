@@ -37,7 +37,7 @@ _WORDS = ("of them", "result")
 
 
 def risk_report(out: Console, rows: Iterable[tuple[str, str, Sequence[Mapping[str, Any]]]]) -> None:
-    """Print a line for each of *rows*: an arm, a kind of run, and the risks of its runs.
+    """Print how stale the answers of each arm's runs were under edits; nothing without any.
 
     Nothing, if there are none.
     """
@@ -66,7 +66,7 @@ def risk_report(out: Console, rows: Iterable[tuple[str, str, Sequence[Mapping[st
 def risks_of(
     comparison: Comparison,
 ) -> Iterator[tuple[str, str, list[Mapping[str, Any]]]]:
-    """For each arm and kind the judged answers of its runs; no rows where the host was not edited.
+    """Yield arm, kind and the judged answers of its runs; nothing where the host was not edited.
 
     Of failed runs too: an edit may be what they failed of.
     """
@@ -78,7 +78,7 @@ def risks_of(
 
 
 def risk_cells(risks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The cells below RISK_COLUMNS, of the judged answers of an arm's runs."""
+    """The cells of a table below RISK_COLUMNS, from the judged answers of an arm's runs."""
     total = StaleAnswers.of(risks)
     stale = {kind: found.stale for kind in KINDS if (found := total.kinds.get(kind))}
     ages_ns = total.ages_ns

@@ -34,7 +34,7 @@ _BASELINES = (NATIVE, BASELINE)
 
 
 def runs_report(comparison: Comparison, machine: str) -> None:
-    """Print a line per arm and kind of run, and what to know before believing it."""
+    """Print times and requests per arm and kind of run, and what to know before believing it."""
     out = console()
     what = "quick: a shortened command" if comparison.quick else "the whole command"
     options = "".join(f", with {name}" for name in comparison.options)

@@ -39,7 +39,7 @@ _POINTS = 800
 def stale_curves(
     results: Sequence[ViewResult], style: Style, title: str, scale: str = LOGARITHMIC
 ) -> Figure:
-    """P(stale) against the time since the change, with band and prediction, of *results*.
+    """A figure of P(stale) over time since the change, with band and prediction, per view.
 
     All panels have one axis of time: *scale* is one of SCALES.
     """

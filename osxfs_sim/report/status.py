@@ -84,7 +84,7 @@ def _write_back_report(write_back: WriteBackStatus | None) -> None:
 
 
 def unwritten_report(journals: Sequence[dict[str, Any]]) -> None:
-    """Print the unfinished *journals* of ended shares: source, path, size and changes of each."""
+    """Print for each journal left by an ended share what the host lacks; says so if none is."""
     out = console()
     for journal in journals:
         rows = table("change", "path", "refused")
@@ -102,7 +102,7 @@ def unwritten_report(journals: Sequence[dict[str, Any]]) -> None:
 
 
 def services_report(status: ShareStatus) -> None:
-    """Print the host services of a share, a line each."""
+    """Print path and connections of each host service of a share, a line each."""
     _services_report(escape_all(status))
 
 
@@ -159,7 +159,7 @@ def _requests_table(status: ShareStatus) -> Table:
 
 
 def status_report(status: ShareStatus) -> None:
-    """Print a share's status in lines and tables."""
+    """Print a share's status: profile, latency, caches, pending changes, receipt, warnings."""
     as_given, status = status, escape_all(status)
     out = console()
     latency = status.latency

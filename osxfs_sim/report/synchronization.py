@@ -11,7 +11,7 @@ _ONE_WAY = "delete the guest's, or make it the same as the host's"
 
 
 def synchronization_report(mountpoint: str, status: SynchronizationStatus) -> None:
-    """Print both sides of a synchronized share, its conflicts and what cannot travel."""
+    """Print both sides of a synchronized share, its conflicts, and what cannot travel."""
     resuming = escape(f"osxfs-sim sync resume {quoted(mountpoint)}")
     as_given = status
     mountpoint, status = escape(mountpoint), escape_all(status)

@@ -58,16 +58,16 @@ class Table:
 
     @property
     def row_count(self) -> int:
-        """How many rows there are."""
+        """How many rows this table has."""
         return len(self.rows)
 
     def texts(self) -> Iterator[tuple[str, ...]]:
-        """The rows without styles."""
+        """The table's rows as tuples of plain texts, without styles."""
         for row in self.rows:
             yield tuple(cell.text if isinstance(cell, Cell) else cell for cell in row)
 
     def without_empty(self, words: int) -> "Table":
-        """Without those columns behind the first *words* that say nothing in any row."""
+        """A new table without columns that are empty in all rows, but for the first *words*."""
         texts = list(self.texts())
         kept = [
             place
@@ -136,7 +136,7 @@ class Table:
         return place not in self.numbers and place >= _NEVER_WRAPPED
 
     def markdown(self) -> Iterator[str]:
-        """Its blocks in Markdown, which an empty line parts: title, table and legend."""
+        """The table in Markdown blocks to be parted by empty lines: title, table and legend."""
         yield f"**{markdown_text(self.title)}**"
         rules = ["---:" if n in self.numbers else "---" for n in range(len(self.columns))]
         lines = [[markdown_text(name) for name in self.columns], rules]
@@ -146,7 +146,7 @@ class Table:
             yield markdown_text(self.legend)
 
     def csv(self) -> str:
-        """Columns and rows, without title and legend (RFC 4180)."""
+        """The table's columns and rows as CSV text (RFC 4180), without title and legend."""
         text = io.StringIO()
         # Lines end as RFC 4180 says; else a lone carriage return in a name would not be quoted.
         writer = csv.writer(text, lineterminator="\r\n")
@@ -161,7 +161,7 @@ def table(
     rows: Iterable[Sequence[str | Cell]] = (),
     legend: str = "",
 ) -> Table:
-    """A table of *rows*; columns whose name begins with ``>`` hold numbers."""
+    """Make a Table of *rows*; a column whose name begins with ``>`` is aligned as numbers."""
     return Table(
         title,
         tuple(name.removeprefix(_NUMBER) for name in columns),
@@ -189,7 +189,7 @@ def markdown_text(text: str) -> str:
 
 
 def styled(style: str) -> Callable[[str], Cell]:
-    """A function that makes cells of that *style*."""
+    """A function that makes a Cell in *style*, rich's word, of a text."""
     return lambda text: Cell(text, style)
 
 

@@ -22,7 +22,7 @@ _HIGH = 0.34
 
 
 def timeline(partition: PartitionVerdict, style: Style) -> Figure:
-    """The operations on one object as bars over time, numbered, and told in words below."""
+    """A figure of the operations on one object as numbered bars over time, in words below."""
     with drawing(style):
         operations = partition.operations
         actors = sorted({each.actor for each in operations})
@@ -76,7 +76,7 @@ def timeline(partition: PartitionVerdict, style: Style) -> Figure:
 
 
 def ranks(operations: Sequence[OperationInterval]) -> list[tuple[int, int]]:
-    """Each operation's call and return as places in the order of all moments, calls first."""
+    """Each operation's call and return as places (from 0) in the order of all moments."""
     moments = sorted(
         {(each.call_ns, 0) for each in operations} | {(each.return_ns, 1) for each in operations}
     )

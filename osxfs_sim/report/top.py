@@ -19,7 +19,7 @@ _MOST_OPERATIONS = 12
 
 
 def live_counters_view(counters: Mapping[str, Any], mountpoint: str) -> RenderableType:
-    """One interval: rates per operation, who answered, latency, what is pending, where."""
+    """What ``top`` shows of one interval: rates, who answered, latency, pending changes."""
     as_given = counters
     mountpoint, counters = escape(mountpoint), escape_all(counters)
     interval_s = counters["interval_s"]

@@ -15,7 +15,7 @@ Analyze = Callable[[Path], Analysis]
 def chosen_traces(
     comparison: Comparison, summaries: Sequence[ArmSummary], beside: Path
 ) -> Iterator[tuple[str, Path]]:
-    """The label and file of the trace of each arm and kind's median run.
+    """Yield label and file of each arm and kind's trace nearest the median; need not exist.
 
     A trace's name is relative to the result's directory, *beside*.
     """
@@ -31,7 +31,7 @@ def chosen_traces(
 def analyzed(
     chosen: Iterator[tuple[str, Path]], analyze: Analyze
 ) -> tuple[list[TraceContents], list[str]]:
-    """What the chosen traces say, and a sentence for each that is not there any more."""
+    """What the traces say, and a sentence for each missing file. Raises what *analyze* does."""
     found, troubles = [], []
     for label, path in chosen:
         if is_there(path):

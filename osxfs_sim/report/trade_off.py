@@ -40,7 +40,7 @@ WRITE_BACK_LEGEND = (
 
 
 def write_back_table(comparison: Comparison) -> Table:
-    """A line per arm and run of the shares with write-back; no lines if there is none."""
+    """The table of write-back per arm and run; without rows where no share has write-back."""
     rows = table(
         *("write-back", "run", *(f">{name}" for name in WRITE_BACK_COLUMNS)),
         legend=WRITE_BACK_LEGEND,
@@ -56,7 +56,7 @@ def write_back_table(comparison: Comparison) -> Table:
 
 
 def write_back_cells(write_back: Mapping[str, Any]) -> Iterator[str]:
-    """The cells below WRITE_BACK_COLUMNS but the last, of a result's ``write_back``."""
+    """The cells below WRITE_BACK_COLUMNS but the last. Raises KeyError where a count is missing."""
     yield from (
         format_count(write_back[name]) for name in ("made", "merged", "cancelled", "crossed")
     )
@@ -67,7 +67,7 @@ def write_back_cells(write_back: Mapping[str, Any]) -> Iterator[str]:
 
 
 def trade_offs(comparison: Comparison) -> list[str]:
-    """What each arm gained and what it put at risk, a line each, native arms included."""
+    """A line per arm: how much faster than osxfs it is, and what it puts at risk."""
     return [_trade_off(comparison, arm) for arm in comparison.arms if comparison.all_of(arm)]
 
 
