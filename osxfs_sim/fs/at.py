@@ -134,7 +134,7 @@ def _how(flags: int, resolve: int) -> Any:
 
 
 def open_beneath(dir_fd: int, path: bytes, flags: int, resolve: int) -> int:
-    """openat2(2): open *path* where *resolve* lets it lead. Raises OSError: EXDEV or ELOOP else."""
+    """openat2(2): open *path* only where *resolve* lets it lead. Raises OSError (EXDEV, ELOOP)."""
     fd = _libc.syscall(_NUMBER, dir_fd, path, _how(flags, resolve), _HOW_BYTES)
     if fd < 0:
         _raise_errno()

@@ -293,7 +293,7 @@ class Archive:
     def checkpoint(self, agreed: Subtree, doubts: frozenset[Path] = frozenset()) -> None:
         """Save *agreed* whole, and begin a new journal. Raises OSError.
 
-        *doubts* are still to be checked.
+        Both sides are on their disks by then. *doubts* are still to be checked.
         """
         generation = self.generation + 1
         payload = msgpack.packb([generation, self._pair, _plain_tree(agreed)])

@@ -198,7 +198,8 @@ class Engine:
     def cycle(self, changed: dict[Side, set[Path]] | None = None) -> CycleResult:
         """Make both sides agree once; reads only *changed* directories. HaltedError or OSError.
 
-        Raises HaltedError where a root is not what it should be; nothing is changed then.
+        Where *changed* is None, all are read. Raises HaltedError where a root is not what it should
+        be; nothing is changed then.
         """
         if self._confirmed is not None:
             for state in self._sides.values():

@@ -77,7 +77,10 @@ class Scanner:
         self.read_bytes = 0
 
     def scan(self, root_fd: int, before: Subtree | None, changed: set[Path] | None) -> Subtree:
-        """A snapshot of the root; only *changed* directories are read again. Raises OSError."""
+        """A snapshot of the root; only *changed* directories are read again. Raises OSError.
+
+        Where *changed* is None, all are. What cannot be read below the root is Blocked.
+        """
         below = None if changed is None else _with_parents(changed)
         return self._directory(root_fd, (), before, below)
 

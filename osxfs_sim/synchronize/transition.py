@@ -563,7 +563,8 @@ def recover(
 
 def exchanged(unfinished: list[Intent], side: Side, staging: Staging) -> set[str]:
     """The names of those intents that were carried out before a crash. Raises OSError.
-    and what was to be made waits there no more.
+
+    What was replaced lies in the staging, and what was to be made waits there no more.
     """
     there = {os.fsdecode(name) for name in os.listdir(staging.old)}
     waiting = {os.fsdecode(name) for name in os.listdir(staging.new)}

@@ -153,7 +153,10 @@ def shares_now() -> Shares:
 
 
 def mount_number(path: str) -> int:
-    """The ID of the mount that the directory *path* is in. Raises OSError."""
+    """The ID of the mount that the directory *path* is in. Raises OSError.
+
+    No file system is asked.
+    """
     fd = os.open(path, _WALK)
     try:
         return mount_number_of(fd)

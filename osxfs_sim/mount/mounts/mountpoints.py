@@ -144,7 +144,10 @@ _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("
 
 
 def mount_number_of(fd: int) -> int:
-    """The ID of the mount that the descriptor *fd* is in. Raises OSError."""
+    """The ID of the mount that the descriptor *fd* is in. Raises OSError.
+
+    By proc_pid_fdinfo(5): only the kernel is asked.
+    """
     with open(f"/proc/thread-self/fdinfo/{fd}", "rb") as file:
         return int(file.read().partition(b"mnt_id:")[2].split()[0])
 

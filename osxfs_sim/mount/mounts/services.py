@@ -106,8 +106,8 @@ class HostServices:
     def start(self, allow: Callable[[int], None]) -> None:
         """Bind the sockets in the share and listen; blocks. Raises MountError.
 
-        *allow* is called with the process that may make sockets there; with -1 when done. After
-        prepare().
+        It makes requests of the share. *allow* is called with the process that may make sockets
+        there; with -1 when done. After prepare().
         """
         ours, process = self._to_binder, self._binder
         assert ours is not None

@@ -31,7 +31,10 @@ async def serve(
     answers: dict[str, Answer],
     task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer questions at the socket *path* until cancelled. Raises OSError: it cannot bind."""
+    """Answer questions at the socket *path* until cancelled. Raises OSError: it cannot bind.
+
+    It has started (*task_status*) once it listens.
+    """
     path.unlink(missing_ok=True)  # of a server that was killed
     own_inode = 0
     listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

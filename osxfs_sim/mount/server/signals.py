@@ -30,7 +30,10 @@ async def signals_of_the_end(
     early: list[int],
     task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Set *stop* at each ending signal, at *early* ones too; runs until cancelled."""
+    """Set *stop* at each ending signal, at *early* ones too; runs until cancelled.
+
+    It has started (*task_status*) once it listens.
+    """
     with trio.open_signal_receiver(*_STOPPING) as signals:
         task_status.started()
         if early:
