@@ -385,7 +385,7 @@ def settle(mountpoint: str, *, timeout_s: float = SETTLES_WITHIN_S) -> ShareStat
 def unmount_and_wait(
     mountpoint: str, *, force: bool = False, started_s: float | None = None
 ) -> str:
-    """Unmount a share and wait until its server has ended. Raises MountError.
+    """Unmount a share, await its server's end; what a dead one left. Raises MountError.
 
     A share whose server is gone is unmounted too; returns then what it has left
     unwritten, in a line, or nothing. Raises MountError where

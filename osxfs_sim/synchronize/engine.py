@@ -409,7 +409,7 @@ class Engine:
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Sync both file systems, and save what is agreed upon. Raises OSError."""
+        """Sync both sides' file systems, then save the agreed state. Raises OSError."""
         for side in _SIDES:
             self._step("sync side")
             sync_file_system(self._sides[side].staging.new)

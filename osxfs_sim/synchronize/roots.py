@@ -251,7 +251,7 @@ class Root:
 
 
 def refuse_unfit(host: Root, copy: Root, state: bytes) -> None:
-    """Raise SyncError unless the three are real directories, none within another."""
+    """Raise SyncError unless *host* and *copy* are directories, no one of the three in another."""
     for root in (host, copy):
         if os.path.islink(root.path):
             raise SyncError(f"{root.shown} is a symlink: name the directory that it leads to")

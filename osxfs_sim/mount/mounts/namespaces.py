@@ -48,7 +48,7 @@ def _namespaces() -> Iterator[tuple[str, int]]:
 
 
 def copies_of(device: str) -> list[Copy]:
-    """The mounts of *device* (``major:minor``) in all mount namespaces that can be seen."""
+    """The mounts of *device* (``major:minor``) in all namespaces we can see; skips the others."""
     found, seen = [], set[str]()
     for namespace, pid in _namespaces():
         if namespace in seen:

@@ -243,7 +243,7 @@ class PendingState:
             self._data.free(position, length)
 
     def drop_unused(self, inode: Inode) -> None:
-        """Drop the overlay of *inode*, of which no change could be made pending."""
+        """Drop the overlay of *inode* if no change of it is pending; else does nothing."""
         overlay = inode.overlay
         if overlay is not None and not overlay.changes and not overlay.local_only:
             self._mark_clean(inode, overlay)
