@@ -32,7 +32,7 @@ class UntrustedError(OSError):
 
 
 def magic_link(fd: int) -> str:
-    """A path that names exactly the object behind *fd* (proc(5)), O_PATH included.
+    """The path in /proc that names exactly the object behind *fd* (proc(5)), O_PATH included.
 
     The kernel jumps to the object without a walk, so nothing on the host can
     redirect it. It serves the calls that take no O_PATH descriptor.
@@ -44,12 +44,12 @@ def magic_link(fd: int) -> str:
 
 
 def set_mode(fd: int, mode: int) -> None:
-    """fchmod(2), of a descriptor of O_PATH too. EOPNOTSUPP for a symlink, which has no mode."""
+    """fchmod(2), of an O_PATH descriptor too. Raises OSError: EOPNOTSUPP for a symlink."""
     os.chmod(magic_link(fd), mode)
 
 
 def set_owner(fd: int, uid: int, gid: int) -> None:
-    """fchownat(2) on the object behind *fd*, a symlink too; -1 leaves an id as it is."""
+    """fchownat(2) on the object behind *fd*, a symlink too; -1 keeps an id. Raises OSError."""
     if _libc.fchownat(fd, b"", ctypes.c_uint(uid), ctypes.c_uint(gid), AT_EMPTY_PATH):
         _raise_errno()
 
@@ -59,7 +59,7 @@ class _Timespec(ctypes.Structure):
 
 
 def set_times(fd: int, atime_ns: int | None, mtime_ns: int | None) -> None:
-    """utimensat(2) on the object behind *fd*, a symlink too; None leaves a time as it is."""
+    """utimensat(2) on what *fd* is, a symlink too; None keeps a time. Raises OSError."""
     times = (_Timespec * 2)(_timespec(atime_ns), _timespec(mtime_ns))
     if _libc.utimensat(fd, b"", times, AT_EMPTY_PATH):
         _raise_errno()
@@ -72,32 +72,32 @@ def _timespec(time_ns: int | None) -> _Timespec:
 
 
 def set_size(fd: int, size: int) -> None:
-    """ftruncate(2), of a descriptor of O_PATH too."""
+    """ftruncate(2) to *size* bytes, of a descriptor of O_PATH too. Raises OSError."""
     os.truncate(magic_link(fd), size)
 
 
 def set_attribute(fd: int, name: str | bytes, value: bytes) -> None:
-    """fsetxattr(2), of a descriptor of O_PATH too."""
+    """fsetxattr(2), of a descriptor of O_PATH too. Raises OSError."""
     os.setxattr(magic_link(fd), name, value)
 
 
 def remove_attribute(fd: int, name: str | bytes) -> None:
-    """fremovexattr(2), of a descriptor of O_PATH too."""
+    """fremovexattr(2), of a descriptor of O_PATH too. Raises OSError."""
     os.removexattr(magic_link(fd), name)
 
 
 def reopened(fd: int, flags: int) -> int:
-    """Another descriptor of the very object behind *fd*, which may be of O_PATH."""
+    """Open the very object behind *fd* (O_PATH too) anew, with *flags*. Raises OSError."""
     return os.open(magic_link(fd), flags & ~os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def unnamed_file(dir_fd: int, mode: int) -> int:
-    """A new file without a name in a directory, which may be given one (O_TMPFILE)."""
+    """A descriptor of a new file of *mode* without a name (O_TMPFILE). Raises OSError."""
     return os.open(b".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode, dir_fd=dir_fd)
 
 
 def give_name(fd: int, dir_fd: int, name: bytes) -> None:
-    """linkat(2): another name, or its first, for the object behind *fd*."""
+    """linkat(2): give the object behind *fd* a (first or further) name. Raises OSError."""
     os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
 
 
@@ -134,7 +134,7 @@ def _how(flags: int, resolve: int) -> Any:
 
 
 def open_beneath(dir_fd: int, path: bytes, flags: int, resolve: int) -> int:
-    """openat2(2): open *path* where *resolve* allows to go; else EXDEV or ELOOP."""
+    """openat2(2): open *path* only where *resolve* lets it lead. Raises OSError (EXDEV, ELOOP)."""
     fd = _libc.syscall(_NUMBER, dir_fd, path, _how(flags, resolve), _HOW_BYTES)
     if fd < 0:
         _raise_errno()
@@ -142,7 +142,7 @@ def open_beneath(dir_fd: int, path: bytes, flags: int, resolve: int) -> int:
 
 
 def open_directory(dir_fd: int, names: Sequence[bytes]) -> int:
-    """The directory that *names* lead to below another, over directories only. Raises OSError."""
+    """A descriptor of the directory *names* below another, no link followed. Raises OSError."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     path = b"/".join(names) or b"."
     if len(path) <= _LONGEST_PATH_BYTES:
@@ -166,7 +166,7 @@ def open_directory(dir_fd: int, names: Sequence[bytes]) -> int:
 
 
 def path_of(fd: int) -> bytes:
-    """Where the directory behind *fd* is now, for who has to name it. Raises OSError."""
+    """The path at which the directory behind *fd* is now. Raises OSError."""
     return os.readlink(os.fsencode(magic_link(fd)))
 
 
@@ -184,7 +184,7 @@ class Found(NamedTuple):
     can take its place."""
 
     def is_trusted(self) -> bool:
-        """Whether what is there is ours or root's, or no other user could have put it there."""
+        """Whether it is ours or root's, or no other user could put it there. Raises OSError."""
         own = (0, os.geteuid())
         directory = os.fstat(self.dir_fd)
         return os.fstat(self.fd).st_uid in own or (
@@ -194,7 +194,7 @@ class Found(NamedTuple):
 
 @contextlib.contextmanager
 def chased(path: str | bytes | os.PathLike[str], *, follow: bool = True) -> Iterator[Found]:
-    """Walk *path* step by step, and follow the links that are ours, or root's.
+    """Yield where *path* leads, over links of us or root only. Raises OSError, UntrustedError.
 
     Raises UntrustedError for another link, and OSError. Without *follow*, a link at the end is
     what is found. (systemd calls it chase.)
@@ -262,10 +262,7 @@ def _chase(path: bytes, *, follow: bool) -> Found:
 
 
 def open_place(path: str | bytes | os.PathLike[str], flags: int = 0) -> int:
-    """The directory *path*, to be read or with *flags*, where nobody else can have led us.
-
-    Raises UntrustedError and OSError.
-    """
+    """A descriptor of the directory *path*, no other user's link followed. Raises OSError."""
     with chased(path) as found:
         if found.fd < 0:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fsdecode(path))
@@ -275,7 +272,7 @@ def open_place(path: str | bytes | os.PathLike[str], flags: int = 0) -> int:
 def make_directories(
     path: str | bytes | os.PathLike[str], mode: int = 0o777, *, flags: int = 0
 ) -> int:
-    """As open_place(); the directory, and those above it, are made where they are missing.
+    """Open the directory *path*, made with those above it if missing. Raises OSError.
 
     *mode* is of the last one, less the umask; those above it are written by nobody else.
     """
@@ -293,7 +290,7 @@ def make_directories(
 
 
 def make_private(path: str | bytes | os.PathLike[str]) -> int:
-    """As make_directories(); the directory is ours, and nobody else can enter it.
+    """Open the directory *path*, made if missing, closed to other users. Raises OSError.
 
     Raises UntrustedError where it is another user's.
     """
@@ -312,7 +309,7 @@ def make_private(path: str | bytes | os.PathLike[str]) -> int:
 
 @contextlib.contextmanager
 def new_place(path: str | bytes | os.PathLike[str], mode: int = 0o777) -> Iterator[int]:
-    """The new directory *path*, whose parent is there. Raises UntrustedError and OSError."""
+    """Make the new directory *path* and yield its descriptor. Raises OSError where it exists."""
     with chased(path, follow=False) as found:
         os.mkdir(found.name, mode, dir_fd=found.dir_fd)
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -330,7 +327,7 @@ _TRIES = 100
 
 @contextlib.contextmanager
 def new_directory(dir_fd: int, prefix: bytes) -> Iterator[tuple[int, bytes]]:
-    """A directory of our own below another, and its name. Raises FileExistsError or UntrustedError.
+    """Yield descriptor and name of a new temporary directory in another. Raises OSError.
 
     After the block it is gone with all that is in it, unless it has got another name.
     """
@@ -355,28 +352,28 @@ def new_directory(dir_fd: int, prefix: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def remove_tree(dir_fd: int, name: bytes) -> None:
-    """Remove *name* with all that is in it, as far as that can be; no link is followed."""
+    """Remove *name* and all in it, no link followed; never fails, leaves what it cannot remove."""
     import shutil  # it takes long to load
 
     shutil.rmtree(os.fsdecode(name), ignore_errors=True, dir_fd=dir_fd)
 
 
 def remove_all(path: str | bytes | os.PathLike[str]) -> None:
-    """As remove(), of the directory *path* with all that is in it, as far as that can be."""
+    """Remove the directory *path* and all in it as far as can be. Raises OSError on the way."""
     with contextlib.suppress(FileNotFoundError), chased(path, follow=False) as found:
         if found.fd >= 0:
             remove_tree(found.dir_fd, found.name)
 
 
 def remove_directory(path: str | bytes | os.PathLike[str]) -> None:
-    """As remove(): rmdir(2)."""
+    """Remove the empty directory *path* (rmdir(2)), which may be gone. Raises OSError."""
     with contextlib.suppress(FileNotFoundError), chased(path, follow=False) as found:
         if found.fd >= 0:
             os.rmdir(found.name, dir_fd=found.dir_fd)
 
 
 def remove(path: str | bytes | os.PathLike[str]) -> None:
-    """unlink(2), in the directory that *path* leads to without anybody's leading us astray.
+    """unlink(2) *path*, no other user's link followed; it may be gone. Raises OSError.
 
     It may be gone already. Raises UntrustedError and OSError.
     """

@@ -15,7 +15,7 @@ def _go_on() -> None:
 
 
 def copy_content(source: int, target: int, check_interrupt: Callable[[], None] = _go_on) -> None:
-    """Make the empty file *target* hold what *source* does. Raises OSError.
+    """Copy all of the file *source* into the empty file *target* (both fds). Raises OSError.
 
     *check_interrupt* is called again and again, and ends it by what it raises.
     """

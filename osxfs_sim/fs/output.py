@@ -102,7 +102,7 @@ class Output:
         return b".%s.%s" % (self._name[:_LONGEST_NAME_BYTES], os.urandom(8).hex().encode())
 
     def commit(self) -> None:
-        """Let the file, whole now, take its place. Raises OSError, having discarded it."""
+        """Let the written file take the place of its path. Raises OSError, having discarded it."""
         try:
             with self._naming():
                 self.file.flush()
@@ -173,7 +173,7 @@ class Output:
                 os.fchmod(fd, mode & ~0o070)
 
     def discard(self) -> None:
-        """Remove the file, unless it was committed."""
+        """Remove the file, unless it was committed; never fails."""
         with contextlib.suppress(OSError):
             self.file.close()
         self._release()
@@ -211,7 +211,7 @@ _WRITTEN_TO = ("a device", "a pipe")
 
 @contextlib.contextmanager
 def output(path: str | os.PathLike[str], *, mode: int = 0o666) -> Iterator[IO[bytes]]:
-    """Write a new file within it, which takes the place of *path* at the end. Raises OSError."""
+    """Yield a new file to write, which takes the place of *path* at the end. Raises OSError."""
     result = Output(path, mode=mode)
     try:
         yield result.file
@@ -222,7 +222,7 @@ def output(path: str | os.PathLike[str], *, mode: int = 0o666) -> Iterator[IO[by
 
 
 def write_output(path: str | os.PathLike[str], content: str | bytes, *, mode: int = 0o666) -> None:
-    """Write *content*, as UTF-8 if it is text, whole or not at all. Raises OSError."""
+    """Write *content* to the file *path*, whole or not at all. Raises OSError."""
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     with output(path, mode=mode) as file:
         file.write(data)

@@ -24,7 +24,7 @@ _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def open_regular(path: str | Path) -> int:
-    """A descriptor of the regular file *path*, or of a pipe of one's own. Raises OSError."""
+    """A descriptor to read the regular file *path*, or a pipe of one's own. Raises OSError."""
     fd = os.open(path, _OPEN)
     try:
         kind = os.fstat(fd).st_mode
@@ -41,7 +41,7 @@ def open_regular(path: str | Path) -> int:
 
 
 def read_bytes(path: str | Path, most_bytes: int) -> bytes:
-    """All of *path*. Raises OSError where that is no regular file, or larger than *most_bytes*."""
+    """All bytes of *path*. Raises OSError where it is no file, or over *most_bytes*."""
     content = bytearray()
     with open(open_regular(path), "rb", buffering=0) as file:
         while piece := file.read(_AT_ONCE_BYTES):
@@ -53,7 +53,7 @@ def read_bytes(path: str | Path, most_bytes: int) -> bytes:
 
 
 def read_text(path: str | Path, most_bytes: int = MOST_TEXT_BYTES) -> str:
-    """As read_bytes(), as text. Raises UnicodeDecodeError too."""
+    """The text (UTF-8) of the file *path*. Raises OSError as read_bytes(), UnicodeDecodeError."""
     return read_bytes(path, most_bytes).decode("utf-8")
 
 
@@ -66,7 +66,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The document that *text* is in TOML. Raises TOMLDecodeError, also for too deep a nesting."""
+    """The document that *text* is in TOML. Raises TOMLDecodeError, also if nested too deeply."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:

@@ -31,7 +31,7 @@ class CopyError(OSError):
 
 
 def copy_tree(source_fd: int, target_fd: int, check_interrupt: Callable[[], None]) -> None:
-    """Copy what is in the directory *source_fd* into *target_fd*, and then its own properties.
+    """Copy all in the directory *source_fd* into *target_fd*, and its properties. Raises CopyError.
 
     Only we may enter the target until that is done. *check_interrupt* is called now and then,
     and ends it by what it raises. Raises CopyError. What vanishes meanwhile is left out.

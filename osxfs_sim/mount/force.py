@@ -74,11 +74,11 @@ class Budget:
 
     @property
     def left_s(self) -> float:
-        """Seconds that are left, less those for saying what there is to say; 0 at the least."""
+        """Seconds left, less 0.2 for saying what there is to say; 0 at the least."""
         return max(self._deadline_s - _LAST_S - time.monotonic(), 0.0)
 
     def at_most(self, most_s: float, part: float = 1.0) -> float:
-        """*most_s*, but at most *part* of the seconds left, and at least a moment (20 ms)."""
+        """*most_s*, but at most *part* (0 to 1) of the seconds left, and at least 20 ms."""
         return max(min(most_s, part * self.left_s), _SHORTEST_S)
 
 
@@ -89,7 +89,7 @@ def started_s() -> float:
 
 
 def end_by_force(entry: MountEntry, budget: Budget | None = None) -> MountError | None:
-    """Unmount the share *entry* and kill its server within two seconds. Raises MountError.
+    """Unmount a share and kill its server in 2 s; what is not on the host. Raises MountError.
 
     Returns what the guest has changed and is not on the host, if anything; where no *budget* is
     given, that is read however long it takes. MountError where it is not ours to end, or has not
@@ -125,7 +125,7 @@ def end_by_force(entry: MountEntry, budget: Budget | None = None) -> MountError 
 
 
 def end_detached(record: Record, budget: Budget | None = None) -> MountError | None:
-    """Kill the server of *record*, whose mount is gone, within two seconds. Raises MountError.
+    """Kill, in 2 s, the server whose mount is gone; what it left. Raises MountError.
 
     Somebody has unmounted it lazily, with guests inside; or it writes back what is pending. Returns
     as end_by_force(). By its number nothing may be ended: another share may have that by now. Its
@@ -220,7 +220,7 @@ def _mount_of(record: Record) -> tuple[int, str]:
 def what_is_left(
     uid: int, mountpoint: str, record: Record | None, budget: Budget | None = None
 ) -> MountError | None:
-    """What a server that was killed has left unwritten; None: nothing. Removes its record."""
+    """An error saying what a killed server left unwritten, or None. Removes its record."""
     for path in (record_path(uid, mountpoint), control_path(runtime_directory(uid), mountpoint)):
         with contextlib.suppress(OSError):
             at.remove(path)

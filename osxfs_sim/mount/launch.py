@@ -93,15 +93,15 @@ class Share:
         """By which the server knows that we are there; -1: it does not look."""
 
     def status(self) -> ShareStatus:
-        """What it is, how many requests, target against observed latency. Raises MountError."""
+        """The share's status: request counts, target and observed latency. Raises MountError."""
         return ask_status(self.mountpoint)
 
     def reset(self) -> ShareStatus:
-        """The status, after which counts and receipt start from nothing. Raises MountError."""
+        """Return the status, and start counts and receipt from nothing. Raises MountError."""
         return ask_status(self.mountpoint, "reset")
 
     def settle(self, timeout_s: float = SETTLES_WITHIN_S) -> ShareStatus:
-        """Wait until the guest was told of all host changes up to now; the status then.
+        """Wait until the guest was told of all host changes; returns status. Raises MountError.
 
         That is: everything was read from the kernel, has waited as long as the profile says, has
         invalidated what it makes untrue, and was raised as an event. On a share without host events
@@ -114,7 +114,7 @@ class Share:
         return settle(self.mountpoint, timeout_s=timeout_s)
 
     def flush(self) -> ShareStatus:
-        """Wait until the host has everything that the guest has changed; the status then.
+        """Wait until the host has all that the guest changed; the status. Raises MountError.
 
         On a share without write-back the host always has. Raises MountError where the host has no
         room, and, once, where it has refused a change for good: that is set aside, and everything
@@ -123,7 +123,7 @@ class Share:
         return ask_status(self.mountpoint, "flush", timeout_s=None)
 
     def start_trace(self, path: str, *, with_calls: bool = False) -> None:
-        """Record every request from now on, in a new file *path* of the server's machine.
+        """Record every request from now on in the new file *path*. Raises MountError.
 
         *with_calls*: also which system call each is for, as a prediction needs it; that adds some
         10 us to each request.
@@ -139,7 +139,7 @@ class Share:
         command_end_ns: int | None = None,
         notes: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Complete the trace's file; returns its ``path``, ``rows`` and ``lost`` ones.
+        """Complete the trace's file; returns its path, rows and lost rows. Raises MountError.
 
         The moments at which a measured command began and ended (of
         time.monotonic_ns()) and *notes* go into its header. Raises MountError
@@ -155,7 +155,7 @@ class Share:
         )
 
     def drop_events(self, *, count: int = 0, rate: float = 0.0) -> dict[str, Any]:
-        """Lose the next *count* host events, or from now on each with probability *rate*.
+        """Lose the next *count* host events, or each with chance *rate*. Raises MountError.
 
         Each call replaces what the one before asked for; without arguments it
         ends that. The share is told of each loss, as by FSEvents, and asked to
@@ -177,7 +177,7 @@ class Share:
         self._wait_ended()
 
     def end(self) -> None:
-        """Unmount if it still is mounted; if it is in use, end it and raise MountError."""
+        """Unmount if it is mounted still; if in use, end the server. Raises MountError."""
         try:
             if mount_at(self.mountpoint) is not None:
                 self.unmount()
@@ -201,12 +201,12 @@ class Share:
         self._let_go()
 
     def wait(self) -> None:
-        """Wait until it is unmounted and its server has ended, however long that takes."""
+        """Wait until it is unmounted and its server has ended, without limit; never fails."""
         for share in (self, *self.exports):
             share._server.wait()
 
     def detach(self) -> None:
-        """Let the share outlive this process: nobody here waits for its server's end."""
+        """Let the share outlive this process, which no longer waits for it; never fails."""
         for share in (self, *self.exports):
             share._server.returncode = 0
             if share._lifeline >= 0:
@@ -223,7 +223,7 @@ class Share:
 def launch(
     settings: ShareSettings, on_wait: OnWait = log.info, *, ends_with_us: bool = False
 ) -> Share:
-    """Mount in the background; returns when the share can be used. Raises MountError.
+    """Mount in the background; the Share, ready for use. Raises MountError or ProfileError.
 
     With *ends_with_us* it ends with this process, however that ends.
 
@@ -310,7 +310,7 @@ def _launch(settings: ShareSettings, on_wait: OnWait, *lifeline: int) -> Share:
 def launch_exports(
     exports: Exports, on_wait: OnWait = log.info, *, ends_with_us: bool = False
 ) -> Share:
-    """Mount several host trees below one mount point; all can be used then. MountError.
+    """Mount all of a share file below one mount point, or none. Raises MountError, ProfileError.
 
     Raises MountError or ProfileError where one cannot be mounted; none is then.
     """
@@ -366,14 +366,14 @@ def _environment() -> dict[str, str]:
 
 
 def drop_events(mountpoint: str, *, count: int, rate: float) -> dict[str, Any]:
-    """As Share.drop_events, for the share at *mountpoint*. Raises MountError."""
+    """Lose *count* host events of a share, or each with chance *rate*. Raises MountError."""
     if count < 0 or not 0 <= rate <= 1 or (count and rate):
         raise MountError("give a count from 0 on, or a rate from 0 to 1, of the events to lose")
     return ask(mountpoint, "drop-events", count=count, rate=rate)
 
 
 def settle(mountpoint: str, *, timeout_s: float = SETTLES_WITHIN_S) -> ShareStatus:
-    """As Share.settle, for the share at *mountpoint*. Raises MountError."""
+    """Wait until a share's guest was told of all host changes; its status. Raises MountError."""
     if not 0 < timeout_s < math.inf:
         raise MountError(f"{timeout_s:g} s is no time to wait: give some seconds")
     deadline_s = time.monotonic() + timeout_s
@@ -388,7 +388,7 @@ def settle(mountpoint: str, *, timeout_s: float = SETTLES_WITHIN_S) -> ShareStat
 def unmount_and_wait(
     mountpoint: str, *, force: bool = False, started_s: float | None = None
 ) -> str:
-    """Unmount a share and wait until its server has ended. Raises MountError.
+    """Unmount a share, await its server's end; what a dead one left. Raises MountError.
 
     A share whose server is gone is unmounted too; returns then what it has left
     unwritten, in a line, or nothing. Raises MountError where
@@ -559,7 +559,7 @@ def _is_starting_or_ending(entry: MountEntry) -> bool:
 
 
 def killed_at(mountpoint: str) -> Iterator[tuple[int, Record]]:
-    """The records that killed servers have left of *mountpoint*, each with its user's uid."""
+    """Yield (uid, record) of each killed server that had a share at *mountpoint*; never fails."""
     for uid, record in _records_of(mountpoint):
         if record.is_of_the_dead:
             yield uid, record
@@ -593,7 +593,7 @@ def _records_of(mountpoint: str) -> Iterator[tuple[int, Record]]:
 
 
 def unmount_abandoned(entry: MountEntry) -> None:
-    """Unmount a share without requests whose server is gone. MountError: it is in use."""
+    """Unmount a local share whose server is gone. Raises MountError where it is in use."""
     for record in local_records():
         if tuple(record["identity"]) == entry.identity:
             Volumes.of_record(record).unmount()
@@ -639,7 +639,7 @@ def _unmount(target: str, *, lazily: bool) -> None:
 
 @contextlib.contextmanager
 def mounted(settings: ShareSettings | Exports) -> Iterator[Share]:
-    """Within a ``with`` block, a share; unmounted also when the block fails. MountError.
+    """Yield a mounted share, unmounted after the ``with`` block. Raises MountError, ProfileError.
 
     It ends with this process, too, if that is killed. Somebody else may have unmounted it
     meanwhile. Where somebody is still inside it is ended all the same, and MountError says so.

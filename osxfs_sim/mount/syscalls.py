@@ -30,7 +30,7 @@ def rename(old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> None
 
 
 def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
-    """fallocate(2) with a *mode*, which os.posix_fallocate lacks. Raises OSError."""
+    """fallocate(2) of *length* bytes at *offset*, with its *mode* bits. Raises OSError."""
     if _libc.fallocate(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)):
         _raise_errno()
 
@@ -65,7 +65,7 @@ class AttributeReader:
         self._has_getxattrat = True
 
     def read_at(self, dir_fd: int, name: bytes) -> bytes | int:
-        """The attribute's value of *name* in a directory, never followed; or an errno."""
+        """The attribute's value of *name* in a directory, never followed; errno where it fails."""
         if self._has_getxattrat:
             length = _libc.syscall(
                 self._number,
@@ -87,7 +87,7 @@ class AttributeReader:
         return self._result(_libc.lgetxattr(path, self._attribute, self._buffer, self._size))
 
     def read(self, fd: int) -> bytes | int:
-        """The attribute's value of the object behind *fd*, O_PATH too; or an errno."""
+        """The attribute's value of the object behind *fd*, O_PATH too; errno where it fails."""
         path = b"/proc/self/fd/%d" % fd
         return self._result(_libc.getxattr(path, self._attribute, self._buffer, self._size))
 
@@ -109,7 +109,7 @@ class _FileHandle(ctypes.Structure):
 
 
 def file_handle(dir_fd: int, name: bytes) -> bytes | None:
-    """The handle of *name* (empty: what *dir_fd* is): no later object has it. Raises OSError.
+    """The handle of *name* ("": *dir_fd*), which no later object has, or None. Raises OSError.
 
     A handle holds the inode's number and its generation, so that a later object with the same
     number has another (name_to_handle_at(2)). None where the file system offers none.
@@ -119,7 +119,7 @@ def file_handle(dir_fd: int, name: bytes) -> bytes | None:
 
 
 def openable_handle(dir_fd: int, name: bytes) -> bytes | None:
-    """As file_handle, with its length and type before it, for open_by_handle."""
+    """The handle of *name* for open_by_handle(); None: none is offered. Raises OSError."""
     handle = _FileHandle(_LONGEST_HANDLE_BYTES, 0)
     mount_id = ctypes.c_int()
     flags = 0 if name else AT_EMPTY_PATH
@@ -131,7 +131,7 @@ def openable_handle(dir_fd: int, name: bytes) -> bytes | None:
 
 
 def open_by_handle(mount_fd: int, handle: bytes, flags: int) -> int:
-    """open_by_handle_at(2): a descriptor by openable_handle(). Raises OSError.
+    """open_by_handle_at(2): a descriptor by an openable_handle(). Raises OSError.
 
     *mount_fd* is of that file system, and no descriptor of O_PATH. EPERM without
     CAP_DAC_READ_SEARCH, ESTALE where the object is no more.
@@ -147,7 +147,7 @@ _AT_HANDLE_FID = 0x200
 
 
 def event_handle(dir_fd: int, name: bytes) -> bytes | None:
-    """The handle by which fanotify reports *name* (empty: what *dir_fd* is). Raises OSError.
+    """The handle by which fanotify reports *name*; None: none is offered. Raises OSError.
 
     As file_handle, with its length and type before it: a struct file_handle. AT_HANDLE_FID (Linux
     6.5) gives one also where the file system could not open by it, as overlayfs; fanotify reports
@@ -178,7 +178,7 @@ def fanotify_init(flags: int, event_flags: int) -> int:
 
 
 def fanotify_mark(group_fd: int, flags: int, mask: int, dir_fd: int, name: bytes) -> None:
-    """fanotify_mark(2). For a descriptor of O_PATH *name* is b".". Raises OSError.
+    """fanotify_mark(2) on *name*, which is b"." if *dir_fd* is of O_PATH. Raises OSError.
 
     By itself, such a descriptor is not taken.
     """
@@ -211,12 +211,12 @@ class _Statx(ctypes.Structure):
 
 
 def birth_time_ns(dir_fd: int, name: bytes) -> int:
-    """When *name* (empty: what *dir_fd* is) was made, wall-clock; 0: not kept. Raises OSError."""
+    """The birth of *name* (b"": of *dir_fd*), in ns since 1970; 0: not kept. Raises OSError."""
     return more_status(dir_fd, name)[0]
 
 
 def more_status(dir_fd: int, name: bytes) -> tuple[int, int, int]:
-    """Birth time, mount ID and STATX_ATTR bits of *name* (statx(2)). Raises OSError.
+    """Birth time (ns), mount ID and STATX_ATTR bits of *name* (statx(2)). Raises OSError.
 
     An empty name is the object behind *dir_fd*. The birth is in nanoseconds, 0 where that is not
     kept; the ID of the mount 0 before Linux 5.8.
@@ -234,7 +234,7 @@ def more_status(dir_fd: int, name: bytes) -> tuple[int, int, int]:
 
 
 def keep_capabilities_when_ids_change() -> None:
-    """This thread, and those it starts, keep their rights when they act as somebody else.
+    """Let this thread keep its rights when it acts as another user; goes on where it may not.
 
     SECBIT_NO_SETUID_FIXUP (capabilities(7)). Without it, a thread that takes
     on a user's id for a moment loses the right to enter directories that the
@@ -249,7 +249,7 @@ _SECBIT_NO_SETUID_FIXUP = 1 << 2
 
 
 def signal_when_parent_ends(number: int) -> None:
-    """Have this process be sent signal *number* when the thread that has started it ends.
+    """Have this process sent signal *number* when the thread that started it ends; never fails.
 
     PR_SET_PDEATHSIG (prctl(2)); forgotten when this process becomes another user.
     """
@@ -260,7 +260,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def act_as(uid: int, gid: int) -> None:
-    """This thread creates objects as *uid* and *gid* from now on (setfsuid(2)).
+    """Let this thread create objects as *uid* and *gid* (setfsuid(2)); no failure is reported.
 
     Neither call reports a failure; both fail only without the right to.
     """
@@ -269,13 +269,13 @@ def act_as(uid: int, gid: int) -> None:
 
 
 def give_memory_back() -> None:
-    """malloc_trim(3): return freed heap to the system, where the C library can."""
+    """malloc_trim(3): return freed heap to the system, where the C library can; never fails."""
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)
 
 
 def file_system_magic(fd: int) -> int:
-    """What kind of file system *fd* is on: f_type of fstatfs(2). Raises OSError."""
+    """The number of the kind of file system *fd* is on: f_type of fstatfs(2). Raises OSError."""
     answer = (ctypes.c_long * 64)()  # longer than any struct statfs, of which it is the first
     if _libc.fstatfs(fd, ctypes.byref(answer)):
         _raise_errno()
@@ -293,7 +293,7 @@ def bind_mount(directory: str, place: bytes) -> None:
 
 
 def write_out(path: str) -> None:
-    """syncfs(2) of the file system at *path*: the kernel writes out what it holds. OSError."""
+    """syncfs(2) of the file system at *path*: write out what the kernel holds. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         syncfs(fd)

@@ -49,7 +49,7 @@ class Agreement:
     """Whether more is known than before."""
 
     def brought_up_to_date(self, then: Entry, host: Entry, guest: Entry, path: Path = ()) -> Entry:
-        """The agreed entry *then*, with what is known of each object that both sides have alike."""
+        """The agreed *then* with the identities and permissions of what both sides have alike."""
         if not isinstance(then, Subtree):
             known = self._known(then, host, guest, path)
             return then if known == then.known else agreed(then, known)

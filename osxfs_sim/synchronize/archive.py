@@ -59,7 +59,7 @@ Step = Callable[[str], None]
 
 
 def no_step(name: str) -> None:
-    """The step that does nothing."""
+    """Do nothing: the step that is called where no test wants to crash."""
 
 
 _NAME = b"osxfs-sim agreed "
@@ -146,7 +146,7 @@ class Archive:
             ) from None
 
     def claim(self, host: bytes, copy: bytes) -> None:
-        """Claim both directories for as long as the state is held. Raises SyncError, OSError."""
+        """Claim both directories against other shares. Raises SyncError, OSError."""
         self._claim = Claim(host, copy)
 
     @property
@@ -158,7 +158,7 @@ class Archive:
         return os.path.join(self._state, b"journal")
 
     def load(self) -> Loaded:
-        """The last agreed state, and what was begun after it. Raises SyncError."""
+        """Read the last agreed state, and what was begun after it. Raises SyncError or OSError."""
         agreed = self._load_agreed()
         puts: list[Put] = []
         intents: list[Intent] = []
@@ -246,18 +246,18 @@ class Archive:
 
     @property
     def journal_bytes(self) -> int:
-        """The journal's records in bytes; 0: nothing was recorded in it."""
+        """The bytes of the journal's records; 0: nothing was recorded in it."""
         return self._journal_bytes - self._header_bytes
 
     def put(self, path: Path, entry: Entry | None) -> None:
-        """Record that *entry* (None: nothing) now lies at *path* on both sides. Raises OSError."""
+        """Record that *entry* (None: nothing) lies at *path* on both sides; never fails."""
         self._step("record")
         # One that is missing is found equal on both sides: no reason to fail.
         with contextlib.suppress(OSError):
             self._append(["put", list(path), _plain(entry)])
 
     def intend(self, intent: Intent) -> None:
-        """Record what is about to be moved away, before it is. Raises OSError."""
+        """Record in the journal what is about to be moved away. Raises OSError."""
         self._step("intend")
         self._before_intent = self._journal_bytes
         self._append(
@@ -274,7 +274,7 @@ class Archive:
         )
 
     def withdraw(self) -> None:
-        """Take back the intent recorded last: it was not carried out. Raises OSError."""
+        """Take the intent recorded last out of the journal: it was not done. Raises OSError."""
         os.ftruncate(self._journal, self._before_intent)
         self._journal_bytes = self._before_intent
 
@@ -291,9 +291,9 @@ class Archive:
         self._journal_bytes += len(framed)
 
     def checkpoint(self, agreed: Subtree, doubts: frozenset[Path] = frozenset()) -> None:
-        """Save *agreed* whole, both sides being on their disks, and begin a new journal.
+        """Save *agreed* whole, and begin a new journal. Raises OSError.
 
-        *doubts* are still to be checked.
+        Both sides are on their disks by then. *doubts* are still to be checked.
         """
         generation = self.generation + 1
         payload = msgpack.packb([generation, self._pair, _plain_tree(agreed)])
@@ -328,14 +328,14 @@ class Archive:
             os.close(fd)
 
     def end(self) -> None:
-        """Record that nothing was done since the last save, which holds after a reboot too."""
+        """Record that nothing was done since the last save; goes on where that fails."""
         if self._journal >= 0 and not self.journal_bytes:
             with contextlib.suppress(OSError):  # else it is not sure
                 self._append(["clean"])
                 os.fsync(self._journal)
 
     def close(self) -> None:
-        """Unlock the state and the two directories."""
+        """Unlock the state and release the claim of the two directories; never fails."""
         if self._claim is not None:
             self._claim.release()
         if self._journal >= 0:
@@ -362,7 +362,7 @@ def _refuse_others(state: bytes) -> None:
 
 
 def boot_id() -> str:
-    """The kernel's random id of this boot of the machine (/proc/sys/kernel/random/boot_id)."""
+    """The kernel's random id of this boot of the machine; "" where it cannot be read."""
     try:
         with open(_BOOT_ID) as file:
             return file.read().strip()

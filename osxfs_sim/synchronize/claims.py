@@ -26,7 +26,7 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def claims_directory(uid: int) -> Path:
-    """The directory of the claims of user *uid*'s shares."""
+    """The path of the directory where user *uid*'s shares keep their claims."""
     if uid == 0:
         return Path("/run/osxfs-sim/claims")
     for_user = Path(f"/run/user/{uid}")
@@ -107,7 +107,7 @@ class Claim:
                     path.unlink()  # its process has ended
 
     def release(self) -> None:
-        """End the claim: other shares may have the directories."""
+        """End the claim, so that other shares may have the directories; never fails."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             with contextlib.suppress(OSError):

@@ -101,7 +101,7 @@ class CycleResult:
 
     @property
     def made(self) -> int:
-        """How many changes were made on both sides."""
+        """How many changes the cycle has made, both sides together."""
         return self.to_host + self.to_guest
 
 
@@ -189,16 +189,17 @@ class Engine:
         self._sides[side].kept.append(Problem(path, side, f"{what} is kept in {where}"))
 
     def confirm(self) -> None:
-        """Take what has made it halt as wanted by the user: the next cycle goes on.
+        """Take what has halted it as wanted by the user: the next cycle goes on.
 
         Only that: who has put a lost root back has not said that it may be empty.
         """
         self._confirmed = self._halted_for
 
     def cycle(self, changed: dict[Side, set[Path]] | None = None) -> CycleResult:
-        """Make both sides agree once; only *changed* directories are read (None: all).
+        """Make both sides agree once; reads only *changed* directories. HaltedError or OSError.
 
-        Raises HaltedError where a root is not what it should be; nothing is changed then.
+        Where *changed* is None, all are read. Raises HaltedError where a root is not what it should
+        be; nothing is changed then.
         """
         if self._confirmed is not None:
             for state in self._sides.values():
@@ -403,12 +404,12 @@ class Engine:
         )
 
     def save(self) -> None:
-        """As checkpoint(), unless all is saved already. Raises OSError."""
+        """Save the agreed state as checkpoint() does, if it is not saved. Raises OSError."""
         if self.archive.journal_bytes or self._is_to_save:
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Sync both file systems, and save what is agreed upon. Raises OSError."""
+        """Sync both sides' file systems, then save the agreed state. Raises OSError."""
         for side in _SIDES:
             self._step("sync side")
             sync_file_system(self._sides[side].staging.new)
@@ -418,7 +419,7 @@ class Engine:
             state.staging.begin(self.archive.generation)
 
     def close(self) -> None:
-        """Unlock the state."""
+        """Remove empty staging directories and unlock the state; never fails."""
         sides, self._sides = self._sides, {}
         for state in sides.values():
             state.staging.close()

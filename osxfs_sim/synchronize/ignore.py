@@ -30,7 +30,7 @@ class Ignore:
         self._spec = pathspec.GitIgnoreSpec.from_lines(lines) if lines else None
 
     def leaves_out(self, path: Path, *, is_directory: bool) -> bool:
-        """Whether *path*, in a directory that takes part, is ignored by the user's patterns."""
+        """Whether the user's patterns ignore *path*, whose parent takes part; never fails."""
         if self._spec is None:
             return False
         # Names that are not UTF-8 are matched too: surrogates stand for their bytes.

@@ -12,12 +12,12 @@ _READ, _WRITE = 0o044, 0o022
 
 
 def created(grants: int, *, runs: bool) -> int:
-    """The mode of a new file, or directory if it *runs*, whose counterpart grants *grants*."""
+    """The mode bits for a new file (*runs*: directory) whose counterpart grants *grants*."""
     return (0o755 if runs else 0o644) & (0o700 | _tidy(grants))
 
 
 def replacing(mode: int, grants: int, *, runs: bool) -> int:
-    """The mode of a file that had *mode*, whose new content comes from one that grants *grants*."""
+    """The new mode bits of a file of *mode* whose content comes from one that grants *grants*."""
     owner = mode & 0o700 | 0o400
     owner = owner | 0o100 if runs else owner & ~0o100
     may_run = (mode & _READ) >> 2 & grants if runs else 0  # for each who may read
@@ -25,7 +25,7 @@ def replacing(mode: int, grants: int, *, runs: bool) -> int:
 
 
 def merged(then: Knowns, host: int, guest: int, *, runs: bool) -> tuple[int, int]:
-    """The permission bits of group and others that the host's and the guest's object shall have."""
+    """The permission bits of group and others that the (host's, guest's) object shall have."""
     limit = USUAL_GRANTS if runs else _READ
     host_then, guest_then = then
     if host_then is None or guest_then is None:

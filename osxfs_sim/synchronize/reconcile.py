@@ -96,7 +96,7 @@ def reconcile(
     mode: SyncMode,
     doubts: Container[Path] = (),
 ) -> Plan:
-    """The changes that make *host* and *guest* agree, as far as *mode* lets them.
+    """The Plan of changes that make *host* and *guest* agree, as far as *mode* lets them. Pure.
 
     *doubts*: where, and below which, more may have travelled than is known, the process or
     the machine having crashed; with the root, everywhere. A side that has the agreed content
@@ -109,7 +109,7 @@ def reconcile(
 
 
 def is_untouched(now: Entry, then: Entry | None, side: Side, *, strictly: bool = False) -> bool:
-    """Whether *now* is the very object that was agreed upon, with all that it may hold.
+    """Whether *now* is the very object agreed upon as *then*, with all that it holds. Pure.
 
     *strictly*: nor has any directory been moved, or anything made or deleted in it.
     """

@@ -82,7 +82,7 @@ def _open(dir_fd: int, path: bytes, flags: int) -> int:
 
 
 def open_directory(dir_fd: int, name: bytes) -> int:
-    """A descriptor of the directory *name* in another. Raises OSError; EXDEV for a mount point."""
+    """A descriptor of the directory *name* in another. Raises OSError; EXDEV: mount point."""
     return _open(dir_fd, name, _DIRECTORY)
 
 
@@ -93,7 +93,7 @@ def open_file(dir_fd: int, name: bytes) -> int:
 
 @contextlib.contextmanager
 def directory_at(root_fd: int, path: Path) -> Iterator[int]:
-    """Within it a descriptor of the directory *path* below a root. Raises OSError."""
+    """Yield a descriptor of the directory *path* below the root *root_fd*. Raises OSError."""
     whole = b"/".join(path) or b"."
     if len(whole) <= _LONGEST_PATH_BYTES:
         try:
@@ -124,7 +124,7 @@ class LastDirectory:
         self._fd = -1
 
     def at(self, path: Path) -> int:
-        """The descriptor of *path*, good until the next call; raises OSError."""
+        """The descriptor of the directory *path*, good until the next call. Raises OSError."""
         if path != self._path:
             self.close()
             self._fd = self._held.enter_context(directory_at(self._root, path))
@@ -132,7 +132,7 @@ class LastDirectory:
         return self._fd
 
     def close(self) -> None:
-        """Close the one that is open."""
+        """Close the directory that was opened last, if one is open."""
         self._path = None
         self._held.close()
 
@@ -149,21 +149,21 @@ def _walk(root_fd: int, path: Path) -> int:
 
 
 def rename(old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> None:
-    """renameat2(2), with its *flags*. Raises OSError."""
+    """renameat2(2): rename *old* in one directory to *new* in another. Raises OSError."""
     if _libc.renameat2(old_fd, old, new_fd, new, flags):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
 
 def sync_file_system(fd: int) -> None:
-    """syncfs(2): everything written to the file system of *fd* is on its disk. Raises OSError."""
+    """syncfs(2): write all of the file system of *fd* to its disk. Raises OSError."""
     if _libc.syncfs(fd):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """Device, inode, size and times, by which an unchanged object is recognized."""
+    """Device, inode, size, times, mode and ids, by which an unchanged object is recognized."""
     return (
         status.st_dev,
         status.st_ino,
@@ -177,12 +177,12 @@ def stamp_of(status: os.stat_result) -> Stamp:
 
 
 def is_executable(mode: int) -> bool:
-    """Whether a file's owner may execute it: all of its mode that travels."""
+    """Whether the permission bits *mode* let a file's owner execute it."""
     return bool(mode & modes.S_IXUSR)
 
 
 def birth_of(dir_fd: int, name: bytes = b"") -> bytes:
-    """What no later object has: the file handle, which has a generation, of *name* of a directory.
+    """The file handle (or birth time) of *name*, which no later object has. Raises OSError.
 
     Empty: of *dir_fd* itself. Where the file system has no handles, its time of birth;
     where it has none either, nothing, and the inode number has to do. Raises OSError.
@@ -221,11 +221,11 @@ class Root:
 
     @property
     def shown(self) -> str:
-        """Its path as text, undecodable bytes escaped."""
+        """The root's path as text, undecodable bytes escaped."""
         return shown(self.path)
 
     def open(self) -> int:
-        """A descriptor of it. Raises RootLostError where it is not there, or another one."""
+        """A descriptor of the root directory. Raises RootLostError: it is gone, or another one."""
         try:
             fd = os.open(self.path, _DIRECTORY)
         except OSError as error:
@@ -251,7 +251,7 @@ class Root:
 
 
 def refuse_unfit(host: Root, copy: Root, state: bytes) -> None:
-    """Raise SyncError unless the three are real directories, none within another."""
+    """Raise SyncError unless *host* and *copy* are directories, no one of the three in another."""
     for root in (host, copy):
         if os.path.islink(root.path):
             raise SyncError(f"{root.shown} is a symlink: name the directory that it leads to")
@@ -276,5 +276,5 @@ def _is_within(inside: bytes, outside: bytes) -> bool:
 
 
 def shown(path: bytes) -> str:
-    """*path* for people and JSON: bytes that are no UTF-8 as \\xNN."""
+    """*path* as text for people and JSON: bytes that are no UTF-8 as \\xNN; never fails."""
     return path.decode("utf-8", "backslashreplace")

@@ -45,7 +45,7 @@ _DEEPEST = 150
 
 
 def new_digest() -> "hashlib.blake2b":
-    """A BLAKE2b hash object for content: equal digests are taken for equal content."""
+    """A new BLAKE2b hash object for content: equal digests are taken for equal content."""
     return hashlib.blake2b(digest_size=DIGEST_BYTES)
 
 
@@ -77,7 +77,10 @@ class Scanner:
         self.read_bytes = 0
 
     def scan(self, root_fd: int, before: Subtree | None, changed: set[Path] | None) -> Subtree:
-        """A snapshot of the root; only *changed* directories are read again (None: all)."""
+        """A snapshot of the root; only *changed* directories are read again. Raises OSError.
+
+        Where *changed* is None, all are. What cannot be read below the root is Blocked.
+        """
         below = None if changed is None else _with_parents(changed)
         return self._directory(root_fd, (), before, below)
 
@@ -252,12 +255,12 @@ class Scanner:
 
 
 def is_settled(stamp: Stamp, read_ns: int) -> bool:
-    """Whether a change after it was read at *read_ns* would show in the stamp."""
+    """Whether a change after it was read at *read_ns* (ns since 1970) would show in *stamp*."""
     return max(stamp[3], stamp[4]) < read_ns - _TICK_NS
 
 
 def unportable(path: Path, target: bytes) -> str:
-    """Why the symlink *target* at *path* does not mean the same on both sides; "" if it does.
+    """Why the symlink *target* at *path* means something else on the other side; "": it does not.
 
     `..` may only stand at the beginning: there it leads from one real directory to the one
     that holds it. Behind a name it leads from wherever that name does, which may be a symlink,
@@ -286,7 +289,7 @@ _ACL = "system.posix_acl_access"
 
 
 def grants_of(fd: int, status: os.stat_result) -> int:
-    """The permission bits for group and others that *fd* gives, its ACL considered.
+    """The permission bits for group and others of *fd*, less what its ACL may take; never fails.
 
     With an access list, what the mode has for the group is the most that anybody named
     there may do: the group itself may do less.

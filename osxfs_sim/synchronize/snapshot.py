@@ -69,7 +69,7 @@ class File:
 
     @property
     def fingerprint(self) -> bytes:
-        """Bytes that are equal for equal entries."""
+        """Bytes that are equal for files of equal content and executability."""
         return (b"X" if self.executable else b"F") + self.digest
 
 
@@ -93,7 +93,7 @@ class Link:
 
     @property
     def fingerprint(self) -> bytes:
-        """Bytes that are equal for equal entries."""
+        """Bytes that are equal for symlinks of equal target."""
         return b"L" + self.target
 
 
@@ -116,7 +116,7 @@ IGNORED = Ignored()
 
 
 def of_fingerprint(fingerprint: bytes) -> File | Link:
-    """The file or symlink that has *fingerprint*; its size is not known."""
+    """The file or symlink, as an entry, that *fingerprint* was made of; its size is 0."""
     kind, rest = fingerprint[:1], fingerprint[1:]
     return Link(rest) if kind == b"L" else File(rest, kind == b"X")
 
@@ -140,7 +140,7 @@ class Totals:
 
     @property
     def entries(self) -> int:
-        """How many files, directories and symlinks take part."""
+        """How many files, directories and symlinks take part, at any depth."""
         return self.files + self.directories + self.links
 
 
@@ -195,7 +195,7 @@ def directory(
     change_ns: int = 0,
     known: Knowns = UNKNOWN,
 ) -> Subtree:
-    """The Subtree that holds *children*, with its totals and fingerprint."""
+    """The Subtree that holds *children*, with its totals and fingerprint computed."""
     digest = hashlib.blake2b(b"D", digest_size=_FINGERPRINT_BYTES)
     files = directories = links = size_bytes = ignored = blocked = 0
     for name in sorted(children):
@@ -238,7 +238,7 @@ EMPTY = directory({})
 
 
 def identity_of(entry: Entry) -> bytes:
-    """Bytes that tell the object of *entry* from any other, as long as nobody has changed it.
+    """Bytes that tell *entry*'s object, unchanged, from any other; b"": read from no disk.
 
     Of a directory, whatever is done in it. Not the device: that may have another number
     after the machine has started anew. Empty for what was read from no disk.
@@ -249,7 +249,7 @@ def identity_of(entry: Entry) -> bytes:
 
 
 def identity_apart_from_its_name(birth: bytes, stamp: Stamp) -> bytes:
-    """As identity_of() of a file or symlink, but the same after a rename, which sets ctime."""
+    """As identity_of(), but of a file or symlink, and the same after a rename (without ctime)."""
     return _identity(birth, stamp[1:4])
 
 
@@ -259,7 +259,7 @@ def _identity(birth: bytes, numbers: tuple[int, ...]) -> bytes:
 
 
 def known_of(entry: Entry, *, is_image: bool) -> Known:
-    """What is recorded of the object that *entry* was read from, when both sides agree."""
+    """The record of the object that *entry* was read from, kept when both sides agree on it."""
     change_ns = entry.change_ns if isinstance(entry, Subtree) else 0
     return Known(identity_of(entry), entry.grants, is_image, change_ns)
 
@@ -276,7 +276,7 @@ def agreed(entry: Entry, known: Knowns) -> Entry:
 
 
 def owner_of(entry: Child | None) -> tuple[int, int] | None:
-    """Its user and group id; None where there is nothing, or they are not known."""
+    """The entry's (user id, group id); None where there is nothing, or they are not known."""
     if isinstance(entry, Subtree):
         return entry.owner
     if isinstance(entry, (File, Link)) and entry.stamp is not None:
@@ -290,14 +290,14 @@ def is_tracked(child: Child | None) -> bool:
 
 
 def is_alike(one: Child | None, other: Child | None) -> bool:
-    """Whether both are the same apart from what directories hold."""
+    """Whether both entries are equal, directories whatever they hold."""
     if isinstance(one, Subtree):
         return isinstance(other, Subtree)
     return one == other
 
 
 def kind_of(child: Child | None) -> str:
-    """Its kind in words, for a table."""
+    """The kind of *child* in words ("file", "symlink"), for a table; "nothing" for None."""
     match child:
         case None:
             return "nothing"
@@ -314,7 +314,7 @@ def kind_of(child: Child | None) -> str:
 
 
 def at(root: Child | None, path: Path) -> Child | None:
-    """The child at *path* below *root*; None where there is nothing."""
+    """The child at *path* below *root*; None where there is nothing. Never fails."""
     found = root
     for name in path:
         if not isinstance(found, Subtree):
@@ -324,7 +324,7 @@ def at(root: Child | None, path: Path) -> Child | None:
 
 
 def blocked_in(root: Child | None, path: Path = ()) -> Iterator[tuple[Path, Blocked]]:
-    """Path and reason of what cannot travel in *root*, sorted."""
+    """Yield the path and reason of each thing in *root* that cannot travel, sorted."""
     if isinstance(root, Blocked):
         yield path, root
     elif isinstance(root, Subtree) and root.totals.blocked:
@@ -333,7 +333,7 @@ def blocked_in(root: Child | None, path: Path = ()) -> Iterator[tuple[Path, Bloc
 
 
 def shallow(entry: Entry | None) -> Entry | None:
-    """*entry* without what it holds."""
+    """The entry without what it holds: a directory becomes EMPTY."""
     return EMPTY if isinstance(entry, Subtree) else entry
 
 
@@ -349,7 +349,7 @@ class _Open:
 
 
 def with_changes(root: Entry | None, puts: Iterable[Put]) -> Entry | None:
-    """*root* after *puts*, one after the other.
+    """The tree *root* after *puts*, applied in order; None: nothing is left. Pure.
 
     A put below something that is no directory makes the directories it needs:
     a list of what has been agreed upon need not name those that were there before.

@@ -127,22 +127,22 @@ class Staging:
         os.replace(beside, self._record)
 
     def begin(self, generation: int) -> None:
-        """Start run *generation*: its names differ from those that earlier runs have recorded."""
+        """Let run *generation* begin its names anew: they differ from earlier runs' names."""
         self._prefix = f"{generation}-"
 
     def clear_new(self) -> None:
-        """Remove new content that an earlier run has left: it is worth nothing."""
+        """Remove new content that an earlier run has left in the staging. Raises OSError."""
         for name in os.listdir(self.new):
             with contextlib.suppress(OSError):
                 self.drop(self.new, name)
 
     def next_name(self) -> str:
-        """A name that nothing in the staging has."""
+        """A new name, as text, that nothing in the staging has."""
         self._counter += 1
         return f"{self._prefix}{self._counter}"
 
     def stage_file(self, source: LastDirectory, path: Path, file: File, *, sync: bool) -> str:
-        """Copy *file* from the source; returns its name here. Raises NotAsSeenError."""
+        """Copy the *source*'s *file* here; returns its name. Raises NotAsSeenError, OSError."""
         name = self.next_name()
         target = os.open(
             name,
@@ -191,37 +191,37 @@ class Staging:
         return name
 
     def fingerprint(self, name: str) -> bytes:
-        """The fingerprint of *name* among what gave way; of a directory, just that it is one."""
+        """The fingerprint of *name* among what gave way, b"" of no file. Raises OSError."""
         return fingerprint(self.old, os.fsencode(name))
 
     def identity(self, name: str) -> bytes:
-        """The identity of *name* among what gave way, whatever name it had."""
+        """The identity, name apart, of *name* among what gave way. Raises OSError."""
         whole = os.fsencode(name)
         status = os.stat(whole, dir_fd=self.old, follow_symlinks=False)
         return identity_apart_from_its_name(birth_of(self.old, whole), stamp_of(status))
 
     def drop(self, dir_fd: int, name: str) -> None:
-        """Remove an empty directory, file or symlink that is of no worth. Raises OSError."""
+        """Remove the file, symlink or empty directory *name* for good. Raises OSError."""
         try:
             os.unlink(name, dir_fd=dir_fd)
         except IsADirectoryError:
             os.rmdir(name, dir_fd=dir_fd)
 
     def keep(self, name: str, called: bytes) -> str:
-        """Move what gave way where it stays for its owner; returns its path as text."""
+        """Move what gave way to where its owner finds it; returns that path. Raises OSError."""
         kept = f"{name}-".encode() + called[-200:]
         os.rename(name, kept, src_dir_fd=self.old, dst_dir_fd=self.kept)
         return os.fsdecode(os.path.join(self.path, b"kept", kept))
 
     def kept_paths(self) -> list[str]:
-        """The paths, as text, of what is kept for its owner."""
+        """The paths, as text, of versions kept for their owners. Raises OSError."""
         return [
             os.path.join(os.fsdecode(self.path), "kept", name)
             for name in sorted(os.listdir(self.kept))
         ]
 
     def close(self) -> None:
-        """Remove the staging's directories that are empty."""
+        """Remove the staging in a root if it is empty, and close it; never fails."""
         if self.is_inside and self._fds:
             with contextlib.suppress(OSError):
                 for name in (b"new", b"old", b"kept"):
@@ -304,7 +304,7 @@ def fingerprint(dir_fd: int, name: bytes) -> bytes:
 
 
 def is_as_seen(dir_fd: int, name: bytes, seen: Entry, *, moved: bool = False) -> bool:
-    """Whether *name* has the kind and content that the scan saw. Raises OSError."""
+    """Whether *name* has the kind and content that the scan saw in *seen*. Raises OSError."""
     status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     if isinstance(seen, File):
         if seen.settled and _has_stamp(status, seen, moved=moved):
@@ -322,7 +322,7 @@ def is_as_seen(dir_fd: int, name: bytes, seen: Entry, *, moved: bool = False) ->
 
 
 def is_the_same(dir_fd: int, name: bytes, seen: Entry, *, moved: bool = False) -> bool:
-    """Whether *name* is the very object that the scan saw, and nobody has changed it since.
+    """Whether *name* is the very object that was scanned, unchanged. Raises OSError.
 
     One that was made again with the same content is another: nobody has deleted it.
     """

@@ -113,7 +113,7 @@ class Synchronizer:
         self._thread.start()
 
     def flush(self) -> SynchronizationStatus:
-        """Run one cycle that sees all changes made before; returns the status. Raises SyncError."""
+        """Run a cycle that sees all earlier changes; returns the status. Raises SyncError."""
         with self._condition:
             if self._thread is None:
                 raise SyncError("nothing is synchronized: start it first")
@@ -137,7 +137,7 @@ class Synchronizer:
             self._wake_up()
 
     def stop(self) -> None:
-        """Finish the current step, synchronize a last time, end the thread and unlock."""
+        """Synchronize a last time and wait for the thread's end; never fails."""
         with self._condition:
             thread = self._thread
             self._is_stopping = True
@@ -146,7 +146,7 @@ class Synchronizer:
             thread.join()
 
     def status(self) -> SynchronizationStatus:
-        """A snapshot of its progress, conflicts and problems; callable from any thread."""
+        """A snapshot of progress, conflicts and problems, from any thread; never fails."""
         with self._condition:
             result = self._result
             problems = [

@@ -131,7 +131,7 @@ class Transition:
         self.outcome = Outcome()
 
     def apply(self, change: SyncChange, staged: dict[Path, str]) -> None:
-        """Apply *change*; *staged* has, by path, the staging's names of its new files."""
+        """Make *change* from what is *staged*; what fails goes to *outcome*, nothing is raised."""
         self._keeps_old = change.keeps_old
         self._attempt(change.path, lambda: self._change(change, staged))
 
@@ -428,7 +428,7 @@ class Transition:
         return uid, gid, grants
 
     def adjust(self, path: Path, seen: File | Subtree, grants: int) -> None:
-        """Give *path* the permission bits *grants* of group and others, if it is as *seen*."""
+        """Give *path* the permission bits *grants*, if it is as *seen*; *outcome* has failures."""
         self._attempt(path, functools.partial(self._adjust, path, seen, grants))
 
     def _adjust(self, path: Path, seen: File | Subtree, grants: int) -> None:
@@ -529,7 +529,7 @@ def recover(
     staging: Staging,
     recorded: Container[Intent] = (),
 ) -> list[tuple[Path, str]]:
-    """Put back what a crash left moved away; returns the paths of what is kept instead.
+    """Put back what a crash left moved away; returns what is kept instead. Raises OSError.
 
     With each path below the root, where it is kept, as text. What has taken the place of one
     that is *recorded* is agreed upon: back there, the old one would be taken for an edit of that,
@@ -562,8 +562,9 @@ def recover(
 
 
 def exchanged(unfinished: list[Intent], side: Side, staging: Staging) -> set[str]:
-    """The names of those intents that were carried out: what was replaced lies in the staging.
-    and what was to be made waits there no more.
+    """The names of those intents that were carried out before a crash. Raises OSError.
+
+    What was replaced lies in the staging, and what was to be made waits there no more.
     """
     there = {os.fsdecode(name) for name in os.listdir(staging.old)}
     waiting = {os.fsdecode(name) for name in os.listdir(staging.new)}
@@ -583,7 +584,7 @@ def exchanged(unfinished: list[Intent], side: Side, staging: Staging) -> set[str
 
 
 def not_begun(unfinished: list[Intent], side: Side, staging: Staging) -> set[Path]:
-    """The paths where nothing has changed yet: the new content still lies in the staging."""
+    """The paths where a crash came before any change: new content waits. Raises OSError."""
     places = {
         os.fsdecode(name): folder
         for folder in (staging.new, staging.old)
@@ -602,7 +603,7 @@ def not_begun(unfinished: list[Intent], side: Side, staging: Staging) -> set[Pat
 def finished(
     unfinished: list[Intent], root_fd: int, side: Side, done: Container[str] = ()
 ) -> Iterator[Put]:
-    """The records that a crash has prevented: what is in place, and the other side had.
+    """Yield the records that a crash has prevented: what is in place already; never fails.
 
     Without that, an edit that the other side makes after the crash would look like one
     of two that contradict each other, and what was deleted, and is made again there, like

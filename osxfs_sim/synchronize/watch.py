@@ -60,7 +60,7 @@ class SideWatcher:
         """Directories that could not be watched since this was last set to 0."""
 
     def follow(self, path: Path, dir_fd: int) -> None:
-        """Watch the directory *path*, open as *dir_fd*; where it cannot be, *refused* counts it."""
+        """Watch the directory *path*, open as *dir_fd*; *refused* counts those that cannot be."""
         try:
             watch = self._inotify.add_watch(f"/proc/self/fd/{dir_fd}", _WANTED)
         except OSError as error:
@@ -71,7 +71,7 @@ class SideWatcher:
         self._paths[watch] = path
 
     def read_into(self, heard: Heard) -> bool:
-        """Read the events that are there, without waiting; returns whether one of them counts."""
+        """Read waiting events into *heard*, without blocking; returns whether one counts."""
         counts = False
         while True:
             try:
@@ -95,5 +95,5 @@ class SideWatcher:
                     counts = True
 
     def close(self) -> None:
-        """Close the inotify instance."""
+        """Close the inotify instance, and end all its watches."""
         self._inotify.close()

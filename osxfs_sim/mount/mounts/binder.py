@@ -50,7 +50,7 @@ def _become(user: str) -> None:
 
 
 def main() -> None:
-    """The binding process: wait for a byte, bind the sockets, send them back, or an error."""
+    """Run the binding process: bind the sockets when told to; answers with them or an error."""
     user, fd, directory, *names = sys.argv[1:]
     with socket.socket(fileno=int(fd)) as parent:
         if not parent.recv(1):

@@ -9,7 +9,7 @@ _CONNECTIONS = "/sys/fs/fuse/connections"
 
 
 def open_abort(device: str) -> int:
-    """The fusectl file that aborts the connection of *device*; -1 where that is not ours.
+    """A descriptor of the file that aborts *device*'s FUSE connection; -1 where that is not ours.
 
     *device* is ``major:minor``. It stays this connection's, whatever gets its number when it is
     gone.
@@ -32,7 +32,7 @@ def open_abort(device: str) -> int:
 
 
 def abort(device: str) -> bool:
-    """Abort the FUSE connection of *device* (``major:minor``). Whether that was possible."""
+    """Abort the FUSE connection of *device* (``major:minor``); returns whether it was possible."""
     fd = open_abort(device)
     if fd < 0:
         return False

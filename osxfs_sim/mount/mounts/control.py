@@ -57,7 +57,7 @@ _CREDENTIALS = struct.Struct("=iII")
 def ask(
     mountpoint: str, question: str, *, timeout_s: float | None = 10.0, **arguments: Any
 ) -> dict[str, Any]:
-    """The answer of the share at *mountpoint* to *question*, as a document. Raises MountError.
+    """Ask the share at *mountpoint* a *question*; its answer, a document. Raises MountError.
 
     Without a *timeout_s* the answer may take as long as it takes; but somebody must be at it.
     MountError where there is none to answer, or it answers with an error; of its kinds, SilentError
@@ -112,7 +112,7 @@ def ask(
 def ask_status(
     mountpoint: str, question: str = "status", *, timeout_s: float | None = 10.0, **arguments: Any
 ) -> ShareStatus:
-    """The status with which the share at *mountpoint* answers to *question*: see ask()."""
+    """Ask the share at *mountpoint* a *question* that it answers by its status. MountError."""
     answer = ask(mountpoint, question, timeout_s=timeout_s, **arguments)
     with understanding(mountpoint):
         return ShareStatus.from_dict(answer)
@@ -120,7 +120,7 @@ def ask_status(
 
 @contextlib.contextmanager
 def understanding(mountpoint: str) -> Iterator[None]:
-    """Around the use of a share's answer: MountError where that makes no sense.
+    """Within the block, errors of a share's answer that makes no sense become MountError.
 
     Its server is another program. It may be of another version; of another user, it may be
     anything.
@@ -139,7 +139,7 @@ def _no_answer(mountpoint: str) -> MountError:
 
 
 def check_server(client: socket.socket, entry: MountEntry) -> None:
-    """Raises MountError unless a process of the share's user, or root, is behind *client*.
+    """Raise MountError unless a process of the share's user, or root, is behind *client*.
 
     The kernel says whose process it is (SO_PEERCRED): nobody else's has a word on that user's
     share.

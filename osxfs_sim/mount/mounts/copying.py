@@ -19,13 +19,13 @@ from osxfs_sim.synchronize import created
 
 
 def copy_place(state: Path, source: str) -> Path:
-    """Where the copy of *source* (a real path) lies in *state* unless told otherwise."""
+    """The path in *state* at which the copy of *source* (a real path) lies by default."""
     digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:20]
     return state / "copies" / digest
 
 
 def check_copy(copy: Path, source: str, mountpoint: str) -> Path:
-    """The real path of *copy*. Raises MountError unless it is apart from source and mount point."""
+    """The real path of *copy*. Raises MountError unless apart from source and mount point."""
     real = Path(os.path.realpath(copy))
     for other, name in ((source, "source"), (mountpoint, "mount point")):
         if lies_in(str(real), other) or lies_in(other, str(real)):
@@ -61,7 +61,7 @@ def record_source(state: Path, copy: Path, source: str) -> None:
 
 
 def make_empty(copy: Path, source: str) -> None:
-    """Make the directory for a copy, which others may enter as they may *source*. OSError."""
+    """Make the empty directory *copy*, owned and open as *source* is. Raises OSError."""
     if copy.exists():
         return
     status = os.stat(source)
@@ -72,12 +72,12 @@ def make_empty(copy: Path, source: str) -> None:
 
 
 def is_made(copy: Path) -> bool:
-    """Whether there is a copy; an empty directory is none."""
+    """Whether *copy* is a directory that holds something; an empty one is no copy."""
     return copy.is_dir() and any(copy.iterdir())
 
 
 def make_copy(source: str, copy: Path, is_unwanted: Callable[[], bool]) -> None:
-    """Copy *source* to *copy*: whole, with owners, times, links, attributes. Raises MountError.
+    """Copy the directory *source* to *copy*, whole or not at all. Raises MountError.
 
     Nothing is followed out of it, whoever changes it meanwhile. Ends early, by MountError, when
     *is_unwanted* says so.

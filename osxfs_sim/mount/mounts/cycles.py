@@ -56,7 +56,7 @@ class Mount:
 
     @property
     def lower(self) -> list[str]:
-        """The paths that it rests on."""
+        """The paths that the mount rests on (image, layers, export), as far as is known."""
         return lower_paths(self.file_system_type, self.source, self.device, self.options)
 
 
@@ -75,7 +75,7 @@ def _mount(line: bytes) -> Mount:
 
 
 def below(table: Sequence[Mount], number: int, path: str) -> Iterator[Mount]:
-    """The mounts that can be reached below *path* of the mount *number*, without ``..``."""
+    """Yield the mounts in *table* reached below *path* of the mount *number*, without ``..``."""
     children: dict[int, list[Mount]] = {}
     for mount in table:
         children.setdefault(mount.parent, []).append(mount)
@@ -102,12 +102,12 @@ class Shares:
             self._of_device.setdefault(each.device, []).append(each)
 
     def asked_by(self, number: int, path: str) -> set[str]:
-        """The devices that serving *path* of the mount *number* meets, its own included."""
+        """The devices (``major:minor``) that serving *path* of a mount meets, its own included."""
         found = {each.device for each in below(self.table, number, path)}
         return found | {self._device_of.get(number, "")}
 
     def leads_to(self, device: str, wanted: str) -> bool:
-        """Whether to ask the share *device* may be to ask the share *wanted*."""
+        """Whether a request to the share *device* may lead to one to the share *wanted*."""
         seen, waiting = set[str](), [device]
         while waiting:
             here = waiting.pop()
@@ -138,7 +138,7 @@ class Shares:
         return next((each for each in reversed(holding) if len(each.path) == deepest), None)
 
     def holds(self, record: Record, number: int, path: str) -> bool:
-        """Whether *path* of the mount *number* lies in the source of *record*."""
+        """Whether *path* of the mount *number* lies in the source of the share *record*."""
         if number == record.source_mount_id:
             return is_below(path, record.source)
         return any(
@@ -148,12 +148,15 @@ class Shares:
 
 
 def shares_now() -> Shares:
-    """The shares and mounts of this moment. Raises OSError."""
+    """The shares and mounts of this moment, as Shares. Raises OSError."""
     return Shares(mount_table(), [each for each in all_records() if not each.is_of_the_dead])
 
 
 def mount_number(path: str) -> int:
-    """The ID of the mount that the directory *path* is in; no file system is asked. OSError."""
+    """The ID of the mount that the directory *path* is in. Raises OSError.
+
+    No file system is asked.
+    """
     fd = os.open(path, _WALK)
     try:
         return mount_number_of(fd)
@@ -165,7 +168,7 @@ def mount_number(path: str) -> int:
 
 
 def check_cycles(source: str, mountpoint: str) -> None:
-    """Raises MountError where a share of *source* at *mountpoint* would ask itself.
+    """Raise MountError where a share of *source* at *mountpoint* would ask itself.
 
     Both are real paths.
     """
@@ -186,7 +189,7 @@ def check_cycles(source: str, mountpoint: str) -> None:
 
 
 def check_own_places(mountpoint: str, places: Mapping[str, str]) -> None:
-    """Raises MountError where something the server works with would lie in its share.
+    """Raise MountError where a path that the server works with would lie in its share.
 
     *places* are paths by what they are, which is how they are named, with the remedy.
     """
@@ -219,7 +222,7 @@ def _on_the_host(shares: Shares, path: str) -> str | None:
 def own_places(
     uid: int, state: Path, trace: str | None, host_services: Sequence[tuple[str, str]]
 ) -> dict[str, str]:
-    """What the server of user *uid* works with, by the message where it cannot be there."""
+    """The paths that a server of user *uid* works with, by the message that refuses them."""
     return {
         "the state directory {path} {why}: choose another with --state": str(state),
         "the server's sockets are in {path}, which {why}: mount it elsewhere": str(
@@ -236,7 +239,7 @@ def own_places(
 
 
 def check_outside(path: str, what: str, device: str) -> None:
-    """Raises MountError where *path* is in the share *device*, or in one that asks it.
+    """Raise MountError where *path* is in the share *device*, or in one that asks it.
 
     *what* is what it is called. In a thread, while requests are served: it may well be asked for.
     """
@@ -273,11 +276,11 @@ class CycleGuard:
         self._kept: tuple[Callable[..., Any], Callable[..., Any]] | None = None
 
     def fileno(self) -> int:
-        """The table of mounts: POLLPRI says that it has changed."""
+        """The descriptor of the table of mounts: POLLPRI says that it has changed."""
         return self._table_fd
 
     def refresh(self) -> None:
-        """Read the table of mounts again, and refuse (ELOOP) what leads back into the share."""
+        """Read the mounts again; from then on what leads back into the share is ELOOP."""
         number = mount_number_of(self._root_fd)
         source = os.readlink(f"/proc/self/fd/{self._root_fd}")
         with open("/proc/self/mountinfo", "rb") as file:
@@ -346,14 +349,14 @@ class CycleGuard:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
 
     def warnings(self) -> list[str]:
-        """Where the share can be reached from its own source, a line each."""
+        """The warnings, a line each, of where the share can be reached from its own source."""
         return [
             f"the share can be reached from its own source, at {path}: nobody gets in there (ELOOP)"
             for path in self.paths
         ]
 
     def close(self) -> None:
-        """Guard no more, and close the table."""
+        """Guard no more against ways back into the share, and close the table."""
         self.paths = ()
         self._cover(())
         os.close(self._table_fd)

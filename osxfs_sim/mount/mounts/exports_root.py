@@ -36,7 +36,7 @@ class ExportsRoot:
             raise MountError(f"cannot make {self.path}: {error.strerror}") from error
 
     def remove(self) -> None:
-        """Remove it, but only what is empty, so that nothing of anybody's can be lost. OSError."""
+        """Remove the directory as far as it is empty; goes on if not. Raises OSError."""
         try:
             for name in os.listdir(self.path):
                 (self.path / name).rmdir()

@@ -42,7 +42,7 @@ class ServerUser:
 
     @contextlib.contextmanager
     def acting(self) -> Iterator[None]:
-        """Within the block, act as this user (effective ids). Only while there is one thread."""
+        """Within the block, act as this user (effective ids; one thread only). Raises OSError."""
         if not self.drops or os.geteuid() == self.uid:
             yield
             return
@@ -59,7 +59,7 @@ class ServerUser:
 
     @contextlib.contextmanager
     def mounting(self) -> Iterator[None]:
-        """Within the block, mount: with root's rights, and as this user's mount.
+        """Within the block, have root's rights and this user's real ids. Raises OSError.
 
         The kernel notes whose mount it is by the real user id. It lets that user in, also without
         allow_other, and fusermount3 lets that user unmount it.
@@ -77,7 +77,7 @@ class ServerUser:
 
     @property
     def as_argument(self) -> str:
-        """``uid:gid:group,group`` for a helper process that becomes this user; ``-``: no need."""
+        """``uid:gid:group,group`` for a helper that is to become this user; ``-``: it need not."""
         if not self.drops:
             return "-"
         return f"{self.uid}:{self.gid}:{','.join(map(str, self.groups))}"
@@ -93,7 +93,7 @@ class ServerUser:
 
 
 def server_user(name: str | None) -> ServerUser:
-    """The user *name* (or number), or the one we are. Raises MountError where that cannot be."""
+    """The user *name* (or number), or the one we are (None). Raises MountError."""
     uid = os.geteuid()
     if name is None:
         home = os.path.expanduser("~")
@@ -113,7 +113,7 @@ def server_user(name: str | None) -> ServerUser:
 
 
 def user_of_id(uid: int) -> ServerUser:
-    """The user *uid*, known to this machine or not, to act as where we are root."""
+    """The user *uid*, known to this machine or not, to act as where we are root; never fails."""
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
@@ -123,7 +123,7 @@ def user_of_id(uid: int) -> ServerUser:
 
 
 def state_directory(user: ServerUser) -> Path:
-    """Where a server of *user* keeps what outlives a mount.
+    """The path where a server of *user* keeps what outlives a mount; never fails.
 
     For a user without a home of its own, such as nobody, root makes a place; so call it before
     becoming that user.
@@ -140,7 +140,7 @@ def state_directory(user: ServerUser) -> Path:
 
 
 def check_state_apart(state: Path, source: str) -> None:
-    """Raises MountError where *state* lies in *source*, and the guest could reach it.
+    """Raise MountError where *state* lies in *source*, and the guest could reach it.
 
     Compared by what the directories are, so that a bind mount makes no difference.
     """

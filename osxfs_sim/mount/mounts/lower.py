@@ -25,7 +25,7 @@ _NAMED_BY_PATH = ("fuse", "ecryptfs")
 
 
 def lower_paths(kind: str, source: str, device: str, options: str) -> list[str]:
-    """The paths that a mount rests on (image, layers, exported directory), as far as is known.
+    """The paths a mount rests on (image, layers, export), as far as known; never fails.
 
     *kind* is the file system's type, *device* ``major:minor``; *source* and *options* are those of
     the table of mounts.

@@ -68,7 +68,7 @@ class MountEntry:
 
     @property
     def identity(self) -> tuple[str, int, str, str]:
-        """What tells it from all mounts, those included that get its mount ID later."""
+        """Mount point, mount ID, device and root: what tells this mount from all others."""
         return self.mountpoint, self.mount_id, self.device, self.root
 
 
@@ -103,7 +103,7 @@ def mounts(process: int | str = "self") -> list[MountEntry]:
 
 
 def local_record_path(mountpoint: str) -> Path:
-    """The file that says which mount at *mountpoint* is a share without requests.
+    """The path of the record that says a mount at *mountpoint* is a share without requests.
 
     *mountpoint* is a real path. It lies apart from the sockets, which are many: it is looked for
     with each look at the mounts.
@@ -112,7 +112,7 @@ def local_record_path(mountpoint: str) -> Path:
 
 
 def local_records() -> list[dict[str, Any]]:
-    """What servers of shares without requests say of themselves, those that are gone too.
+    """The records of all shares without requests, of gone servers too; skips unreadable ones.
 
     Only root can mount one, and read of it.
     """
@@ -125,14 +125,14 @@ def local_records() -> list[dict[str, Any]]:
 
 
 def unescape(text: str) -> str:
-    """The path that the table of mounts has as *text* (proc(5): \\040 and the like)."""
+    """The path that the table of mounts writes as *text* (proc(5): \\040 and the like)."""
     for code, character in _ESCAPES:
         text = text.replace(code, character)
     return text
 
 
 def escape(path: str) -> str:
-    """*path* as the table of mounts has it where it is a mount point, which keeps ``#``."""
+    """*path* as the table of mounts writes it for a mount point, which keeps ``#``."""
     for code, character in reversed(_ESCAPES):
         if character != "#":
             path = path.replace(character, code)
@@ -144,13 +144,16 @@ _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("
 
 
 def mount_number_of(fd: int) -> int:
-    """The ID of the mount that *fd* is in (proc_pid_fdinfo(5)); only the kernel is asked."""
+    """The ID of the mount that the descriptor *fd* is in. Raises OSError.
+
+    By proc_pid_fdinfo(5): only the kernel is asked.
+    """
     with open(f"/proc/thread-self/fdinfo/{fd}", "rb") as file:
         return int(file.read().partition(b"mnt_id:")[2].split()[0])
 
 
 def shares_in(directory: str) -> list[MountEntry]:
-    """The shares mounted below *directory* (a real path), in the order they were mounted."""
+    """The shares mounted below *directory* (a real path), oldest first. Raises OSError."""
     return [
         entry
         for entry in mounts()
@@ -159,13 +162,13 @@ def shares_in(directory: str) -> list[MountEntry]:
 
 
 def mount_at(mountpoint: str) -> MountEntry | None:
-    """The topmost mount at exactly *mountpoint* (a real path); None: there is none."""
+    """The topmost mount at exactly *mountpoint* (a real path); None: none. Raises OSError."""
     found = [entry for entry in mounts() if entry.mountpoint == mountpoint]
     return found[-1] if found else None
 
 
 def real_mountpoint(mountpoint: str) -> str:
-    """The absolute path without symlinks, also of a dead mount. Raises MountError.
+    """The absolute path without symlinks, of a dead mount too. Raises MountError: no path.
 
     MountError for what is no path.
     """
@@ -178,7 +181,7 @@ def real_mountpoint(mountpoint: str) -> str:
 
 
 def runtime_directory(uid: int) -> Path:
-    """Where the control sockets and records of the mounts of user *uid* are."""
+    """The path of the directory of control sockets and records of user *uid*'s mounts."""
     if uid == 0:
         return Path("/run/osxfs-sim")
     for_user = Path(f"/run/user/{uid}")
@@ -232,7 +235,7 @@ _NOT_ALONE = "{} belongs to somebody else or is open to others: remove it"
 
 
 def control_path(directory: Path, mountpoint: str) -> Path:
-    """The control socket of the mount at *mountpoint* (a real path), in *directory*.
+    """The path in *directory* of the control socket of the mount at *mountpoint*.
 
     Paths of sockets are short: its name is a digest.
     """
@@ -241,12 +244,12 @@ def control_path(directory: Path, mountpoint: str) -> Path:
 
 
 def log_path(directory: Path, mountpoint: str) -> Path:
-    """Where the server of the mount at *mountpoint* writes its log, in *directory*."""
+    """The path in *directory* of the log of the server of the mount at *mountpoint*."""
     return control_path(directory, mountpoint).with_suffix(".log")
 
 
 def check_before_mounting(source: str, mountpoint: str) -> tuple[str, str]:
-    """The real paths of both, after all checks beforehand. Raises MountError.
+    """The real paths of both, if *source* can be mounted there. Raises MountError.
 
     A mount of ours whose server has died is taken away first, so that its mount point can be used
     again without help.
@@ -280,7 +283,7 @@ def check_before_mounting(source: str, mountpoint: str) -> tuple[str, str]:
 
 
 def check_source(source: str, mountpoint: str) -> None:
-    """Raises MountError where *source* cannot be shared below *mountpoint*."""
+    """Raise MountError where *source* cannot be shared below *mountpoint*."""
     _check_apart(source, _check_readable(source), mountpoint, real_mountpoint(mountpoint))
 
 
@@ -318,12 +321,12 @@ def _check_apart(source: str, real_source: str, mountpoint: str, target: str) ->
 
 
 def is_below(path: str, directory: str) -> bool:
-    """Whether *path* is *directory* or lies in it; both are real paths."""
+    """Whether *path* is *directory* or lies in it, by their words; both are real paths."""
     return os.path.commonpath((path, directory)) == directory
 
 
 def lies_in(path: str, directory: str) -> bool:
-    """As is_below, also by way of a bind mount.
+    """Whether *path* is *directory* or lies in it, also by a bind mount; never fails.
 
     What is mounted at the one appears at the other too, where mounts propagate. *path* need not be
     there yet.
@@ -343,7 +346,7 @@ def lies_in(path: str, directory: str) -> bool:
 
 
 def check_fuse() -> None:
-    """Raises MountError where we cannot mount FUSE at all."""
+    """Raise MountError where this user cannot mount FUSE at all."""
     if not os.path.exists("/dev/fuse"):
         raise MountError(
             "/dev/fuse is missing: load the kernel module (modprobe fuse), or in a container "
@@ -366,7 +369,7 @@ def check_fuse() -> None:
 
 
 def check_allow_other(wanted: bool | None) -> bool:
-    """Whether other users are let in. Raises MountError where that is not ours to allow."""
+    """Whether other users are let in. Raises MountError where *wanted* and not allowed."""
     if os.geteuid() == 0:
         return wanted is not False
     if not wanted:
@@ -381,7 +384,7 @@ def check_allow_other(wanted: bool | None) -> bool:
 
 
 def is_dead(mountpoint: str) -> bool:
-    """Whether the server of the FUSE mount at *mountpoint* is gone (ENOTCONN)."""
+    """Whether the server of the FUSE mount at *mountpoint* is gone (ENOTCONN); never fails."""
     try:
         os.stat(mountpoint)
     except OSError as error:

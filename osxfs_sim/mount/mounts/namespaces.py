@@ -35,7 +35,7 @@ class Copy:
 
     @property
     def path(self) -> str:
-        """The path from here to that mount, by way of its process's root."""
+        """The path from here to that mount, by way of its process's root in /proc."""
         return f"/proc/{self.pid}/root{self.mountpoint}"
 
 
@@ -48,7 +48,7 @@ def _namespaces() -> Iterator[tuple[str, int]]:
 
 
 def copies_of(device: str) -> list[Copy]:
-    """The mounts of *device* (``major:minor``) in all mount namespaces that can be seen."""
+    """The mounts of *device* (``major:minor``) in all namespaces we can see; skips the others."""
     found, seen = [], set[str]()
     for namespace, pid in _namespaces():
         if namespace in seen:
@@ -66,7 +66,7 @@ def copies_of(device: str) -> list[Copy]:
 
 
 def are_left_over(copies: Sequence[Copy], mountpoint: str) -> bool:
-    """Whether nobody wants *copies* of the mount that was at *mountpoint*.
+    """Whether *copies* of the mount once at *mountpoint* are in nobody's use; False if none.
 
     They are where it was, and nobody is inside. What was mounted elsewhere, as a container's volume
     is, somebody wanted.
@@ -84,7 +84,7 @@ def are_left_over(copies: Sequence[Copy], mountpoint: str) -> bool:
 
 
 def ways_in(mount_id: int) -> Iterator[str]:
-    """Paths to what processes have open, or are in, of the mount *mount_id*, which has no place."""
+    """Yield /proc paths of what processes have open, or are in, of a mount without a place."""
     for _, pid in _namespaces():
         with contextlib.suppress(OSError):
             for name in _OF_A_USER:
@@ -101,7 +101,7 @@ def ways_in(mount_id: int) -> Iterator[str]:
 
 
 def write_out_by(paths: Sequence[str], device: str) -> bool:
-    """syncfs(2) of *device*, by the first of *paths* to lead there. Whether one did.
+    """syncfs(2) of *device* by the first of *paths* that leads there; False where none does.
 
     The kernel then writes out what it holds; while it is served, since it asks.
     """

@@ -59,7 +59,7 @@ class Record:
 
     @property
     def is_of_the_dead(self) -> bool:
-        """Whether its server has ended, though threads of it may be left."""
+        """Whether the record's server has ended, though threads of it may be left."""
         return start_of(self.pid) != self.started or has_ended(self.pid)
 
 
@@ -73,7 +73,7 @@ def start_of(pid: int) -> str:
 
 
 def user_of(pid: int) -> int:
-    """The user that *pid* is in every respect; -1: it is not one alone, or is gone."""
+    """The only user id that the process *pid* has; -1 where it has several, or is gone."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             words = next(line for line in file if line.startswith(b"Uid:")).split()
@@ -83,7 +83,7 @@ def user_of(pid: int) -> int:
 
 
 def is_server_of(entry: MountEntry, pid: int) -> bool:
-    """Whether *pid* may be signalled as the server of *entry*: it is that user's process.
+    """Whether *pid* is a process of the user of *entry*, and so may be signalled as its server.
 
     What a user's share says of itself can name any process: only that user's own are meant.
     """
@@ -91,12 +91,12 @@ def is_server_of(entry: MountEntry, pid: int) -> bool:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether *pid* does nothing any more (gone, or a zombie). False for 0, which is unknown."""
+    """Whether the process *pid* is gone or a zombie; False for 0, which is unknown."""
     return bool(pid) and _state_of(pid) in ("", "Z", "X")
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether the process *pid* waits for SIGCONT, or for who debugs it."""
+    """Whether the process *pid* waits for SIGCONT or its debugger; False where it is gone."""
     return bool(pid) and _state_of(pid) in ("T", "t")
 
 
@@ -110,12 +110,12 @@ def _state_of(pid: int) -> str:
 
 
 def record_path(uid: int, mountpoint: str) -> Path:
-    """Where the server of user *uid* keeps its record of the share at *mountpoint*."""
+    """The path of the record that user *uid*'s server keeps of the share at *mountpoint*."""
     return control_path(runtime_directory(uid), mountpoint).with_suffix(_SUFFIX)
 
 
 def write_record(uid: int, record: Record) -> Path:
-    """Write *record*, in place of an earlier one; its path. Raises OSError.
+    """Write *record*, in place of an earlier one; returns its path. Raises OSError.
 
     As the user who owns the directory.
     """
@@ -137,7 +137,7 @@ def _forget_old_ones(directory: Path) -> None:
 
 
 def read_record(uid: int, mountpoint: str) -> Record | None:
-    """The record of the share at *mountpoint*; None where there is none that can be read."""
+    """The record of the share at *mountpoint*; None where none can be read."""
     return _read(record_path(uid, mountpoint))
 
 
@@ -157,7 +157,7 @@ def _read(path: Path | str, dir_fd: int | None = None) -> Record | None:
 
 
 def all_records() -> Iterator[Record]:
-    """The records of all users that we may read: our own, and for root everybody's."""
+    """Yield all users' records that we may read; leaves out what cannot be read."""
     yield from _records_in(runtime_directory(0))
     if os.geteuid():
         yield from _records_in(runtime_directory(os.geteuid()))

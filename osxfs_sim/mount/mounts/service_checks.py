@@ -15,7 +15,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def check_host_services(services: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """*services* (name, path), with absolute paths. Raises MountError where one cannot be.
+    """The *services* (name, absolute path). Raises MountError where one cannot be offered.
 
     Relative paths are of the current directory.
     """

@@ -85,11 +85,11 @@ class HostServices:
 
     @property
     def directory(self) -> str:
-        """The path of the directory host-services, as the guest sees it."""
+        """The path of the directory host-services in the share, as the guest sees it."""
         return os.path.join(self._mountpoint, DIRECTORY)
 
     def prepare(self, user: ServerUser) -> None:
-        """Start the process that will bind, while we can; it waits, and becomes *user* too."""
+        """Start the process that will bind the sockets as *user*; it waits. Raises OSError."""
         self._to_binder, binders = socket.socketpair()
         names = [service.socket_name for service in self._services]
         with binders:
@@ -104,10 +104,10 @@ class HostServices:
             )
 
     def start(self, allow: Callable[[int], None]) -> None:
-        """Bind the sockets and listen. Blocks, and makes requests of the share. MountError.
+        """Bind the sockets in the share and listen; blocks. Raises MountError.
 
-        *allow* is called with the process that may make sockets there; with -1 when done. After
-        prepare().
+        It makes requests of the share. *allow* is called with the process that may make sockets
+        there; with -1 when done. After prepare().
         """
         ours, process = self._to_binder, self._binder
         assert ours is not None
@@ -138,13 +138,13 @@ class HostServices:
         self._started.wait()
 
     def begin_to_stop(self) -> None:
-        """Have all sockets and connections closed, soon."""
+        """Have all sockets and connections closed soon; does not wait, never fails."""
         if self._token is not None:
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._everything.cancel)
 
     def stop(self) -> None:
-        """Close all sockets and connections. Blocks.
+        """Close all sockets and connections, and wait until they are; never fails.
 
         The reactor must go on meanwhile, or the share be gone altogether.
         """
@@ -157,7 +157,7 @@ class HostServices:
         self._close_sockets()
 
     def status(self) -> list[HostServiceStatus]:
-        """The services, and their connections so far and now, as a part of the share's status."""
+        """A status for each host service: its connections so far and now."""
         return [
             HostServiceStatus(
                 name=service.name,
@@ -169,7 +169,7 @@ class HostServices:
         ]
 
     def warnings(self) -> list[str]:
-        """What the user should know of them; one line each."""
+        """The warnings for the share's user about its host services, a line each."""
         warnings = [
             f"{path} is longer than the path of a socket may be "
             f"({LONGEST_SOCKET_PATH_BYTES} bytes): connect to it from within its directory"

@@ -56,7 +56,7 @@ class _Volume:
 def check_volumes(
     volumes: Sequence[tuple[str, str]], source: str, mountpoint: str
 ) -> tuple[tuple[str, str], ...]:
-    """*volumes* (path, directory) with real directories, outer ones first. Raises MountError.
+    """The *volumes* (path, real directory), outer ones first. Raises MountError.
 
     *source* and *mountpoint* are real paths.
     """
@@ -100,14 +100,14 @@ class Volumes:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "Volumes":
-        """The volumes that a server which is gone has mounted, by its *record* (see record())."""
+        """The volumes that a server which is gone has mounted, made of its *record*."""
         volumes = cls((), record["mountpoint"], record["device"])
         for path, directory, mount_id, device in record["volumes"]:
             volumes._volumes.append(_Volume(path, directory, (mount_id, device)))
         return volumes
 
     def record(self) -> list[tuple[str, str, int, str]]:
-        """Path, directory, mount ID and device of each that is mounted."""
+        """The path, directory, mount ID and device of each volume that is mounted."""
         return [
             (volume.path, volume.directory, *volume.mounted)
             for volume in self._volumes
@@ -115,7 +115,7 @@ class Volumes:
         ]
 
     def mount(self) -> None:
-        """Mount those that are not, in order. Raises MountError; what is mounted stays so."""
+        """Mount the volumes that are not, in order. Raises MountError, keeping what is mounted."""
         with self._lock:
             for volume in self._volumes:
                 try:
@@ -178,7 +178,7 @@ class Volumes:
             os.close(dir_fd)
 
     def unmount(self) -> None:
-        """Unmount all, the last first. Raises MountError if one is in use: all are then mounted."""
+        """Unmount all volumes; if one is in use, mount all again and raise MountError."""
         busy = None
         # Where the share is gone, these have gone along.
         with self._lock, contextlib.suppress(OSError), self._root() as root_fd:
@@ -216,7 +216,7 @@ class Volumes:
         return True
 
     def holds(self, number: int) -> bool:
-        """Whether the directory *number* (inode) leads to a volume that is still mounted.
+        """Whether the directory of inode *number* is on the way to a mounted volume.
 
         In any thread: nobody is asked but the kernel.
         """
@@ -225,11 +225,11 @@ class Volumes:
 
     @property
     def directories(self) -> frozenset[int]:
-        """The share's directories on the way to any volume, by inode number."""
+        """The inode numbers of the share's directories on the way to any volume."""
         return frozenset().union(*(volume.way for volume in self._volumes))
 
     def status(self) -> list[VolumeStatus]:
-        """The volumes, and whether each is mounted, as a part of the share's status."""
+        """A status for each volume: its path, its directory, and whether it is mounted."""
         mounted = _mountpoints() if self._volumes else {}
         return [
             VolumeStatus(
@@ -241,7 +241,7 @@ class Volumes:
         ]
 
     def warnings(self) -> list[str]:
-        """Which volumes are gone, and why, a line each."""
+        """The warnings of volumes that are gone, and why, a line each."""
         return [
             f"the volume {volume.path} is gone: the host, or somebody in the guest, took away "
             "the directory that it was mounted on; what it holds is still in "

@@ -109,7 +109,7 @@ class Components:
     """What else is to be closed, in this order."""
 
     def close(self) -> None:
-        """Close all parts, in the order in which they need each other."""
+        """Close all parts of the share, in the order in which they need each other."""
         if self.host_events is not None:
             self.host_events.close()
         self.reactor.close()
@@ -127,7 +127,7 @@ def build(
     mountpoint: str,
     private_directory: PrivateDirectory | None,
 ) -> Components:
-    """The parts that serve requests for *source*, put together. Raises OSError, MountError.
+    """Make all parts that serve requests for *source*. Raises OSError, MountError.
 
     From the tree upwards: each part is given those that it uses when it is made. Requests then pass
     the layers in the other direction: injected requests, a trace while there is one, synthetic
@@ -396,14 +396,14 @@ def _journal(settings: ShareSettings, user: ServerUser, source: str, inodes: Ino
 
 
 def kept_in(settings: ShareSettings, user: ServerUser) -> Path:
-    """The directory for what outlives a share of *user*: journals, owners, copies."""
+    """The path of the directory for what outlives *user*'s share: journals, owners, copies."""
     if settings.state_directory is not None:
         return Path(settings.state_directory)
     return state_directory(user)
 
 
 def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: bool) -> set[str]:
-    """The options of mount(8), as libfuse takes them: name, type, who may enter."""
+    """The options of mount(8) for libfuse, as text: name, type, who may enter."""
     name = EXPORTS_ROOT_NAME if settings.exports else f"osxfs-sim#{_plain(system.profile.name)}"
     options = {f"fsname={name}", "subtype=osxfs-sim"}
     if allow_other:
@@ -414,7 +414,7 @@ def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: 
 
 
 def make_private_directory(runtime: Path, source: str) -> PrivateDirectory:
-    """The private directory behind host-services, below *runtime*. Raises MountError."""
+    """Make the private directory behind host-services. Raises MountError."""
     if os.path.commonpath((source, os.path.realpath(runtime))) == source:
         raise MountError(
             f"the source {source} holds {runtime}, where host services are kept out of "

@@ -31,7 +31,10 @@ async def serve(
     answers: dict[str, Answer],
     task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer questions at the socket *path* until cancelled; started once it listens. OSError."""
+    """Answer questions at the socket *path* until cancelled. Raises OSError: it cannot bind.
+
+    It has started (*task_status*) once it listens.
+    """
     path.unlink(missing_ok=True)  # of a server that was killed
     own_inode = 0
     listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -121,7 +124,7 @@ def _takes(answer: Answer, arguments: dict[str, Any]) -> bool:
 
 
 def not_settled(within_s: float, waiting: int = 0) -> MountError:
-    """The MountError for settle: host changes have not all reached the guest in time."""
+    """A MountError (not raised) saying that host changes have not reached the guest in time."""
     how_many = f", {waiting} changes and notices" if waiting else ""
     return MountError(
         f"what the host has done is still on its way to the guest after {within_s:g} s{how_many}: "

@@ -67,7 +67,7 @@ _LOOK_AT_THE_LATEST_S = 2.0
 
 
 def serve_local(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) -> None:
-    """Mount a share without requests, and answer for it until it ends. Raises MountError.
+    """Mount a share without requests, serve it to its end. Raises MountError, ProfileError.
 
     Until it is unmounted or a signal comes; then it cleans up. *on_ready* is called once with the
     first status when the share can be used; until then *say* is told what takes its time. Raises

@@ -46,7 +46,7 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
         self._is_file = _is_file(stream)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write *record*, unless its place in the program has said enough lately. Never fails."""
+        """Write *record*, unless its place in the program has said enough; never fails."""
         place = self._places.setdefault((record.pathname, record.lineno), _Place())
         if not place.admits(self._clock_s()):
             return
@@ -121,7 +121,7 @@ def _is_file(stream: TextIO) -> bool:
 
 
 def log_to(level: int = logging.INFO, *, form: str = OF_A_SERVER) -> None:
-    """Log to standard error from now on, by these rules, unless this process logs already."""
+    """Log to standard error from now on, bounded, unless this process logs already; never fails."""
     stream = sys.stderr
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:

@@ -41,7 +41,7 @@ def _end_with(lifeline_fd: int) -> None:
 
 
 def main() -> None:
-    """The server's process: mount and serve as its arguments say; exit code 1 on a mistake."""
+    """Run the server's process: mount and serve as its arguments say; exit code 1 on a mistake."""
     settings = ShareSettings.from_json(sys.argv[1])
     words_fd = int(sys.argv[2])
     if len(sys.argv) > 3:

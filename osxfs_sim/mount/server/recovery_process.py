@@ -28,7 +28,7 @@ MODULE = __name__
 
 
 def recover_apart(state: Path, source: str, ownership: Ownership, user: ServerUser) -> int:
-    """Have a process write to the host what ended shares of *source* left. MountError.
+    """Have a process write what ended shares left; how many changes. Raises MountError.
 
     As *user*, by the rules of recovery.recover(). Returns how many changes that were. Raises
     MountError where the host has no room for all, where a journal cannot be read or is in use, and
@@ -71,7 +71,7 @@ def _how(code: int) -> str:
 
 
 def main() -> None:
-    """The recovery process: writes to the host, and answers with a line of JSON."""
+    """Run the recovery process: write to the host, answer with a count or an error as JSON."""
     asked = json.loads(sys.argv[1])
     log_to()
     os.umask(0)  # modes come from the guest, where its own umask was already applied

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def status_of_requests(share: "Session") -> ShareStatus:
-    """The status of a share that serves requests: what its parts have counted."""
+    """The status of a share that serves requests, of what its parts have counted."""
     system, components, reactor = share.system, share.components, share.reactor
     counts, opened = share.crossings.counts, components.dispatcher.opened
     own_policy = system.own_policy

@@ -301,7 +301,7 @@ class Session:
         """Why it ended before it was ready, or what it could not write back."""
 
     def prepare(self, host_services: tuple[tuple[str, str], ...]) -> None:
-        """Start the helper processes, before the server becomes another user. MountError.
+        """Start the helper processes, while the server may still be root. Raises OSError.
 
         *host_services* are names and paths of the host's sockets.
         """
@@ -316,7 +316,7 @@ class Session:
             self.services.prepare(self.user)
 
     def keep_record(self) -> None:
-        """Write the record by which the share is found when we do not answer."""
+        """Write the record by which others find the share; goes on where it cannot."""
         if self._mounted is None:
             return
         write_back = self.components.write_back
@@ -338,7 +338,7 @@ class Session:
             log.warning("no record of the share can be kept: %s", error)
 
     async def run(self, socket_path: Path, on_ready: Ready) -> None:
-        """Serve until the mount is gone; *on_ready* is called with the first status."""
+        """Serve until the mount is gone; *on_ready* gets the first status; *failure* has errors."""
         async with trio.open_nursery() as nursery:
             await nursery.start(signals_of_the_end, self._stop, self._early)
             nursery.start_soon(self._wait_for_stop)
@@ -652,7 +652,7 @@ class Session:
         return events is None or events.stop()
 
     def close(self) -> None:
-        """Free everything, write back what is left; after run() has returned or failed."""
+        """Write back what is left and free everything, after run(); *failure* has errors."""
         self.supervision.ending()
         if self.supervision.has_cut:
             self.failure = MountError(
@@ -708,7 +708,7 @@ class Session:
         syscalls.give_memory_back()
 
     def reset(self) -> ShareStatus:
-        """The status so far; counts, receipt and processor time then start from nothing."""
+        """The status until now; counts, receipt and processor time then begin at 0."""
         status = self.status()
         self._reset_counts()
         return status
@@ -723,7 +723,7 @@ class Session:
         self.counting.reset()
 
     def status(self) -> ShareStatus:
-        """Everything worth knowing of the share (model/status.py)."""
+        """The whole status of the share, counts and warnings included (model/status.py)."""
         return status_of_requests(self)
 
 

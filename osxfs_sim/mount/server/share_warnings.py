@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def warnings_of(share: "Session", status: ShareStatus) -> list[str]:
-    """What the user should know before trusting a number of *status*; one line each."""
+    """The warnings that *status* calls for before its numbers are trusted; a line each."""
     warnings = share.volumes.warnings()
     if share.settings.calibrate and share.calibration is NOT_CALIBRATED:
         warnings.append(

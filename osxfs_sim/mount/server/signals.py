@@ -14,7 +14,7 @@ _DUMPING = (
 
 
 def catch_early_signals() -> list[int]:
-    """Collect SIGTERM, SIGINT and SIGHUP from now on, until somebody listens for them.
+    """Collect SIGTERM, SIGINT, SIGHUP in a list until somebody listens; returns that list.
 
     They must not leave a dead mount behind. To block them would not do: a mask is a thread's own,
     and libraries have threads.
@@ -30,7 +30,10 @@ async def signals_of_the_end(
     early: list[int],
     task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Set *stop* at each such signal, those that came *early* too; started once it listens."""
+    """Set *stop* at each ending signal, at *early* ones too; runs until cancelled.
+
+    It has started (*task_status*) once it listens.
+    """
     with trio.open_signal_receiver(*_STOPPING) as signals:
         task_status.started()
         if early:
@@ -40,7 +43,7 @@ async def signals_of_the_end(
 
 
 def end_at_once_by_faults() -> None:
-    """Have this process end by a fault (SIGSEGV and others) without a core dump.
+    """Have faults (SIGSEGV and others) end this process without a core dump.
 
     For a dump the kernel first waits for all threads, whatever its limits say; and one that waits
     in the share for what only the kernel's end of this process lets go would never come. Nor is its

@@ -33,13 +33,13 @@ class Counting:
         self._processor_before_s = 0.0
 
     def reset(self) -> None:
-        """Count from now on."""
+        """Count requests' time and processor time from now on."""
         self._since_ns = time.monotonic_ns()
         self._processor_before_s = processor_s()
 
     @property
     def up_s(self) -> float:
-        """Seconds since it was mounted."""
+        """Seconds since the share was mounted."""
         return (time.monotonic_ns() - self._started_ns) / 1e9
 
     @property
@@ -72,7 +72,7 @@ def status_without_requests(
     synchronization: SynchronizationStatus | None = None,
     uid: int = 0,
 ) -> ShareStatus:
-    """The status of a share whose work makes no requests: nothing is counted but time."""
+    """The status of a share whose work makes no requests: time alone is counted."""
     profile = system.profile
     return ShareStatus(
         mountpoint=mountpoint,

@@ -64,16 +64,16 @@ class Supervision:
 
     @property
     def pid(self) -> int:
-        """The supervisor's process."""
+        """The process id of the supervisor."""
         return self._process.pid
 
     @property
     def sync_waits(self) -> bool:
-        """Whether sync(2) waits for the host to have what is pending."""
+        """Whether sync(2) waits until the host has what is pending."""
         return self._has_barrier
 
     def mounted(self, entry: MountEntry, *, wants_barrier: bool) -> None:
-        """The share is mounted as *entry*: from now on the supervisor takes it away.
+        """Have the supervisor take the mount *entry* away when the server ends.
 
         With *wants_barrier* sync(2) is waited for, where that can be had.
         """
@@ -108,7 +108,7 @@ class Supervision:
     async def serve(
         self, have_all_written: Callable[[], Awaitable[None]], unmounted: Callable[[], None]
     ) -> None:
-        """Await *have_all_written* for each sync(2); restart the supervisor should it end.
+        """Await *have_all_written* for each sync(2); restart a supervisor that ends.
 
         *unmounted* is called when the share is not mounted here any more, once or more often.
         """
@@ -161,18 +161,18 @@ class Supervision:
         await trio.sleep(_AGAIN_AFTER_S)
 
     def at_work(self) -> None:
-        """Say that the loop is at work: it may come to wait for its own share."""
+        """Tell the supervisor that the loop is at work, and may wait for its own share."""
         self._send(b"work")
 
     def ending(self) -> None:
-        """Say that nobody here does anything for sync(2) any more."""
+        """Tell the supervisor that nobody here does anything for sync(2) any more."""
         self._send(b"ending")
         with contextlib.suppress(OSError):
             while said := self._link.recv(_MESSAGE_BYTES):
                 self.has_cut = self.has_cut or said.startswith(b"cut ")
 
     def end(self, *, mounted: bool = False) -> None:
-        """End the supervisor; where the share is still *mounted*, it takes that away first."""
+        """End the supervisor, which first takes a share that is *mounted* away; never fails."""
         self._send(b"left" if mounted else b"end")
         self._link.close()
         try:

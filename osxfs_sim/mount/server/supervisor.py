@@ -564,7 +564,7 @@ class _Supervisor:
 
 
 def main() -> None:
-    """The supervising process: wait for the server's end, then take its mount away."""
+    """Run the supervising process: wait for the server's end, then take its mount away."""
     mountpoint, pid, user_id, fd, *mounted = sys.argv[1:]
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)  # it ends when the server does

@@ -72,7 +72,7 @@ class PrivateDirectory:
             raise
 
     def remove(self) -> None:
-        """Remove the directory; after the last request was served."""
+        """Remove the directory, as far as it can be; after the last request was served."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self.fd)
         os.close(self.holder_fd)
@@ -108,11 +108,11 @@ class SyntheticBacking(Backing):
     _node: frozenset[Inode] = frozenset()
 
     def keep_reachable(self, node: frozenset[Inode]) -> None:
-        """Reach these inodes by their descriptor from now on, whatever their names are."""
+        """Reach these inodes by their own descriptors from now on, whatever their names are."""
         self._node = node
 
     def directory_fd(self, directory: Inode) -> int:
-        """As of Backing; of a synthetic directory its own descriptor."""
+        """A descriptor of *directory*, its own if synthetic. Raises OSError."""
         if directory in self._node:
             return directory.path_fd
         return super().directory_fd(directory)
@@ -161,7 +161,7 @@ class SyntheticListing(Layer):
         self._spellings = spellings
 
     def names(self, fh: int, listing: Listing) -> list[bytes]:
-        """The next one's names; in the root the synthetic directory's in place of the host's."""
+        """The names listed below; in the root with the synthetic one, without the host's."""
         names = self.next.names(fh, listing)
         if listing.directory is self._node.root:
             is_same = self._spellings.is_same
@@ -171,13 +171,13 @@ class SyntheticListing(Layer):
         return names
 
     def add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
-        """As the next one's; the synthetic directory's entry is read in its holder."""
+        """Add an entry to a READDIRPLUS reply; the synthetic one is read in its holder."""
         if listing.directory is self._node.root and listing.names[position] == self._node.name:
             fh = self._node.holder_fd
         return self.next.add_entry(token, fh, listing, position)
 
     def add_name(self, reply: NamesReply, fh: int, listing: Listing, position: int) -> int:
-        """As the next one's; the synthetic directory's entry is read in its holder."""
+        """Add a name to a READDIR reply; the synthetic one is read in its holder."""
         if listing.directory is self._node.root and listing.names[position] == self._node.name:
             fh = self._node.holder_fd
         return self.next.add_name(reply, fh, listing, position)
@@ -210,15 +210,15 @@ class SyntheticDirectory(Layer):
         self._operations = operations
 
     def hides_an_entry(self) -> bool:
-        """Whether the export has an entry of that name, which the guest does not see."""
+        """Whether the export has an entry of the synthetic name, which the guest misses."""
         return self._node.hides_an_entry
 
     def allow_sockets_of(self, pid: int) -> None:
-        """Let the process *pid* alone make sockets in it; -1: nobody."""
+        """Let only the process *pid* make sockets in the directory; -1: nobody."""
         self._builder_pid = pid
 
     def is_synthetic(self, parent_number: int, name: bytes) -> bool:
-        """Whether *name* in the directory *parent_number* leads to it."""
+        """Whether *name* in the directory *parent_number* is the synthetic directory."""
         return parent_number == ROOT_NUMBER and self._spellings.is_same(name, self._node.name)
 
     def _is_in_synthetic(self, number: int) -> bool:
@@ -240,7 +240,7 @@ class SyntheticDirectory(Layer):
     def lookup(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        """LOOKUP: of its name in its holder; any other is the next one's."""
+        """LOOKUP: the synthetic name is found in its holder; others by the next layer."""
         if self.is_synthetic(parent_inode, name):
             parent_inode = self._node.holder_number
         return self.next.lookup(request, parent_inode, name, ctx)
@@ -248,7 +248,7 @@ class SyntheticDirectory(Layer):
     def getattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        """GETATTR: the root has one link more; else the next one's."""
+        """GETATTR: as the next layer answers, with one link more for the root."""
         answer = self.next.getattr(request, inode, ctx)
         return self._with_its_link(answer) if inode == ROOT_NUMBER else answer
 
@@ -270,7 +270,7 @@ class SyntheticDirectory(Layer):
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        """SETATTR: FUSEError (EPERM) for what is synthetic; else the next one's."""
+        """SETATTR: FUSEError (EPERM) for what is synthetic; else the next layer's."""
         if self._is_in_synthetic(inode):
             return self._refused(request, errno.EPERM)
         answer = self.next.setattr(request, inode, attr, fields, fh, ctx)
@@ -285,7 +285,7 @@ class SyntheticDirectory(Layer):
         rdev: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        """MKNOD: in it, a socket of the allowed process; else refused, or the next one's.
+        """MKNOD: in it a socket of the allowed process, else FUSEError; or the next layer's.
 
         FUSEError: EPERM, EEXIST.
         """
@@ -304,7 +304,7 @@ class SyntheticDirectory(Layer):
     def mkdir(
         self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        """MKDIR: FUSEError (EPERM, EEXIST) where it is in the way; else the next one's."""
+        """MKDIR: FUSEError (EPERM, EEXIST) in or over it; else the next layer's."""
         if code := self._no_new_name(parent_inode, name):
             return self._refused(request, code)
         return self.next.mkdir(request, parent_inode, name, mode, ctx)
@@ -312,7 +312,7 @@ class SyntheticDirectory(Layer):
     def symlink(
         self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        """SYMLINK: FUSEError (EPERM, EEXIST) where it is in the way; else the next one's."""
+        """SYMLINK: FUSEError (EPERM, EEXIST) in or over it; else the next layer's."""
         if code := self._no_new_name(parent_inode, name):
             return self._refused(request, code)
         return self.next.symlink(request, parent_inode, name, target, ctx)
@@ -325,7 +325,7 @@ class SyntheticDirectory(Layer):
         new_name: bytes,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        """LINK: FUSEError (EPERM, EEXIST) where it is in the way; else the next one's."""
+        """LINK: FUSEError (EPERM, EEXIST) in or over it; else the next layer's."""
         code = self._no_new_name(new_parent_inode, new_name)
         if not code and self._is_in_synthetic(inode):
             code = errno.EPERM  # a name for it in the export would be a name on the host
@@ -342,7 +342,7 @@ class SyntheticDirectory(Layer):
         flags: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
-        """CREATE: FUSEError (EPERM, EEXIST) where it is in the way; else the next one's."""
+        """CREATE: FUSEError (EPERM, EEXIST) in or over it; else the next layer's."""
         if code := self._no_new_name(parent_inode, name):
             return self._refused(request, code)
         return self.next.create(request, parent_inode, name, mode, flags, ctx)
@@ -356,7 +356,7 @@ class SyntheticDirectory(Layer):
     def unlink(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        """UNLINK: FUSEError (EPERM, EBUSY) for what is synthetic; else the next one's."""
+        """UNLINK: FUSEError (EPERM, EBUSY) for what is synthetic; else the next layer's."""
         if code := self._no_removal(parent_inode, name):
             return self._refused(request, code)
         return self.next.unlink(request, parent_inode, name, ctx)
@@ -364,7 +364,7 @@ class SyntheticDirectory(Layer):
     def rmdir(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        """RMDIR: FUSEError (EPERM, EBUSY) for what is synthetic; else the next one's."""
+        """RMDIR: FUSEError (EPERM, EBUSY) for what is synthetic; else the next layer's."""
         if code := self._no_removal(parent_inode, name):
             return self._refused(request, code)
         return self.next.rmdir(request, parent_inode, name, ctx)
@@ -379,7 +379,7 @@ class SyntheticDirectory(Layer):
         flags: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, None]:
-        """RENAME: FUSEError (EPERM, EBUSY) for what is synthetic; else the next one's."""
+        """RENAME: FUSEError (EPERM, EBUSY) for what is synthetic; else the next layer's."""
         code = self._no_removal(parent_inode_old, name_old)
         code = code or self._no_removal(parent_inode_new, name_new)
         if code:
@@ -391,7 +391,7 @@ class SyntheticDirectory(Layer):
     def setxattr(
         self, request: Request, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        """SETXATTR: FUSEError (EPERM) for what is synthetic; else the next one's."""
+        """SETXATTR: FUSEError (EPERM) for what is synthetic; else the next layer's."""
         if self._is_in_synthetic(inode):
             return self._refused(request, errno.EPERM)
         return self.next.setxattr(request, inode, name, value, ctx)
@@ -399,7 +399,7 @@ class SyntheticDirectory(Layer):
     def removexattr(
         self, request: Request, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        """REMOVEXATTR: FUSEError (EPERM) for what is synthetic; else the next one's."""
+        """REMOVEXATTR: FUSEError (EPERM) for what is synthetic; else the next layer's."""
         if self._is_in_synthetic(inode):
             return self._refused(request, errno.EPERM)
         return self.next.removexattr(request, inode, name, ctx)

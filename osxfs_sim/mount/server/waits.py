@@ -89,7 +89,7 @@ def _mount_at(mounts: list[_Mount], path: bytes) -> _Mount | None:
 
 
 def waits_for_fuse(pid: int, thread: int) -> bool:
-    """Whether a thread waits for the reply of a FUSE file system (/proc/PID/task/TID/wchan)."""
+    """Whether a thread waits for a FUSE file system's reply; False where it is gone."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/wchan", "rb") as file:
         return file.read().startswith((b"request_wait_answer", b"fuse_"))
     return False
@@ -165,7 +165,7 @@ def _servers_of(device: str) -> Iterator[int]:
 
 
 def way_back(pid: int, thread: int, device: str, seen: frozenset[str] = frozenset()) -> list[bytes]:
-    """The mounts by which what *thread* waits for leads to *device*; empty: it does not."""
+    """The mounts by which *thread*'s wait leads to *device*; empty: no way, or none to tell."""
     with contextlib.suppress(OSError, ValueError):
         for mount in _Thread(pid, thread).mounts():
             if way := _way_by(pid, mount, device, seen):
@@ -207,7 +207,7 @@ def _is_busy(pid: int, thread: int) -> bool:
 
 
 def main() -> None:
-    """Exit code 0, and the way on standard output, where the share waits for itself; else 1."""
+    """Exit with 0, the way on standard output, where the share waits for itself; else with 1."""
     pid, device = int(sys.argv[1]), sys.argv[2]
     way = way_back(pid, pid, device) if waits_for_fuse(pid, pid) else []
     if not way:

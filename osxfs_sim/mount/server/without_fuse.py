@@ -18,19 +18,19 @@ BLOCKED = ("pyfuse3", "trio")
 
 
 def block(names: Sequence[str] = BLOCKED) -> None:
-    """Let no module of these *names* be imported in this process any more (ImportError)."""
+    """Have imports of modules of these *names* raise ImportError in this process from now on."""
     for name in names:
         sys.modules[name] = None  # type: ignore[assignment]
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """The command line that runs main() of *module* in a process without pyfuse3."""
+    """The command line that runs main() of *module* in a process without pyfuse3 and trio."""
     # -P: a file of the caller's directory must not stand in for a library.
     return [sys.executable, "-P", "-m", __name__, module, *arguments]
 
 
 def become(user: str) -> None:
-    """Be the share's user (ServerUser.as_argument), who may not be able to import anything.
+    """Be the share's user (ServerUser.as_argument) from now on. Raises OSError.
 
     So call it when all is imported. Raises OSError.
     """
@@ -43,7 +43,7 @@ def become(user: str) -> None:
 
 
 def end_with(parent_pid: int) -> None:
-    """Be killed when the process *parent_pid*, which has started us, ends.
+    """Be killed when the parent, process *parent_pid*, ends; exits with 1 if it has.
 
     Call it after become(), which undoes it.
     """
@@ -53,7 +53,7 @@ def end_with(parent_pid: int) -> None:
 
 
 def main() -> None:
-    """The process itself: block imports, then run main() of the module named first."""
+    """Run the process: block imports, then run main() of the module named first."""
     block()
     module = sys.argv[1]
     del sys.argv[1]

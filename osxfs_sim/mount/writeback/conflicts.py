@@ -34,18 +34,18 @@ class ConflictRules:
         """Whether the next change was refused before: what came since is not to be lost to it."""
 
     def lose(self, directory: Inode | None, name: bytes = b"") -> None:
-        """A change of the host is about to be lost. Raises OSError where it must not be."""
+        """Tell that a host change gets lost. Raises OvertakenError where it must not be."""
         if self.yields and not self.repeats:
             raise OvertakenError
         if not self.repeats:
             self._emit(Lost(0 if directory is None else directory.number, name))
 
     def keep(self, directory: Inode, name: bytes) -> None:
-        """The host keeps *name* in *directory*, which the guest has taken away."""
+        """Tell that the host keeps a *name* which the guest has removed; never fails."""
         self._emit(Kept(directory.number, name))
 
     def overrule(self, directory: Inode, name: bytes) -> None:
-        """*name* in *directory* is not on the host what the guest has made of it."""
+        """Tell that the host has something else at *name* than the guest has made there."""
         self._emit(Overruled(directory.number, name))
 
 
@@ -65,12 +65,12 @@ class Conflicts:
         """Where the latest of them were."""
 
     def note_lost(self, directory: Inode | None, name: bytes) -> None:
-        """A change of the host is lost; *directory* is None where nobody knows where."""
+        """Count a change of the host as lost, and keep its path (*directory* None: unknown)."""
         self.lost += 1
         self.lost_paths.append(path_of(directory, name))
 
     def note_kept(self, directory: Inode, name: bytes) -> None:
-        """The host keeps *name* in *directory*, which the guest has taken away."""
+        """Count a removal of the guest's that the host has prevented, and keep its path."""
         self.kept += 1
         self.kept_paths.append(path_of(directory, name))
         self.on_conflict(directory, name)
@@ -81,7 +81,7 @@ def _nothing(_directory: Inode, _name: bytes) -> None:
 
 
 def path_of(inode: Inode | None, name: bytes = b"") -> str:
-    """The path of *name* in a directory, below the source, for people: on one line."""
+    """The host's path of *name* in a directory, below the source, as one line of text."""
     names = [name] if name else []
     while inode is not None and inode.name and len(names) < _DEEPEST:
         names.append(inode.name)

@@ -57,7 +57,7 @@ class Deferral:
         self._facts_read_of: set[Inode] = set()
 
     def close(self) -> None:
-        """Close the table of mounts."""
+        """Close the descriptor of the table of mounts."""
         os.close(self._mounts_fd)
 
     def is_stronger(self, inode: Inode, request: Request | None = None) -> bool:
@@ -121,7 +121,7 @@ class Deferral:
         return facts
 
     def check_mounts(self) -> None:
-        """Where something was mounted since, forget on which mounts inodes were."""
+        """If the table of mounts has changed, forget which mounts inodes are in. OSError."""
         if self._mounts.poll(0):
             self._mount_id = syscalls.more_status(self._inodes.root.path_fd, b"")[1]
             for inode in self._inodes.all():
@@ -129,7 +129,7 @@ class Deferral:
                     inode.facts = inode.facts._replace(mount_id=0)
 
     def may_defer_in(self, request: Request, directory: Inode) -> bool:
-        """Whether a change of a name in *directory* may be pending."""
+        """Whether a change of a name in *directory* may wait for the host; never fails."""
         if self.is_stronger(directory, request):
             return False
         if directory.is_local_only:
@@ -148,7 +148,7 @@ class Deferral:
         return not status.st_mode & modes.S_ISVTX
 
     def may_defer(self, request: Request | None, inode: Inode) -> bool:
-        """Whether a change of the object itself may be pending."""
+        """Whether a change of the object *inode* may wait for the host; never fails."""
         if inode.kind not in _DEFERRABLE_KINDS or inode is self._inodes.root:
             return False
         overlay = inode.overlay

@@ -28,7 +28,7 @@ def wait_until_drained(
     stands_still_s: float = _STANDS_STILL_S,
     mounted: "Callable[[Owner], bool] | None" = None,
 ) -> None:
-    """Return when no unmounted share writes back to *source* (a real path) or below or above it.
+    """Wait until no unmounted share writes back to *source*'s tree. Raises MountError.
 
     *say* is told, once, what is waited for; *mounted* whether a server's mount is still there.
     Raises MountError where a server does not get on for *stands_still_s*.
@@ -74,12 +74,12 @@ def _is_pending(directory: Path) -> bool:
 
 
 def paths_overlap(one: str, other: str) -> bool:
-    """Whether one real path is the other, or lies below it."""
+    """Whether one real path is the other, or lies below it, by their words."""
     return is_below(one, other) or is_below(other, one)
 
 
 def overlap(owner: Owner, source: str) -> bool:
-    """Whether the two trees have anything in common, as far as paths and roots tell."""
+    """Whether the source of *owner* and *source* share anything, as far as paths and roots tell."""
     if paths_overlap(owner.source, source):
         return True
     try:

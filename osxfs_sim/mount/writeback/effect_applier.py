@@ -53,7 +53,7 @@ class EffectApplier:
         """What the host has changed meanwhile, and became of it."""
 
     def apply(self, effect: Effect) -> None:
-        """*effect* has happened: know it from now on. Its descriptor is ours."""
+        """Make the tree of inodes know *effect*, done on the host; takes its descriptor over."""
         inodes = self._inodes
         match effect:
             case Changed(number):
@@ -170,7 +170,7 @@ class EffectApplier:
             inode.overlay.place = to
 
     def came_back(self, inode: Inode) -> None:
-        """The host keeps a directory that the guest has removed: it is given another number.
+        """Give a directory that the host keeps, though the guest removed it, a new number.
 
         Who is in it still has the guest's kernel remember that number as a directory that is
         gone (S_DEAD): it would show it as empty, and make nothing in it, whatever we say.

@@ -54,7 +54,7 @@ class GuestSide:
     def was_set_aside(
         self, changes: "list[Change[Inode]]", shown_anew: set[Inode], code: int
     ) -> None:
-        """The host has refused *changes* (errno *code*): invalidate, and let fsync(2) fail.
+        """Invalidate what *changes*, which the host refused, show; let fsync(2) fail once.
 
         *shown_anew* are inodes whose content and attributes are the host's again.
         """
@@ -74,14 +74,14 @@ class GuestSide:
         self._invalidate(invalidations)
 
     def evict_if_forgotten(self, inode: Inode) -> None:
-        """Nothing is pending of *inode* any more: evict it if the kernel has forgotten it."""
+        """Evict *inode*, of which nothing is pending now, if the kernel has forgotten it."""
         if not self._inodes.knows(inode) or self._inodes.evict(inode):
             self._evict(inode)
         while (unneeded := self._inodes.pop_unneeded()) is not None:
             self._evict(unneeded)
 
     def created_on_host(self, inode: Inode) -> None:
-        """The host has created *inode*: open the guest's handles of it there."""
+        """Open the guest's handles of the directory *inode*, which the host has now."""
         if not inode.is_directory:
             return
         self.unopened.update(
@@ -92,7 +92,7 @@ class GuestSide:
         self.attributes_set_on_host(inode)
 
     def attributes_set_on_host(self, inode: Inode) -> None:
-        """The host has *inode*, or its mode: open the handles that wait for that.
+        """Open the handles that wait for *inode*'s mode on the host; goes on where it cannot.
 
         The guest may have opened a directory under a mode that was pending then, made it so before
         and takes it back afterwards. Only in between the host allows to open it; and what is open
@@ -115,12 +115,12 @@ class GuestSide:
         self.unopened.discard(handle)
 
     def has_name(self, directory: Inode, name: bytes) -> None:
-        """The guest has put *name* into *directory*: it is not known absent any more."""
+        """Note that the guest has put *name* in *directory*: it is not known absent any more."""
         if self._complete_directories is not None:
             self._complete_directories.added(directory, self._spellings.key(name))
 
     def check_synced(self, handle: int, inode: Inode) -> None:
-        """For fsync(2): raises FUSEError, once, where a change of *inode* was set aside."""
+        """Raise FUSEError, once for an fsync(2), where a change of *inode* was set aside."""
         _, failure = self._attempt(self.sync_errors.check, handle, inode)
         if failure:
             raise FUSEError(failure)

@@ -21,7 +21,7 @@ Status = os.stat_result | GuestStatus
 
 
 def guest_parent(inode: Inode) -> Inode | None:
-    """The directory in which the guest has *inode*; None: none."""
+    """The directory in which the guest has *inode*; None: it has no place."""
     if inode.overlay is not None and inode.overlay.guest_place is not None:
         return inode.overlay.guest_place[0]
     return inode.parent
@@ -50,7 +50,7 @@ class GuestView:
     def show(
         self, inode: Inode, status: Any, ids: tuple[int, int], timeouts: CacheTimeouts
     ) -> EntryAttributes:
-        """The attributes of *inode*, the host's *status* and *ids* overlaid by what is pending."""
+        """The attributes of *inode* for a reply: pending changes laid over the host's *status*."""
         overlay = inode.overlay
         if overlay is not None:
             ids = overlay.owner.reported_to(*ids)
@@ -64,7 +64,7 @@ class GuestView:
     def identify(
         self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
     ) -> tuple[Inode, os.stat_result]:
-        """As the next one, but never an inode of which something else is pending. OSError."""
+        """The inode of *name* and its status, none with another's changes. Raises OSError."""
         known = self._inodes.find(status)
         if (
             known is not None
@@ -76,7 +76,7 @@ class GuestView:
         return self._next_identify(parent, dir_fd, name, status)
 
     def status(self, inode: Inode) -> Status:
-        """The status of *inode* as the guest sees it. Raises OSError."""
+        """The status of *inode* as the guest sees it, pending changes included. Raises OSError."""
         overlay = inode.overlay
         if overlay is None:
             return self._backing.status(inode)
@@ -87,7 +87,7 @@ class GuestView:
     def pending_attributes(
         self, inode: Inode, name: bytes, caller: Caller, *, is_cached: bool
     ) -> EntryAttributes:
-        """Attributes of what is reached by a pending name, or is local-only. Raises OSError."""
+        """Attributes of an *inode* reached by a pending name, or local-only. Raises OSError."""
         overlay = inode.overlay
         status: Any
         timeouts = UNCACHED
@@ -105,7 +105,7 @@ class GuestView:
     def pending_entry(
         self, parent: Inode, name: bytes, inode: Inode, caller: Caller
     ) -> EntryAttributes:
-        """As pending_attributes, for a reply that names it: with nlookup raised."""
+        """The pending_attributes() for a reply that names *inode*; its nlookup rises. OSError."""
         is_cached = parent.watched is not False
         entry = self.pending_attributes(inode, name, caller, is_cached=is_cached)
         inode.nlookup += 1

@@ -78,11 +78,11 @@ class HostContents:
     # Content
 
     def begin_write(self, change: "Change[Inode]") -> int:
-        """The descriptor to write through. Raises OSError."""
+        """Open the host's file that *change* writes to; its descriptor. Raises OSError."""
         return self._writable(change.target)
 
     def write(self, change: "Change[Inode]", fd: int) -> None:
-        """Write the data of *change*; in a thread, perhaps. Raises OSError: see end_failed()."""
+        """Write the data of *change* to *fd*, in any thread. Raises OSError, half written."""
         written = 0
         while written < change.length:
             length = min(change.length - written, _COPIED_BYTES)
@@ -95,13 +95,13 @@ class HostContents:
                 data = data[count:]
 
     def end_failed(self, change: "Change[Inode]", fd: int) -> None:
-        """After a write() that has failed: what is there of it is the guest's all the same."""
+        """Note after a failed write() that what was written is the guest's. Raises OSError."""
         overlay = change.target.overlay
         if overlay is not None and overlay.seen is not None:
             self._saw(change.target, os.fstat(fd))
 
     def end_write(self, change: "Change[Inode]") -> None:
-        """Let go of what a copy of the host's file was made for, once write() is done."""
+        """Set the time of a completed write() and note what the file is. Raises OSError."""
         inode = change.target
         self.drop_copy(inode)
         overlay = inode.overlay
@@ -209,13 +209,13 @@ class HostContents:
             self.give_descriptor(inode, fd)
 
     def give_descriptor(self, inode: Inode, fd: int) -> None:
-        """*fd* is of the host's file: what the guest has open stands for it from now on."""
+        """Let *fd*, of the host's file, stand for all that the guest has open of *inode*."""
         self._emit(Opened(inode.number, fd, replaces_handles=True))
 
     # What the host has removed
 
     def copy_beforehand(self, change: "Change[Inode]") -> Callable[[], None] | None:
-        """What takes long of *change* and can be done before it, in a thread; None: nothing.
+        """A function that copies *change*'s large removed file, for a thread; None: no need.
 
         A large file that the host has removed while the guest goes on to change it is copied,
         to where nobody sees it; apply() then only gives it its name.
@@ -255,7 +255,7 @@ class HostContents:
         return copy
 
     def drop_copy(self, inode: Inode) -> None:
-        """It was not needed after all."""
+        """Close the copy that was made for *inode* beforehand, if any; never fails."""
         for fd in self._copies.pop(inode, ()):
             close_elsewhere(fd)
 
@@ -268,7 +268,7 @@ class HostContents:
         return inode.open_fds[-1] if inode.open_fds and not inode.is_local_only else -1
 
     def revive(self, inode: Inode, parent: Inode, dir_fd: int, name: bytes) -> None:
-        """The host has removed what the guest goes on to change: make it again as *name*.
+        """Make a file that the host has removed again as *name*. Raises OSError.
 
         With what it held, where a descriptor can still tell. What was only renamed by the guest
         and removed by the host stays removed.
@@ -315,7 +315,7 @@ class HostContents:
 
     @contextlib.contextmanager
     def reached(self, inode: Inode) -> Iterator[int]:
-        """A descriptor of the object, O_PATH perhaps. Raises StaleError."""
+        """Yield a descriptor of the very object, O_PATH perhaps. Raises StaleError, OSError."""
         if inode.overlay is not None and inode.overlay.fd >= 0:
             yield inode.overlay.fd
             return
@@ -325,14 +325,14 @@ class HostContents:
             yield fd
 
     def was_changed(self, inode: Inode, status: os.stat_result) -> bool:
-        """Whether the host has changed a file since the guest first did."""
+        """Whether the host has changed the file, by *status*, since the guest first did."""
         overlay = inode.overlay
         if overlay is None or overlay.seen is None or not modes.S_ISREG(status.st_mode):
             return False
         return overlay.seen != what_is_seen(status)
 
     def set(self, change: "Change[Inode]") -> None:
-        """Set what *change* sets. Raises OSError where the host refuses."""
+        """Set on the host the attributes that *change* sets. Raises OSError."""
         inode, detail = change.target, change.detail
         assert isinstance(detail, SetDetail)
         try:

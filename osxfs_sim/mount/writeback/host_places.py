@@ -67,7 +67,7 @@ class HostPlaces:
 
     @contextlib.contextmanager
     def directory(self, directory: Inode) -> Iterator[int]:
-        """A descriptor of *directory*, which is made again if the host has taken it away."""
+        """Yield a descriptor of *directory*, made again if the host removed it. OSError."""
         try:
             fd = os.dup(self._backing.directory_fd(directory))
         except (StaleError, FileNotFoundError):
@@ -127,13 +127,13 @@ class HostPlaces:
 
     @staticmethod
     def place(inode: Inode) -> tuple[Inode, bytes] | None:
-        """Where the host had it last."""
+        """The (directory, name) at which the host had *inode* last; None: none is known."""
         if inode.parent is not None:
             return inode.parent, inode.name
         return inode.overlay.place if inode.overlay is not None else None
 
     def created_on_host(self, inode: Inode, parent: Inode, name: bytes, fd: int) -> None:
-        """What is behind *fd*, as *name*, is what stands for *inode* on the host from now on."""
+        """Tell that what *fd* is of, at *name*, stands for *inode* now. Raises OSError."""
         status = os.fstat(fd)
         shown = handle = None
         if inode.is_directory:
@@ -146,7 +146,7 @@ class HostPlaces:
 
     @contextlib.contextmanager
     def removing_name(self, parent: Inode, dir_fd: int, name: bytes) -> Iterator[None]:
-        """Around a call that takes *name* away: the object may live on without it.
+        """Within the block, *name* is taken away: tell so after it. Raises OSError.
 
         The guest may hold it open, or be inside it. If this was its last name, a descriptor is the
         only way to reach it from now on.
@@ -164,13 +164,13 @@ class HostPlaces:
         self._emit(NameLost(parent.number, name, _identity(status), is_last, fd))
 
     def unlink_at(self, parent: Inode, dir_fd: int, name: bytes) -> None:
-        """Take *name* away, which is no directory. Raises OSError."""
+        """Remove *name*, no directory, on the host, and tell of it. Raises OSError."""
         with self.removing_name(parent, dir_fd, name):
             os.unlink(name, dir_fd=dir_fd)
         self._emit(Unnamed(parent.number, name))
 
     def rmdir_at(self, parent: Inode, dir_fd: int, name: bytes) -> None:
-        """Take away the directory *name*. Raises OSError."""
+        """Remove the directory *name* on the host, and tell of it. Raises OSError."""
         with self.removing_name(parent, dir_fd, name):
             os.rmdir(name, dir_fd=dir_fd)
         self._emit(Unnamed(parent.number, name))
@@ -178,7 +178,7 @@ class HostPlaces:
     def rename(
         self, old_parent: Inode, old_name: bytes, new_parent: Inode, new_name: bytes
     ) -> None:
-        """rename(2), by which what is there loses its name. Raises OSError."""
+        """rename(2) on the host, over what is there, and tell of it. Raises OSError."""
         # Two descriptors at once: the second call may take the first's away.
         old_fd = os.dup(self._backing.directory_fd(old_parent))
         try:
@@ -201,13 +201,13 @@ class HostPlaces:
             self._emit(Moved(_identity(moving), *places, is_found=False))
 
     def found_moved(self, inode: Inode, to: tuple[Inode, bytes], was: tuple[Inode, bytes]) -> None:
-        """*inode* is where it was to be renamed to, and we have not done that, or do not know."""
+        """Tell that *inode* was found at *to*, where it was to be renamed, instead of at *was*."""
         identity = ObjectIdentity(inode.device, inode.host_number, inode.kind)
         places = to[0].number, to[1], was[0].number, was[1]
         self._emit(Moved(identity, *places, is_found=True))
 
     def make_way(self, parent: Inode, dir_fd: int, name: bytes) -> None:
-        """The host has put something where the guest has put something else. Raises OSError."""
+        """Move aside or remove what the host has put at *name*. Raises OSError."""
         status = status_of(dir_fd, name)
         if status is None:
             return  # and has taken it away
@@ -226,12 +226,12 @@ class HostPlaces:
             raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
 
     def names_changed(self, directory: Inode, dir_fd: int, at_ns: int) -> None:
-        """The names in *directory* have changed when the guest changed them, and not now."""
+        """Set *directory*'s time to when the guest changed its names; goes on if it may not."""
         set_times_if_allowed(dir_fd, None, at_ns)
         self._emit(Changed(directory.number))
 
     def lies_in(self, directory: Inode, above: Inode) -> bool:
-        """Whether *directory* is *above*, or below it, on the host."""
+        """Whether *directory* is *above*, or below it, on the host. Raises OSError."""
         if not above.is_directory:
             return False
         root = os.fstat(self._root.path_fd)
@@ -251,7 +251,7 @@ class HostPlaces:
             os.close(here)
 
     def now_at(self, inode: Inode, was: tuple[Inode, bytes]) -> tuple[Inode, bytes] | None:
-        """Where the host has renamed *inode* to from where it *was*, as far as can be told."""
+        """Where the host has renamed *inode* to; None where that cannot be told. Raises OSError."""
         place = self.place(inode)
         if place is not None and place != was and self.is_at(inode, place):
             return place
@@ -273,7 +273,7 @@ class HostPlaces:
         return None
 
     def is_at(self, inode: Inode, place: tuple[Inode, bytes]) -> bool:
-        """Whether *inode* is what the host has at *place*."""
+        """Whether *inode* is what the host has at *place*; False where it cannot be read."""
         try:
             dir_fd = self._backing.directory_fd(place[0])
             status = status_of(dir_fd, place[1])

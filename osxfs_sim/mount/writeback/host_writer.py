@@ -78,7 +78,7 @@ class HostWriter:
         self._emit = emit
 
     def apply(self, change: "Change[Inode]") -> None:
-        """Do *change* on the host, and tell of each effect. Raises OSError where it refuses."""
+        """Make *change* on the host, and tell of each effect. Raises OSError where refused."""
         match change.kind:
             case Kind.MAKE:
                 self._make(change)

@@ -34,7 +34,7 @@ class InodeResolver:
         self._seen: dict[Inode, tuple[int, int, int]] = {}
 
     def introduce(self, number: int, known: KnownObject) -> None:
-        """The host had it there, too."""
+        """Learn that the host has the object *number* as *known*. Raises KeyError or OSError."""
         identity = self._device(known.device), known.host_number, known.generation
         inode = self._by_number.get(number)
         if inode is None or inode.kind != known.kind:
@@ -65,7 +65,7 @@ class InodeResolver:
         return self._table.root.device if device == self._left.root_device else device
 
     def change(self, left: RecordedChange) -> "Change[Inode]":
-        """*left* with the objects that it speaks of."""
+        """The recorded change *left* with inodes in place of the journal's numbers."""
         if left.target not in self._by_number:
             self._by_number[left.target] = self._table.new_local_only(left.target_kind)
         target = self._by_number[left.target]
@@ -106,7 +106,7 @@ class InodeResolver:
             drop_overlay(inode)
 
     def has_happened(self, left: RecordedChange, change: "Change[Inode]") -> None:
-        """The host has it already: only where things are is to be known."""
+        """Learn where things are from *change*, which the host has. Raises OSError."""
         target, parent, name = change.target, change.parent, change.name
         if change.kind is Kind.MAKE:
             target.parent, target.name = parent, name
@@ -147,7 +147,7 @@ class InodeResolver:
             self._table.identify(inode, status.st_dev, status.st_ino)
 
     def dismissed(self) -> Iterator[Inode]:
-        """All of them, out of the table: the share begins with nothing known."""
+        """Yield each of the story's inodes, having removed it from the table."""
         self._close()
         for inode in self._seen:
             drop_overlay(inode)

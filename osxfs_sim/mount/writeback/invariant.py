@@ -36,7 +36,7 @@ def breaches(write_back: WriteBack, inodes: InodeTable) -> list[str]:
 
 
 def list_and_journal(write_back: WriteBack) -> Iterator[str]:
-    """Breaches of bullet 1: a crash now would find what the list has, in its order."""
+    """Yield where a crash now would not find the list's changes in order. Raises OSError."""
     changes = write_back.changes
     left = read_journal(write_back.journal.directory)
     wanted = [
@@ -56,7 +56,7 @@ def list_and_journal(write_back: WriteBack) -> Iterator[str]:
 
 
 def list_and_overlay(write_back: WriteBack, inodes: InodeTable) -> Iterator[str]:
-    """Breaches of bullet 2: what an object is shown with is what the list has of it."""
+    """Yield where an object is shown with other than what the list has; nothing: all well."""
     counts: collections.Counter[Inode] = collections.Counter()
     links: collections.Counter[Inode] = collections.Counter()
     names: dict[Inode, dict[bytes, tuple[int, Inode | None]]] = collections.defaultdict(dict)
@@ -94,7 +94,7 @@ def list_and_overlay(write_back: WriteBack, inodes: InodeTable) -> Iterator[str]
 def overlay_and_data(
     write_back: WriteBack, inodes: InodeTable, *, exactly: bool = True
 ) -> Iterator[str]:
-    """Breaches of bullet 3: the bytes that are shown are kept, and no others.
+    """Yield where the shown bytes are not kept, or others are; nothing: all well.
 
     Where not *exactly*, more may be kept: those of writes that are being answered.
     """
@@ -122,7 +122,7 @@ def overlay_and_data(
 
 
 def pending_and_table(write_back: WriteBack, inodes: InodeTable) -> Iterator[str]:
-    """Breaches of bullet 4: nothing is pending of what is not in the inode table."""
+    """Yield what is pending of objects not in the inode table; nothing: all well."""
     yield from inodes.check()
     for change in write_back.changes.all():
         for inode in _takes_part(change):
@@ -133,7 +133,7 @@ def pending_and_table(write_back: WriteBack, inodes: InodeTable) -> Iterator[str
 
 
 def overlay_and_descriptors(write_back: WriteBack, inodes: InodeTable) -> Iterator[str]:
-    """Breaches of bullet 5: a descriptor to write through is of that object alone."""
+    """Yield where a descriptor to write through is another object's; nothing: all well."""
     seen: dict[int, Inode] = {}
     for inode, overlay in _overlays(inodes, write_back.pending.descriptors.counted):
         if overlay.fd < 0:

@@ -99,13 +99,13 @@ class Journal:
     # Whose it is
 
     def mounted(self, mountpoint: str, device: str) -> None:
-        """Record which mount the share's is: of *device* (``major:minor``), at *mountpoint*."""
+        """Record the share's mount: *device* and *mountpoint*; goes on where it cannot."""
         self._owner = self._owner._replace(mountpoint=mountpoint, device=device)
         with contextlib.suppress(OSError):
             self._say_whose()
 
     def drains(self) -> None:
-        """Record that the mount is gone: what is pending is written back, and no more comes."""
+        """Record that the mount is gone and the rest is written back; goes on if it cannot."""
         self._owner = self._owner._replace(drains=True)
         with contextlib.suppress(OSError):  # its mount tells, too
             self._say_whose()
@@ -123,7 +123,7 @@ class Journal:
     # Records
 
     def append(self, change: "Change[Inode]") -> None:
-        """Record *change* before the guest's request is answered. OSError: nothing is recorded."""
+        """Record *change* before the guest is answered. Raises OSError, having recorded nothing."""
         records = bytearray()
         if not self._records_bytes:
             records += self._base()
@@ -131,11 +131,11 @@ class Journal:
         self._append_introducing(records)
 
     def append_extension(self, sequence: int, length: int, detail: Any) -> None:
-        """Record that the last change, a write, is *length* bytes long now. Raises OSError."""
+        """Record that the last change, a write, has *length* bytes now. Raises OSError."""
         self._append(record(("longer", sequence, length, tuple(detail))))
 
     def append_cancelled(self, dropped: list[int], compacted: "Iterable[Change[Inode]]") -> None:
-        """Record that *dropped* need not be applied, and *compacted* as something else. OSError."""
+        """Record that changes *dropped* need not be applied, others anew. Raises OSError."""
         records = bytearray(record(("gone", dropped)))
         for each in compacted:
             records += self._records_of(each)
@@ -242,7 +242,7 @@ class Journal:
         return records
 
     def started(self, sequence: int) -> None:
-        """Record that the change *sequence* is being applied: it may be half done. OSError."""
+        """Record that the change *sequence* is under way, perhaps half done. Raises OSError."""
         os.pwrite(self._progress_fd, progress_bytes(sequence), 0)
 
     def done(self, sequence: int) -> None:
@@ -251,11 +251,11 @@ class Journal:
 
     @property
     def wants_compaction(self) -> bool:
-        """Whether its records have become many more than those that are needed."""
+        """Whether its records have become many more than the pending changes need."""
         return self._records_bytes > max(_COMPACT_AT_BYTES, 2 * self._compacted_bytes)
 
     def compact(self, overlay: "Iterable[Change[Inode]]") -> None:
-        """Write the records anew with those alone that the pending changes need. Raises OSError."""
+        """Write the records anew, only those that pending changes need. Raises OSError."""
         recorded = self._recorded, self._recorded_places
         self._forget_recorded()
         try:
@@ -276,23 +276,23 @@ class Journal:
 
     @property
     def is_small(self) -> bool:
-        """Whether it is too small to be worth emptying."""
+        """Whether the journal is too small to be worth emptying."""
         return self._records_bytes < _SMALL_BYTES and self.data.end_bytes < _SMALL_BYTES
 
     def clear(self) -> None:
-        """Empty it: nothing is pending, and no data is needed. Raises OSError."""
+        """Empty the journal's records and data: nothing is pending. Raises OSError."""
         if self._records_bytes or self.data.end_bytes:
             self._begin()
 
     def clear_records(self) -> None:
-        """Empty the records: nothing is pending, but data of orphans is needed. Raises OSError."""
+        """Empty the records, not the data, which orphans need. Raises OSError."""
         if self._records_bytes:
             os.ftruncate(self._changes_fd, 0)
             self._records_bytes = 0
             self._forget_recorded()
 
     def close(self, *, keep: bool) -> None:
-        """Close it; *keep* it for the next mount, or remove it."""
+        """Close the journal, and remove it unless *keep*; never fails, logs what is lost."""
         if not keep:
             with contextlib.suppress(OSError):
                 take_away(self.directory)
@@ -333,7 +333,7 @@ class Journal:
 
 
 def open_journal(state: Path, source: str, root: Inode) -> Journal:
-    """A new journal for *source* in the *state* directory. Raises OSError."""
+    """Make a new journal for *source* in the *state* directory. Raises OSError."""
     parent = state / "write-back"
     for number in range(_MOST_JOURNALS):
         directory = parent / f"{digest_of(source)}-{number}"

@@ -29,13 +29,13 @@ class JournalData:
         """Of each segment with any, how many bytes are needed."""
 
     def clear(self) -> None:
-        """Empty it: none of its bytes is needed. Raises OSError."""
+        """Empty the file of data: none of its bytes is needed. Raises OSError."""
         os.ftruncate(self.fd, 0)
         self.end_bytes = 0
         self._live = {}
 
     def reserve(self, length: int) -> int:
-        """Reserve *length* bytes of data; their position, to be put and later freed."""
+        """Reserve *length* bytes of data; returns their position. Never fails."""
         position = self.end_bytes
         self.end_bytes += length
         segment = position // SEGMENT_BYTES
@@ -47,13 +47,13 @@ class JournalData:
         return position
 
     def put(self, position: int, data: bytes) -> None:
-        """Write *data* at the reserved *position*; in a thread, perhaps. Raises OSError."""
+        """Write *data* at the reserved *position*, in any thread. Raises OSError."""
         written = os.pwrite(self.fd, data, position)
         while written < len(data):
             written += os.pwrite(self.fd, memoryview(data)[written:], position + written)
 
     def free(self, position: int, length: int) -> None:
-        """Give back *length* bytes at *position*: they are dirty no more."""
+        """Give the *length* bytes at *position* back, which nobody needs now; never fails."""
         for segment, part in _segments(position, length):
             left = self._live[segment] - part
             if left:
@@ -69,7 +69,7 @@ class JournalData:
             syscalls.fallocate(self.fd, _PUNCH_HOLE, position, SEGMENT_BYTES)
 
     def read(self, position: int, length: int) -> bytes:
-        """The *length* bytes kept at *position*, or fewer. Raises OSError."""
+        """The *length* bytes kept at *position*, fewer where the file ends. Raises OSError."""
         return os.pread(self.fd, length, position)
 
     @property
@@ -79,7 +79,7 @@ class JournalData:
 
     @property
     def live_bytes(self) -> dict[int, int]:
-        """How many bytes of each data segment are still needed, where any are."""
+        """How many bytes are still needed, by the number of their data segment."""
         return dict(self._live)
 
 

@@ -44,27 +44,27 @@ class Owner(NamedTuple):
 
 
 def all_journals(state: Path) -> list[Path]:
-    """The directories of all journals in *state*, of whatever source."""
+    """The directories of all journals in *state*, of any source, sorted; never fails."""
     return sorted((state / "write-back").glob("*-*"))
 
 
 def journals_of(state: Path, source: str) -> list[Path]:
-    """The directories of all journals in *state* of the directory *source*."""
+    """The directories of the journals in *state* of the directory *source*, sorted."""
     return sorted((state / "write-back").glob(f"{digest_of(source)}-*"))
 
 
 def digest_of(source: str) -> str:
-    """The prefix of the names of the journals of *source*: 16 hexadecimal digits."""
+    """The prefix of the names of *source*'s journals: 16 hexadecimal digits."""
     return hashlib.sha256(os.fsencode(source)).hexdigest()[:16]
 
 
 def aside_of(directory: Path) -> Path:
-    """The directory for what the host has refused of the journal in *directory*."""
+    """The path of the quarantine, for what the host refused, of the journal *directory*."""
     return directory.with_name(directory.name + _ASIDE)
 
 
 def is_aside(directory: Path) -> bool:
-    """Whether the journal in *directory* holds only what was set aside."""
+    """Whether *directory* is, by its name, a quarantine: holds only what was set aside."""
     return directory.name.endswith(_ASIDE)
 
 
@@ -75,7 +75,7 @@ def write_owner(lock_fd: int, owner: Owner) -> None:
 
 
 def claim(directory: Path, owner: Owner) -> None:
-    """Write that the journal in *directory*, which is locked, is *owner*'s now. OSError."""
+    """Write that the locked journal in *directory* is now *owner*'s. Raises OSError."""
     fd = open_file(directory, "lock", os.O_RDWR)
     try:
         write_owner(fd, owner)
@@ -84,7 +84,7 @@ def claim(directory: Path, owner: Owner) -> None:
 
 
 def owner_of(directory: Path) -> Owner | None:
-    """The living server that owns the journal; None: there is none, or it has just begun."""
+    """The living server that owns the journal; None: none, or just begun. Raises OSError."""
     with locked(directory) as is_free:
         if is_free:
             return None
@@ -98,7 +98,7 @@ def owner_of(directory: Path) -> Owner | None:
 
 @contextlib.contextmanager
 def opened(directory: Path) -> Iterator[int]:
-    """Within the block, a descriptor of the *directory* of a journal. Raises OSError."""
+    """Yield a descriptor of the *directory* of a journal. Raises OSError."""
     fd = at.open_place(directory)
     try:
         yield fd
@@ -107,7 +107,7 @@ def opened(directory: Path) -> Iterator[int]:
 
 
 def make_directory(directory: Path) -> None:
-    """Make the *directory* of a journal, and those above it, for us alone. Raises OSError."""
+    """Make a journal's new *directory*, for us alone. Raises OSError: FileExistsError."""
     parent_fd = at.make_directories(directory.parent, 0o700, flags=os.O_PATH)
     try:
         os.mkdir(directory.name, 0o700, dir_fd=parent_fd)
@@ -116,7 +116,7 @@ def make_directory(directory: Path) -> None:
 
 
 def open_file(directory: Path, name: str, flags: int = os.O_RDONLY) -> int:
-    """A descriptor of the regular file *name* of a journal. Raises OSError."""
+    """Open the regular file *name* of a journal; returns its descriptor. Raises OSError."""
     with opened(directory) as dir_fd:
         fd = os.open(name, OPEN | flags, dir_fd=dir_fd)
     if not modes.S_ISREG(os.fstat(fd).st_mode):
@@ -126,20 +126,20 @@ def open_file(directory: Path, name: str, flags: int = os.O_RDONLY) -> int:
 
 
 def has_changes(directory: Path) -> bool:
-    """Whether a journal has its file of changes: else its server was about to make it."""
+    """Whether a journal has its file of changes; False where it cannot be read."""
     with contextlib.suppress(OSError), opened(directory) as dir_fd:
         return modes.S_ISREG(os.stat("changes", dir_fd=dir_fd, follow_symlinks=False).st_mode)
     return False
 
 
 def read_file(directory: Path, name: str) -> bytes:
-    """The content of the file *name* of a journal. Raises OSError."""
+    """All bytes of the file *name* of a journal. Raises OSError."""
     with open(open_file(directory, name), "rb") as file:
         return file.read()
 
 
 def written(dir_fd: int, name: str, data: bytes | bytearray) -> int:
-    """A descriptor of the new file *name* with *data*. Raises OSError."""
+    """Write *data* to the new file *name*, replacing it; its descriptor. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=dir_fd)
     fd = os.open(name, OPEN | os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=dir_fd)
@@ -154,16 +154,16 @@ def written(dir_fd: int, name: str, data: bytes | bytearray) -> int:
 
 
 def numbers_of(directory: Path) -> bytes:
-    """The file of progress, to be compared with what it was before; empty: none."""
+    """The bytes of the journal's file of progress; empty where it cannot be read."""
     with contextlib.suppress(OSError):
         return read_file(directory, "progress")
     return b""
 
 
 def new_lock(directory: Path) -> int:
-    """The locked lock file of a new journal; -1 where another mount has taken it. Raises OSError.
+    """Lock a new journal; the lock's descriptor, -1: another mount took it. Raises OSError.
 
-    That took it for left behind. Raises OSError.
+    That took it for left behind.
     """
     try:
         with opened(directory) as dir_fd:
@@ -182,7 +182,7 @@ def new_lock(directory: Path) -> int:
 
 
 def take_away(directory: Path) -> None:
-    """Remove a journal, which is locked. Raises OSError.
+    """Remove a journal, which is locked, with all its files. Raises OSError.
 
     In an order in which who is killed in between leaves none or all of it.
     """
@@ -196,7 +196,7 @@ def take_away(directory: Path) -> None:
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[bool]:
-    """Within the block, whether no server uses the journal in *directory*; none will. OSError."""
+    """Yield whether no server uses the journal, locked for us then. Raises OSError."""
     try:
         fd = open_file(directory, "lock", os.O_RDWR)
     except FileNotFoundError:

@@ -154,29 +154,29 @@ class Refusal(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """The errno in words."""
+        """The errno's description in words, as strerror(3)."""
         return os.strerror(self.code)
 
 
 def record(values: tuple[Any, ...]) -> bytes:
-    """*values* as a record: msgpack, after its length and its CRC-32."""
+    """The bytes of a record with *values*: length, CRC-32, msgpack."""
     body: bytes = msgpack.packb(values, use_bin_type=True)
     return _HEADER.pack(len(body), zlib.crc32(body)) + body
 
 
 def known_record(inode: Inode, number: int, parent_number: int, name: bytes) -> bytes:
-    """The record that the host has *inode* as *name* in a directory."""
+    """The bytes of the record that the host has *inode* as *name* in a directory."""
     identity = (inode.device, inode.host_number, inode.kind, _generation(inode))
     return record(("known", number, parent_number, name, *identity, inode.shown))
 
 
 def created_record(number: int, inode: Inode) -> bytes:
-    """The record that the host has created the object *number*, *inode*."""
+    """The bytes of the record that the host has created the object *number*, *inode*."""
     return record(("arrived", number, inode.device, inode.host_number, _generation(inode)))
 
 
 def change_record(change: Change[Inode], numbers: tuple[int, int, int, int]) -> bytes:
-    """The record of *change*.
+    """The bytes of the record of *change*, its objects given by *numbers*.
 
     *numbers* are what the records call target, parent, old parent and what is replaced; 0: none.
     """
@@ -203,12 +203,12 @@ def change_record(change: Change[Inode], numbers: tuple[int, int, int, int]) -> 
 
 
 def progress_bytes(number: int) -> bytes:
-    """One number of ``progress``, as 8 bytes."""
+    """The 8 bytes of one *number* in the file ``progress``."""
     return _NUMBER.pack(number)
 
 
 def progress_numbers(data: bytes) -> tuple[int, int]:
-    """The change being applied, and the last that was; zeros where never written."""
+    """(change being applied, last one done), of the bytes of ``progress``; zeros if too few."""
     if len(data) < _PROGRESS.size:
         return 0, 0
     applying, done = _PROGRESS.unpack_from(data)
@@ -220,7 +220,7 @@ def _generation(inode: Inode) -> bytes | None:
 
 
 def intact_records(data: bytes) -> Iterator[tuple[list[Any], int]]:
-    """The records of *data* up to the first torn one, each with where it ends, in bytes."""
+    """Yield each record of *data* with the offset where it ends, up to the first torn one."""
     at = 0
     while at < len(data):
         body = b""
@@ -234,7 +234,7 @@ def intact_records(data: bytes) -> Iterator[tuple[list[Any], int]]:
 
 
 def is_damaged(data: bytes, end: int) -> bool:
-    """Whether more of *data* is unreadable than one record that was torn at *end*.
+    """Whether more of *data* than one record torn at offset *end* is unreadable.
 
     Which is where intact_records() end.
     """
@@ -255,6 +255,6 @@ def is_damaged(data: bytes, end: int) -> bool:
 
 
 def detail_of(kind: Kind, values: Iterable[Any]) -> MakeDetail | SetDetail | OtherDetail:
-    """The detail of a change of that *kind*, from its record. Raises TypeError."""
+    """The detail of a change of *kind*, made of its recorded *values*. Raises TypeError."""
     detail: MakeDetail | SetDetail | OtherDetail = _DETAILS.get(kind, OtherDetail)(*values)
     return detail

@@ -65,13 +65,13 @@ class UnfinishedJournal:
     """What files were like on the host when a change of theirs was set aside."""
 
     def has(self, sequence: int) -> bool:
-        """Whether the host has the change *sequence*."""
+        """Whether the host has the change numbered *sequence*."""
         return sequence in self.applied_since or (
             sequence <= self.done and sequence not in self.refused
         )
 
     def is_set_aside(self, sequence: int) -> bool:
-        """Whether the change *sequence* was refused, and not applied since."""
+        """Whether the host refused the change *sequence*, and has not taken it since."""
         return sequence in self.refused and sequence not in self.applied_since
 
     @property
@@ -85,21 +85,21 @@ class UnfinishedJournal:
 
     @property
     def pending(self) -> list[RecordedChange]:
-        """The changes that the host does not have, and has not refused."""
+        """The changes that the host neither has nor has refused, oldest first."""
         return [each for each in self.changes if not self.is_set_aside(each.sequence)]
 
     @property
     def aside(self) -> list[RecordedChange]:
-        """The changes that were set aside: the host has refused them, or what they need."""
+        """The changes that were set aside (refused, or needing such), oldest first."""
         return [each for each in self.changes if self.is_set_aside(each.sequence)]
 
     @property
     def pending_bytes(self) -> int:
-        """How many bytes the pending writes are of."""
+        """How many bytes the pending writes have in all."""
         return sum(change.length for change in self.pending)
 
     def paths(self) -> list[tuple[RecordedChange, str]]:
-        """Each change that the host does not have, with its path below the source."""
+        """Each change that the host lacks, with its path below the source as text."""
         places: dict[int, tuple[int, bytes]] = {}
         lines: list[tuple[RecordedChange, str]] = []
         for number, each in zip(self.numbers, self.records, strict=True):
@@ -129,7 +129,7 @@ def _path(place: tuple[int, bytes], places: dict[int, tuple[int, bytes]]) -> str
 
 
 def read_journal(directory: Path) -> UnfinishedJournal:
-    """The content of the journal in *directory*. Raises OSError, ValueError.
+    """Read the journal in *directory*, changing nothing. Raises OSError, ValueError.
 
     ValueError for another version, or what makes no sense.
     """
@@ -190,7 +190,7 @@ def read_journal(directory: Path) -> UnfinishedJournal:
 
 
 def unfinished_journals(state: Path, source: str) -> list[UnfinishedJournal]:
-    """The journals that ended servers of *source* left in *state*. OSError, ValueError.
+    """Journals with changes that ended servers of *source* left. Raises OSError, ValueError.
 
     Those in use are passed over, empty ones removed.
     """

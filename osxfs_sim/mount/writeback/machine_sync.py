@@ -45,7 +45,7 @@ def _loop_device() -> tuple[str, int]:
 
 
 def sync_barrier() -> tuple[int, int]:
-    """Mount a file system that hears of sync(2): its /dev/fuse and its mount. OSError.
+    """Make a mount that hears of sync(2): (its /dev/fuse, its mount) as fds. Raises OSError.
 
     Both are descriptors; it ends when either is closed by all who have it. Whoever has the first
     must answer.

@@ -51,7 +51,7 @@ class GuestStatus:
 
 
 def status_of_local_only(inode: Inode) -> GuestStatus:
-    """The status of an *inode* that the host does not have; the ids are for the caller to set."""
+    """The status of an *inode* that the host does not have; uid and gid are left 0."""
     overlay = inode.overlay
     assert overlay is not None
     size = overlay.size or 0
@@ -78,7 +78,7 @@ def _blocks(overlay: Overlay) -> int:
 
 
 def laid_over(overlay: Overlay, status: os.stat_result | GuestStatus) -> GuestStatus:
-    """The host's *status* of an object, with its *overlay* laid over it."""
+    """The status of an object: the host's *status* with what *overlay* has pending."""
     mode = status.st_mode
     if overlay.mode is not None:
         mode = modes.S_IFMT(mode) | overlay.mode
@@ -104,7 +104,7 @@ def laid_over(overlay: Overlay, status: os.stat_result | GuestStatus) -> GuestSt
 
 
 def link_effects(change: Change[Inode]) -> list[tuple[Inode, int]]:
-    """By how much *change* changes link counts, and of which inodes."""
+    """The inodes whose link counts *change* changes, each with by how much."""
     target, parent = change.target, change.parent
     match change.kind:
         case Kind.MAKE | Kind.LINK | Kind.UNLINK | Kind.RMDIR:
@@ -129,7 +129,7 @@ def link_effects(change: Change[Inode]) -> list[tuple[Inode, int]]:
 
 
 def concerned(change: Change[Inode]) -> set[Inode]:
-    """The inodes whose overlay *change* is a part of."""
+    """The inodes in whose overlays *change* is counted: target, directories, what is replaced."""
     found: set[Any] = {change.target, *change.directories}
     if change.replaced is not None:
         found.add(change.replaced)
@@ -137,7 +137,7 @@ def concerned(change: Change[Inode]) -> set[Inode]:
 
 
 def name_effects(change: Change[Inode]) -> list[tuple[Inode, bytes, Inode | None]]:
-    """The names that *change* gives and takes: directory, name, inode (None: taken)."""
+    """The names that *change* gives and takes, as (directory, name, inode or None: taken)."""
     parent = change.parent
     if parent is None:
         return []
@@ -152,7 +152,7 @@ def name_effects(change: Change[Inode]) -> list[tuple[Inode, bytes, Inode | None
 
 
 def guest_path(inode: Inode | None, name: bytes = b"") -> str:
-    """The path at which the guest has *name* in a directory, for people: on one line."""
+    """The path, as one line of text, at which the guest has *name* in a directory."""
     names = [name] if name else []
     seen: set[Inode] = set()
     while inode is not None and inode not in seen:
@@ -170,7 +170,7 @@ def guest_path(inode: Inode | None, name: bytes = b"") -> str:
 
 
 def path_of_change(change: Change[Inode]) -> str:
-    """The path that *change* is about, as guest_path()."""
+    """The path, as one line of text, at which the guest has what *change* is about."""
     if change.parent is not None:
         return guest_path(change.parent, change.name)
     return guest_path(change.target)

@@ -15,7 +15,7 @@ from osxfs_sim.mount.writeback.guest_view import GuestView, guest_parent
 
 
 def merged(names: list[bytes], overlay: dict[bytes, bool]) -> list[bytes]:
-    """The host's *names* with those of *overlay* (name: is it there) laid over them."""
+    """The host's *names*, changed by *overlay*: name to whether the guest has it."""
     if not overlay:
         return names
     shown = [name for name in names if name not in overlay]
@@ -32,7 +32,7 @@ class OverlayListing(Layer):
         self._view = view
 
     def names(self, fh: int, listing: Listing) -> list[bytes]:
-        """The next one's names as the guest has changed them; earlier positions stay. OSError."""
+        """The listing's names as the guest has changed them, in stable order. Raises OSError."""
         names: list[bytes] = self.next.names(fh, listing)
         together = merged(names[2:], listing.pending_names)
         # Positions that were sent before stay what they were, though names have moved from
@@ -45,7 +45,7 @@ class OverlayListing(Layer):
         return names[:2] + together
 
     def add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
-        """As the next one's; a pending name's entry is made of its overlay. Raises OSError."""
+        """Add an entry to a READDIRPLUS reply; its bytes, 0: no room. Raises OSError."""
         name = listing.names[position]
         directory = listing.directory
         overlay = directory.overlay
@@ -87,7 +87,7 @@ class OverlayOperations(Layer):
     def getattr(
         self, number: int, ctx: RequestContext, *, is_cached: bool = True
     ) -> EntryAttributes:
-        """As the next one's; of what is local-only, what the guest has made. OSError."""
+        """The attributes of inode *number*, of the guest alone if local-only. Raises OSError."""
         inode = self._inodes[number]
         if inode.is_local_only:  # what it is open by is nothing of the host's yet
             return self._view.pending_attributes(inode, b"", ctx, is_cached=is_cached)

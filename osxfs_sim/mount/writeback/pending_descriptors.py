@@ -32,16 +32,16 @@ class PendingDescriptors:
 
     @property
     def counted(self) -> Set[Inode]:
-        """The inodes of which a descriptor is kept."""
+        """The inodes of which a descriptor to write through is kept."""
         return self._written | self._made.keys()
 
     @property
     def has_room(self) -> bool:
-        """Whether one more may be kept of a file that is written to."""
+        """Whether a descriptor of one more written file may be kept."""
         return len(self._written) < self.most
 
     def keep(self, inode: Inode, overlay: Overlay, fd: int) -> None:
-        """Keep a copy of *fd* to write *inode* through, unless there is one. Raises OSError."""
+        """Keep a copy of *fd* to write *inode* through, unless one is kept. Raises OSError."""
         if overlay.fd >= 0 or overlay.local_only:
             return
         if not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND:  # which was append-only, then
@@ -49,7 +49,7 @@ class PendingDescriptors:
             self._written.add(inode)
 
     def keep_of_made(self, inode: Inode) -> None:
-        """Count the descriptor of a file just created on the host; give up others."""
+        """Count the descriptor of a file just made on the host; closes the oldest if too many."""
         if inode.overlay is None or inode.overlay.fd < 0:
             return
         self._made[inode] = None
@@ -57,7 +57,7 @@ class PendingDescriptors:
             self._give_up_one()
 
     def close_of(self, inode: Inode, overlay: Overlay) -> None:
-        """Close the descriptor of *inode*: nothing is pending of it any more."""
+        """Close the kept descriptor of *inode*, of which nothing is pending any more."""
         os.close(overlay.fd)
         self._written.discard(inode)
         self._made.pop(inode, None)
@@ -71,20 +71,20 @@ class PendingDescriptors:
             overlay.fd = -1
 
     def give_up(self) -> None:
-        """Close all that can be opened again: no descriptor is left."""
+        """Close all descriptors that can be opened again, when there is none left."""
         while self._made:
             self._give_up_one()
         self.close()
 
     def keep_spare(self) -> None:
-        """Open some that can be given up, where there are none now. Never fails."""
+        """Open spare descriptors, to be given up later, if there are none; never fails."""
         if not self._spare:
             with contextlib.suppress(OSError):
                 while len(self._spare) < _SPARE_DESCRIPTORS:
                     self._spare.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
     def close(self) -> None:
-        """Close the spare ones; the others are closed with what is pending of them."""
+        """Close the spare descriptors; others are closed with what is pending of them."""
         for fd in self._spare:
             os.close(fd)
         self._spare.clear()

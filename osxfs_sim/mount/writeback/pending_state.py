@@ -55,7 +55,7 @@ class PendingState:
     # What begins to be pending
 
     def defer(self, change: "Change[Inode]", *, orphaned: Iterable[Inode] = ()) -> None:
-        """Make *change* pending; the inodes *orphaned* have lost their last name. OSError.
+        """Make *change* pending; *orphaned* have lost their last name. Raises OSError.
 
         Nothing has happened then: it could not be kept in the journal, or is of what was set aside
         (ESTALE).
@@ -77,7 +77,7 @@ class PendingState:
             self._orphan(inode)
 
     def extend(self, inode: Inode, offset: int, length: int, position: int, detail: Any) -> bool:
-        """Make a write part of the last change, if it continues that. Whether. OSError."""
+        """Make a write part of the last change; False: it does not continue it. Raises OSError."""
         carrier = self.changes.carrier_of(inode, offset, length, position)
         if carrier is None:
             return False
@@ -86,7 +86,7 @@ class PendingState:
         return True
 
     def count(self, change: "Change[Inode]", sign: int, *, is_latest: bool = True) -> None:
-        """Count *change* in the overlays it concerns: begins (*sign* 1) or ceases (-1).
+        """Add *change* to (*sign* 1), or take it from (-1), the overlays it concerns.
 
         Where it is not the latest, the guest has what later changes made of its names.
         """
@@ -139,7 +139,7 @@ class PendingState:
     def release_content(
         self, inode: Inode, overlay: Overlay, written: "list[Change[Inode]]"
     ) -> None:
-        """Free what was *written* to an orphan, but for what who has it open still reads."""
+        """Free the bytes *written* to a nameless file, but for what is read by open handles."""
         content = overlay.content
         if content is None:
             return
@@ -151,7 +151,7 @@ class PendingState:
     # What ceases to be
 
     def applied(self, change: "Change[Inode]") -> None:
-        """*change* is pending no more: the host has it."""
+        """End *change*'s being pending, as the host has it: overlay, data, descriptors."""
         inode = change.target
         overlay = inode.overlay
         if change.kind is Kind.MAKE:
@@ -192,7 +192,7 @@ class PendingState:
         self._evict(inode)
 
     def write_to_orphan(self, inode: Inode, overlay: Overlay) -> None:
-        """Write what is dirty of an orphan to the host's file, for who has it open.
+        """Write a nameless file's pending bytes to the host's; logs a failure, goes on.
 
         The host's file has lost its name with all that was not written: nobody on the host can see
         it, any more.
@@ -211,7 +211,7 @@ class PendingState:
             log.exception("a file without a name has lost what was written to it")
 
     def forget(self, inode: Inode) -> None:
-        """The guest uses a local-only *inode* no more: drop its overlay and data."""
+        """Drop overlay and data of a local-only *inode*, which the guest uses no more."""
         overlay = inode.overlay
         assert overlay is not None
         self._free_content(overlay)
@@ -227,7 +227,7 @@ class PendingState:
         overlay.content = None
 
     def free(self, pieces: Iterable[Piece]) -> None:
-        """Free the data of these replaced *pieces* of an orphan's content."""
+        """Free the data of replaced *pieces* of a nameless file, but for what is being written."""
         now = self.changes.under_way
         # What is being written, or is refused, is still to be read, and freed after that.
         busy = [(now.position, now.length)] if now is not None and now.kind is Kind.WRITE else []
@@ -236,20 +236,20 @@ class PendingState:
                 self._data.free(position, length)
 
     def free_written(self, change: "Change[Inode]", content: Extents | None) -> None:
-        """Free the data of *change*, but for what *content*, if given, shows of it."""
+        """Free the data of the write *change*, but for what *content*, if given, shows of it."""
         pieces = content.pieces() if content is not None else ()
         live = sorted((piece.position, piece.length) for piece in pieces)
         for position, length in _without(change.position, change.length, live):
             self._data.free(position, length)
 
     def drop_unused(self, inode: Inode) -> None:
-        """Drop the overlay of *inode*, of which no change could be made pending."""
+        """Drop the overlay of *inode* if no change of it is pending; else does nothing."""
         overlay = inode.overlay
         if overlay is not None and not overlay.changes and not overlay.local_only:
             self._mark_clean(inode, overlay)
 
     def trim_journal(self, *, thoroughly: bool = False) -> None:
-        """Empty or compact the journal where that is worth it; *thoroughly*: also a small one.
+        """Empty or compact the journal if worth it (*thoroughly*: also a small one); never fails.
 
         To cut a file costs more than a change. What is left in the journal then is known as done or
         cancelled.
@@ -268,7 +268,7 @@ class PendingState:
             log.warning("the journal %s: %s", self.journal.directory, error)
 
     def check_not_aside(self, inode: Inode) -> None:
-        """Raises OSError (EIO, ESTALE) where *inode* was set aside, and is no more to be had."""
+        """Raise OSError (EIO, ESTALE) where *inode* was set aside, and is no more to be had."""
         if inode.overlay is not None and inode.overlay.aside:
             if inode.is_directory:
                 raise StaleError

@@ -39,7 +39,7 @@ class Quarantine(Journal):
 
     @property
     def is_empty(self) -> bool:
-        """Whether it keeps nothing."""
+        """Whether the quarantine keeps no change."""
         return not self._records_bytes
 
     def _number(self, inode: Inode | None) -> int:
@@ -65,7 +65,7 @@ class Quarantine(Journal):
         read: Callable[[int, int], bytes],
         seen: dict[Inode, tuple[int, int, int]],
     ) -> None:
-        """Keep *changes* as refused, synced to the disk: all or nothing. Raises OSError.
+        """Keep *changes* as refused, synced to disk: all or nothing. Raises OSError.
 
         *read* gives their bytes by their position; *seen* is what the host's files among their
         objects are like now.
@@ -106,7 +106,7 @@ class Quarantine(Journal):
 
 
 def open_quarantine(journal: Journal, source: str, root: Inode) -> Quarantine:
-    """A new quarantine beside *journal*. Raises OSError."""
+    """Make the new quarantine beside *journal*, synced to the disk. Raises OSError."""
     directory = aside_of(journal.directory)
     for _ in range(_ATTEMPTS):  # another mount may take it for left behind before it is locked
         with contextlib.suppress(FileExistsError):

@@ -52,7 +52,7 @@ class HostTree:
 
 @contextlib.contextmanager
 def open_host_tree(source: str, state: Path, ownership: Ownership) -> Iterator[HostTree]:
-    """The directory *source*, to be written to as the user that we are. Raises OSError."""
+    """Yield the directory *source*, to be written to as our user. Raises OSError."""
     root_fd = at.open_place(source)
     inodes = InodeTable(os.fstat(root_fd))
     backing = Backing(inodes.root, root_fd, most_descriptors=descriptor_budget(_MOST_DIRECTORIES))
@@ -66,7 +66,7 @@ def open_host_tree(source: str, state: Path, ownership: Ownership) -> Iterator[H
 
 
 def recover(unfinished_journals: Sequence[UnfinishedJournal], tree: HostTree) -> int:
-    """Write to the host what *leftovers* hold. Returns how many changes that were.
+    """Write to the host what the journals hold; how many changes. Raises MountError.
 
     Those of several journals in the order of their times, whichever journal they lie in: shares of
     one source that were mounted at once have each seen what the other had written back. What was

@@ -25,19 +25,19 @@ class RecoveryProgress:
         self._progress_fd = open_file(left.directory, "progress", os.O_WRONLY)
 
     def started(self, sequence: int) -> None:
-        """As Journal.started(). Raises OSError."""
+        """Record that the change *sequence* is being applied. Raises OSError."""
         os.pwrite(self._progress_fd, progress_bytes(sequence), 0)
 
     def done(self, sequence: int) -> None:
-        """As Journal.done(). Raises OSError."""
+        """Record that the host has the change *sequence* and all before. Raises OSError."""
         os.pwrite(self._progress_fd, progress_bytes(sequence), PROGRESS_DONE_AT)
 
     def applied_since(self, sequence: int) -> None:
-        """Record that the host has the change *sequence*, which was set aside. OSError."""
+        """Record that the host now has the change *sequence*, once refused. Raises OSError."""
         self._append(record(("settled", sequence)))
 
     def refused(self, sequences: list[int], refusal: Refusal) -> None:
-        """Record that these changes are set aside, where they are. Raises OSError."""
+        """Record that the host has refused the changes *sequences*. Raises OSError."""
         self._append(record(("refused", sequences, *refusal)))
 
     def _append(self, values: bytes) -> None:
@@ -46,7 +46,7 @@ class RecoveryProgress:
         self._end += len(values)
 
     def created(self, number: int, inode: Inode) -> None:
-        """Record that the host has created the object *number*, *inode*. Never fails."""
+        """Record that the host has created the object *number*, *inode*; never fails."""
         values = created_record(number, inode)
         # On a full disk it goes without: what is there is then found by its name. What was torn
         # is written over; what is left of it then is torn, too.
@@ -55,6 +55,6 @@ class RecoveryProgress:
                 self._end += len(values)
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the journal's files of changes and of progress."""
         os.close(self._changes_fd)
         os.close(self._progress_fd)

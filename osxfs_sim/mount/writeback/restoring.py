@@ -19,19 +19,19 @@ from osxfs_sim.mount.tree.owners import Owners
 
 
 def what_is_seen(status: Any) -> tuple[int, int, int]:
-    """By what a change of a file by the host is told: times, size and mode, not where it is."""
+    """(mtime in ns, size, mode) of *status*: others tell a change of a file by the host."""
     return status.st_mtime_ns, status.st_size, status.st_mode
 
 
 def seen_now(inode: Inode, backing: Backing) -> tuple[int, int, int]:
-    """What the host's file *inode* is like now, as what_is_seen(). Raises OSError."""
+    """The (mtime in ns, size, mode) of the host's file *inode* now. Raises OSError."""
     if inode.overlay is not None and inode.overlay.fd >= 0:
         return what_is_seen(os.fstat(inode.overlay.fd))
     return what_is_seen(backing.status(inode))
 
 
 def set_times_if_allowed(fd: int, atime_ns: int | None, mtime_ns: int | None) -> None:
-    """Only the owner may say when: what others may write has the time at which it crossed.
+    """Set access and modification time (ns; None keeps one); goes on where it may not.
 
     A time is no reason to refuse what has been done.
     """
@@ -40,7 +40,7 @@ def set_times_if_allowed(fd: int, atime_ns: int | None, mtime_ns: int | None) ->
 
 
 def status_of(dir_fd: int, name: bytes) -> os.stat_result | None:
-    """What *name* is, links not followed; None where there is none. Raises OSError."""
+    """The status of *name*, links not followed; None where there is none. Raises OSError."""
     try:
         return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except FileNotFoundError:
@@ -48,7 +48,7 @@ def status_of(dir_fd: int, name: bytes) -> os.stat_result | None:
 
 
 def close_elsewhere(fd: int) -> None:
-    """Close what is perhaps the last descriptor of a large file without a name.
+    """Close *fd* in a thread of its own, as freeing a large file takes long; never fails.
 
     That takes as long as it takes to free what it held, and nobody need wait for it.
     """
@@ -56,7 +56,7 @@ def close_elsewhere(fd: int) -> None:
 
 
 def readable(source: int) -> int:
-    """A descriptor to read the file behind *source* by. Raises OSError."""
+    """Another descriptor, to read the file behind *source*. Raises OSError."""
     try:
         return at.reopened(source, os.O_RDONLY)
     except PermissionError:
@@ -68,7 +68,7 @@ def readable(source: int) -> int:
 
 
 def opened_by_force(fd: int, flags: int) -> int:
-    """Open the file behind *fd*, which is ours, and whose mode keeps even us out."""
+    """Open our own file behind *fd* despite its mode, kept as it is. Raises OSError."""
     status = os.fstat(fd)
     if status.st_uid != os.geteuid():
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -81,7 +81,7 @@ def opened_by_force(fd: int, flags: int) -> int:
 
 
 def last_shown(inode: Inode) -> Shown | None:
-    """What the guest was last shown of *inode*, or has made of it since."""
+    """The mode and owner the guest was last shown of *inode*; None: it never was."""
     shown, overlay = inode.shown, inode.overlay
     if shown is None or overlay is None or overlay.mode is None:
         return shown
@@ -90,7 +90,7 @@ def last_shown(inode: Inode) -> Shown | None:
 
 
 def dress(fd: int, owners: Owners, shown: Shown | None) -> None:
-    """What was just made, for us alone, gets the owner and the mode that it had.
+    """Give what was just made the owner and mode of *shown*, never more. Raises OSError.
 
     Nobody gets more of it than before: where it cannot be given to whom it belonged, what that
     user, or that group, could do to it is given to nobody else.

@@ -9,7 +9,7 @@ _SPARE_PART = 100  # of it all: what a file system may keep for itself
 
 
 def has_room(fd: int, code: int, length: int) -> bool:
-    """Whether the file system of *fd*, which has refused *length* bytes, says it has room.
+    """Whether *fd*'s file system says it has room, having refused *length* bytes; never fails.
 
     *code* is the errno. Where it has, the refusal is about something else: a quota, one directory.
     """

@@ -66,11 +66,11 @@ class SetAside:
 
     @property
     def directory(self) -> Path:
-        """Where the quarantine is, or would be."""
+        """The path where the quarantine is, or would be."""
         return aside_of(self._pending.journal.directory)
 
     def set_aside(self, refusal: Refusal) -> None:
-        """Set aside the change under way, and all that depends on it. Raises OSError.
+        """Move the change under way, and what depends on it, to quarantine. Raises OSError.
 
         The guest is shown what is on the host instead. Where it cannot be kept nothing has
         happened.
@@ -248,12 +248,12 @@ class SetAside:
                 overlay_of(change.target).guest_place = change.parent, change.name
 
     def take_unreported(self) -> dict[str, str]:
-        """The paths that were set aside since this was last called, and why."""
+        """The reasons, by path, of what was set aside since this was called last."""
         unreported, self._unreported = self._unreported, {}
         return unreported
 
     def close(self) -> None:
-        """Close the quarantine, which stays."""
+        """Close the quarantine, if there is one; its files stay."""
         if self.quarantine is not None:
             self.quarantine.close(keep=True)
 

@@ -20,7 +20,7 @@ class SyncErrors:
         self._unseen: dict[Inode, int] = {}
 
     def happened(self, inode: Inode, code: int, handles: "list[int]") -> None:
-        """A change of *inode*, which is open by *handles*, was refused with errno *code*."""
+        """Note that a change of *inode*, open by *handles*, was refused with errno *code*."""
         for handle in handles:
             self._of_handles[handle] = code
         self._unseen[inode] = code
@@ -28,16 +28,16 @@ class SyncErrors:
             del self._unseen[next(iter(self._unseen))]
 
     def check(self, handle: int, inode: Inode) -> None:
-        """Raises OSError where an fsync of *inode* by *handle* has to fail, once."""
+        """Raise OSError, once, where a change was refused that an fsync(2) must tell of."""
         code = self._of_handles.pop(handle, 0)
         code = self._unseen.pop(inode, 0) or code
         if code:
             raise OSError(code, os.strerror(code))
 
     def closed(self, handle: int) -> None:
-        """Forget *handle*, whose number will be another's."""
+        """Forget errors of the closed *handle*, whose number will be another's."""
         self._of_handles.pop(handle, None)
 
     def forget(self, inode: Inode) -> None:
-        """Forget *inode*, which the kernel has forgotten."""
+        """Forget errors of *inode*, which the kernel has forgotten."""
         self._unseen.pop(inode, None)

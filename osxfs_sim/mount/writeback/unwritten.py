@@ -45,7 +45,7 @@ _DAMAGED = " (and what came after them, which cannot be read: the journal is dam
 
 
 def is_unwritten(directory: Path) -> bool:
-    """Whether the journal in *directory* holds anything that the host has not got, or may."""
+    """Whether the journal has anything that the host lacks; True where it cannot be read."""
     try:
         left = read_journal(directory)
         return bool(left.pending) or left.damaged
@@ -56,12 +56,12 @@ def is_unwritten(directory: Path) -> bool:
 
 
 def is_anything_kept(directory: Path) -> bool:
-    """Whether a share has left its journal in *directory*, or what was set aside."""
+    """Whether a journal in *directory*, or its quarantine beside it, is there."""
     return directory.exists() or aside_of(directory).exists()
 
 
 def unwritten_error(directory: Path, source: str = "") -> MountError:
-    """The error that says what is not on the host, where it is kept, and the remedy.
+    """A MountError (not raised): what is not on the host, where it is kept, the remedy.
 
     *directory* is that of a share's journal; what was set aside lies beside it.
     """
@@ -85,7 +85,7 @@ def unwritten_error(directory: Path, source: str = "") -> MountError:
 
 
 def describe(left: UnfinishedJournal) -> str:
-    """How much of *left* is not on the host, and of which paths; in a line."""
+    """A line for people: how much of *left* is not on the host, and of which paths."""
     paths = [path for each, path in left.paths() if not left.is_set_aside(each.sequence)]
     return (
         f"{len(left.pending)} changes ({format_size(left.pending_bytes)}) of {left.source} are not "
@@ -94,7 +94,7 @@ def describe(left: UnfinishedJournal) -> str:
 
 
 def describe_aside(left: UnfinishedJournal) -> str:
-    """What the host has refused of *left*, why, and where it is kept; in a line."""
+    """A line for people: what the host has refused of *left*, why, and where it is kept."""
     aside = left.aside
     reasons: dict[str, list[str]] = {}
     for each, path in left.paths():
@@ -109,13 +109,13 @@ def describe_aside(left: UnfinishedJournal) -> str:
 
 
 def describe_kept(kept: list[UnfinishedJournal]) -> str:
-    """A warning for who mounts the source again, of what is *kept* set aside."""
+    """A warning for who mounts the source again: what earlier shares *kept* set aside."""
     listed = "; ".join(map(describe_aside, kept[:_SHOWN]))
     return f"of earlier shares {listed}; {_remedy_of_aside(kept[0].source, kept[0].directory)}"
 
 
 def set_aside_message(reasons: dict[str, str], directory: Path) -> str:
-    """What was set aside of a living share, in a line: *reasons* by path."""
+    """A line for people: what was set aside of a living share, by *reasons* of paths."""
     shown = "; ".join(f"{path}: {reason}" for path, reason in list(reasons.items())[:_SHOWN])
     more = f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
     return (
@@ -131,7 +131,7 @@ def _first(paths: list[str]) -> str:
 
 
 def command_for(source: str, directory: Path) -> str:
-    """The command that lists what the journal in *directory* has of *source*."""
+    """The command line that lists what the journal in *directory* has of *source*."""
     state = directory.parent.parent
     is_usual = state == state_directory(user_of_id(os.geteuid()))
     return f"osxfs-sim unwritten {quoted(source)}" + (
@@ -147,7 +147,7 @@ def _remedy_of_aside(source: str, directory: Path) -> str:
 
 
 def remedy(source: str, directory: Path) -> str:
-    """What can be done about what is left of *source* in the journal *directory*; in a line."""
+    """A line for people: how to write or give up what is left in the journal *directory*."""
     return (
         f"mount {quoted(source)} with --unwritten recover to write them, or --unwritten "
         f"discard to give them up ({command_for(source, directory)} lists them)"
@@ -166,7 +166,7 @@ def left_unwritten(state: Path, source: str) -> list[UnfinishedJournal]:
 def check_unwritten(
     state: Path, source: str, wanted: str | None, say: Callable[[str], None]
 ) -> list[UnfinishedJournal]:
-    """The journals of *source* that are to be recovered now. Raises MountError.
+    """The journals of *source* to be recovered, as *wanted* says. Raises MountError.
 
     *wanted* is recover, discard, or None: then there must be nothing, but for what the host has
     refused already: that is kept, and keeps nobody from mounting. *say* is told what is waited for:
@@ -188,7 +188,7 @@ def check_unwritten(
 
 
 def recoverable(state: Path, source: str) -> list[UnfinishedJournal]:
-    """The journals of *source* in *state* that we may recover, in order. Raises MountError."""
+    """The journals of *source* to be recovered by us, in order. Raises MountError, OSError."""
     found = left_unwritten(state, source)
     for left in found:
         _check_ours(left)
@@ -220,7 +220,7 @@ def _check_whole(left: UnfinishedJournal) -> None:
 
 
 def check_apart(state: Path, source: str) -> None:
-    """Raises MountError where a share above or below *source* has left something unwritten.
+    """Raise MountError where a share above or below *source* left something unwritten.
 
     What it has left is older than what is about to be written here, and would overwrite it.
     """
@@ -242,7 +242,7 @@ def check_apart(state: Path, source: str) -> None:
 
 
 def kept_aside(state: Path, source: str) -> list[UnfinishedJournal]:
-    """The journals of ended shares of *source* that hold what was set aside."""
+    """Ended shares' journals with what was set aside of *source*; none where unreadable."""
     try:
         return [left for left in unfinished_journals(state, source) if left.aside]
     except (OSError, ValueError):
@@ -250,7 +250,7 @@ def kept_aside(state: Path, source: str) -> list[UnfinishedJournal]:
 
 
 def all_unwritten(state: Path, source: str) -> list[UnfinishedJournal]:
-    """As left_unwritten(), and what living shares have set aside. Raises MountError."""
+    """The journals of ended shares, and living ones' quarantines. Raises MountError."""
     found = {left.directory: left for left in left_unwritten(state, source)}
     for directory in journals_of(state, source):
         if is_aside(directory) and directory not in found:
@@ -262,7 +262,7 @@ def all_unwritten(state: Path, source: str) -> list[UnfinishedJournal]:
 
 
 def save(left: UnfinishedJournal, top_fd: int, within: tuple[bytes, ...] = ()) -> list[str]:
-    """Write the files of *left* that the guest had written to below *top_fd*; their paths.
+    """Write the guest's changed files of *left* below *top_fd*; their paths. Raises OSError.
 
     Each lies where the guest had it, with the guest's bytes laid over what the host has of it.
     Raises OSError.

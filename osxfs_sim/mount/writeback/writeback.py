@@ -115,7 +115,7 @@ class WriteBack:
         self.reset_counts()
 
     def reset_counts(self) -> None:
-        """Forget counts and receipts; what is held counts as made."""
+        """Begin counts and receipts at 0; what is pending counts as made."""
         self.changes.reset_counts()
         self.receipt = Receipt()
         self.acknowledged = Receipt()
@@ -125,7 +125,7 @@ class WriteBack:
     # What begins to be pending
 
     def defer(self, change: "Change[Inode]", *, orphaned: Iterable[Inode] = ()) -> None:
-        """The guest has made *change*, by which the objects *loses* have lost their last name.
+        """Make the guest's *change* pending; *orphaned* lost their last name. Raises OSError.
 
         Raises OSError, and nothing has happened, where it cannot be kept.
         """
@@ -139,15 +139,15 @@ class WriteBack:
 
     @property
     def most_descriptors(self) -> int:
-        """So many are held at most of each: files that are written to, and files that were made."""
+        """How many descriptors are kept at most of written files, and as many of made ones."""
         return self.pending.descriptors.most
 
     def has_room_for(self, size_bytes: int) -> bool:
-        """Whether one more change, of *size_bytes*, may be held now."""
+        """Whether one more change, of *size_bytes*, may be made pending now."""
         return self.changes.has_room_for(size_bytes) and self.pending.descriptors.has_room
 
     async def room_for(self, size_bytes: int) -> None:
-        """Wait until one more change of *size_bytes* may be held. Raises OSError if none can be."""
+        """Wait until one more change of *size_bytes* may be pending. Raises OSError."""
         if self.has_room_for(size_bytes):
             return
         began_ns = time.monotonic_ns()
@@ -164,14 +164,14 @@ class WriteBack:
     # Writing back
 
     def flush_up_to(self, sequence: int) -> None:
-        """Write back everything up to this change, now."""
+        """Begin to write back all changes up to *sequence*; does not wait, never fails."""
         self._wanted = max(self._wanted, sequence)
         if not self._working and len(self.changes):
             self._working = True
             self._reactor.spawn(self._work())
 
     async def wait_flushed(self, sequence: int) -> None:
-        """Wait until the host has everything up to this change. Raises OSError if it refuses."""
+        """Wait until the host has all changes up to *sequence*. Raises OSError if refused."""
         refusals = self.refusals
         while not self.is_flushed(sequence):
             self.flush_up_to(sequence)
@@ -188,7 +188,7 @@ class WriteBack:
             await wait(self._progress)
 
     def is_flushed(self, sequence: int) -> bool:
-        """Whether everything up to this change is on the host, and its crossing is paid."""
+        """Whether all changes up to *sequence* are on the host, their latency waited out."""
         if self.changes.oldest_sequence <= sequence and len(self.changes):
             return False
         return not self._unpaid or self._unpaid[0][0] > sequence
@@ -294,11 +294,11 @@ class WriteBack:
         self.pending.trim_journal()
 
     def trim_journal(self) -> None:
-        """When there is time for it: where nothing is pending any more, nothing is kept."""
+        """Empty the journal if nothing is pending, compact a large one; never fails."""
         self.pending.trim_journal(thoroughly=True)
 
     def finish(self) -> int:
-        """Write back everything, waiting for nothing: after the last request.
+        """Write back everything, once nobody asks any more; how many changes are left.
 
         Returns how many changes the host has no room for. They stay in the journal; what it has
         refused is set aside.
@@ -427,19 +427,19 @@ class WriteBack:
                 await wait(self._progress)
 
     def close(self, *, keep: bool) -> None:
-        """After finish(): nothing more will be held. *keep* the journal for the next mount."""
+        """Close the journal after finish(), and remove it unless *keep*; never fails."""
         self.pending.descriptors.close()
         self.aside.close()
         self.journal.close(keep=keep)
 
     @property
     def oldest_age_ns(self) -> int:
-        """For how long the oldest pending change has waited; 0: there is none."""
+        """For how many ns the oldest pending change has waited; 0: nothing is pending."""
         oldest_ns = self.changes.oldest_ns
         return 0 if oldest_ns is None else time.monotonic_ns() - oldest_ns
 
     def report(self, *, recovered: int = 0, sync_waits: bool = False) -> WriteBackStatus:
-        """For the status; the arguments are what only the session knows."""
+        """The status of write-back: limits, counts, refusals, receipts."""
         changes, spec = self.changes, self.changes.spec
         return WriteBackStatus(
             age_ns=spec.age_ns,
