@@ -54,6 +54,12 @@ def set_owner(fd: int, uid: int, gid: int) -> None:
         _raise_errno()
 
 
+def sync_file_system(fd: int) -> None:
+    """syncfs(2): write all of the file system of *fd* to its disk. Raises OSError."""
+    if _libc.syncfs(fd):
+        _raise_errno()
+
+
 class _Timespec(ctypes.Structure):
     _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
 

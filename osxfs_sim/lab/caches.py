@@ -4,12 +4,17 @@
 is synced first, so that nobody's run pays for writing the copy. *Cold*: the page
 cache, dentries and inodes of the whole machine are dropped. The guest's caches know
 nothing in either, because the mount is new.
+
+It is syncfs(2) of the trees' own file system, and not sync(2): that asks every file system of
+the machine, shares among them, which write back what they hold for it, and may take their time.
 """
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from osxfs_sim.fs.at import sync_file_system
 from osxfs_sim.lab.cases import CaseError
 
 WARM = "warm"
@@ -29,9 +34,18 @@ def check_cold(drop_caches: str = _DROP_CACHES) -> None:
         )
 
 
-def make_cold(drop_caches: str = _DROP_CACHES) -> None:
-    """Write out dirty pages and drop the page cache, dentries and inodes. Raises OSError."""
-    os.sync()
+def sync_trees(directory: Path) -> None:
+    """Write out what the file system of *directory* has in memory. Raises OSError."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync_file_system(fd)
+    finally:
+        os.close(fd)
+
+
+def make_cold(directory: Path, drop_caches: str = _DROP_CACHES) -> None:
+    """Write out the trees below *directory*, and drop all caches of the machine. Raises OSError."""
+    sync_trees(directory)
     with open(drop_caches, "w", encoding="ascii") as file:
         file.write(_PAGES_AND_NAMES)
 
@@ -54,14 +68,14 @@ COLD_IN_MEMORY = (
 )
 
 
-def preparation(wanted: str, *, in_memory: bool) -> Callable[[], None]:
+def preparation(wanted: str, directory: Path) -> Callable[[], None]:
     """The function to call before each measured mount, so that the host's caches are as *wanted*.
 
-    *in_memory*: the trees lie there, where nothing waits to be written.
+    *directory* is where the trees lie: in memory nothing waits to be written.
     """
     if wanted == COLD:
-        return make_cold
-    return _nothing if in_memory else os.sync
+        return partial(make_cold, directory)
+    return _nothing if is_in_memory(directory) else partial(sync_trees, directory)
 
 
 def _nothing() -> None:

@@ -200,8 +200,7 @@ def bench_for(
     workload = plan.workload()
     directory = Path(plan.directory) if plan.directory else default_directory()
     tree = prepare_tree(workload.case, workload.variant, default_cache(), say)
-    in_memory = is_in_memory(directory)
-    if comparison.caches == COLD and in_memory:
+    if comparison.caches == COLD and is_in_memory(directory):
         say(f"warning: {COLD_IN_MEMORY}")
     return Bench(
         workload=workload,
@@ -209,7 +208,7 @@ def bench_for(
         tree=tree,
         directory=directory,
         mount=UnchangedArms(comparison, shares).mount,
-        prepare_caches=preparation(comparison.caches, in_memory=in_memory),
+        prepare_caches=preparation(comparison.caches, directory),
         clock_s=clock_since(comparison.started),
         progress=progress,
         say=say,

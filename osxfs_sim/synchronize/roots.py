@@ -155,13 +155,6 @@ def rename(old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> None
         raise OSError(code, os.strerror(code))
 
 
-def sync_file_system(fd: int) -> None:
-    """syncfs(2): write all of the file system of *fd* to its disk. Raises OSError."""
-    if _libc.syncfs(fd):
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-
-
 def stamp_of(status: os.stat_result) -> Stamp:
     """Device, inode, size, times, mode and ids, by which an unchanged object is recognized."""
     return (

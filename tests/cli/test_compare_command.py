@@ -189,7 +189,6 @@ def test_an_arm_against_itself_says_how_often_it_cries_wolf(
     os.geteuid() != 0 or not os.access("/proc/sys/vm/drop_caches", os.W_OK),
     reason="caches cannot be dropped here",
 )
-@pytest.mark.usefixtures("alone_with_sync")
 def test_cold_caches_are_dropped_and_a_tree_in_memory_is_warned_about(
     compare, folder: Path, tmp_path: Path
 ) -> None:

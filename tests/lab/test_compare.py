@@ -441,13 +441,12 @@ def test_what_ran_with_another_policy_or_another_program_does_not_go_on() -> Non
 # Caches
 
 
-@pytest.mark.usefixtures("alone_with_sync")
 def test_cold_caches_are_refused_where_they_cannot_be_dropped(tmp_path: Path) -> None:
     with pytest.raises(CaseError, match=r"run it as root, or with --caches warm"):
         check_cold(str(tmp_path / "none"))
     (tmp_path / "drop_caches").touch()
     check_cold(str(tmp_path / "drop_caches"))
-    make_cold(str(tmp_path / "drop_caches"))
+    make_cold(tmp_path, str(tmp_path / "drop_caches"))
     assert (tmp_path / "drop_caches").read_text() == "3"
 
 
