@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from osxfs_sim.fs.at import sync_file_system
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.synchronize.agreement import Adjustment, Agreement
@@ -24,7 +25,6 @@ from osxfs_sim.synchronize.roots import (
     Root,
     RootLostError,
     refuse_unfit,
-    sync_file_system,
 )
 from osxfs_sim.synchronize.scan import Scanner, ScanRules
 from osxfs_sim.synchronize.snapshot import (

@@ -20,6 +20,7 @@ from support.benches import bench_of, comparison_of
 from support.small_cases import write_script
 from support.statuses import a_status
 
+from osxfs_sim.lab import caches
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.caches import check_cold, is_in_memory, make_cold
 from osxfs_sim.lab.cases import CaseError
@@ -448,6 +449,23 @@ def test_cold_caches_are_refused_where_they_cannot_be_dropped(tmp_path: Path) ->
     check_cold(str(tmp_path / "drop_caches"))
     make_cold(tmp_path, str(tmp_path / "drop_caches"))
     assert (tmp_path / "drop_caches").read_text() == "3"
+
+
+def test_to_measure_asks_no_other_file_system_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sync(2) would ask each share of the machine for what it holds, and wait for it."""
+
+    def everywhere() -> None:
+        raise AssertionError("sync(2)")
+
+    monkeypatch.setattr(os, "sync", everywhere)
+    monkeypatch.setattr(caches, "is_in_memory", lambda directory: False)
+    written: list[int] = []
+    monkeypatch.setattr(caches, "sync_file_system", lambda fd: written.append(os.fstat(fd).st_ino))
+    caches.preparation(caches.WARM, tmp_path)()
+    make_cold(tmp_path, str(tmp_path / "drop_caches"))
+    assert written == [tmp_path.stat().st_ino] * 2
 
 
 def test_a_directory_in_memory_is_told_from_one_on_a_disk(tmp_path: Path) -> None:
