@@ -7,6 +7,7 @@ written to a log.
 import contextlib
 import itertools
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -460,7 +461,7 @@ def test_to_measure_asks_no_other_file_system_to_be_written(
         raise AssertionError("sync(2)")
 
     monkeypatch.setattr(os, "sync", everywhere)
-    monkeypatch.setattr(caches, "is_in_memory", lambda directory: False)
+    monkeypatch.setattr(caches, "is_in_memory", lambda _: False)
     written: list[int] = []
     monkeypatch.setattr(caches, "sync_file_system", lambda fd: written.append(os.fstat(fd).st_ino))
     caches.preparation(caches.WARM, tmp_path)()
