@@ -122,7 +122,7 @@ class Tracing:
         """Who opened each handle: a read does not say who asks."""
 
     def report(self) -> TraceStatus | None:
-        """The trace that is being written, as a part of the share's status; None: there is none."""
+        """The status of the trace that is being written; None: none is."""
         recorder = self._recorder
         if recorder is None:
             return None
@@ -134,7 +134,7 @@ class Tracing:
         )
 
     def start(self, path: Path, **header: Any) -> None:
-        """Record every request from now on to *path*; *header*: what answers. Raises MountError."""
+        """Trace every request from now on to *path*. Raises MountError."""
         if self._recorder is not None:
             raise MountError(f"a trace is being written already, to {self._recorder.path}")
         # Loaded now: the library for its format takes time and memory.
@@ -150,7 +150,7 @@ class Tracing:
         self._start_recording()
 
     def live_counters(self, top: int) -> dict[str, Any]:
-        """What was asked since the last call: see LiveCounters.take."""
+        """Counts, latencies and *top* directories since the last call, as a dict; none at first."""
         now_ns = time.monotonic_ns()
         if self._live_counters is None:
             self._live_counters = LiveCounters(self._path_of, now_ns)
@@ -187,7 +187,7 @@ class Tracing:
         command: tuple[int, int] | None = None,
         notes: dict[str, Any] | None = None,
     ) -> Callable[[], dict[str, Any]]:
-        """Record no more. Returns what completes the file, which may block. Raises MountError.
+        """Stop the trace; returns a call that completes its file, and blocks. Raises MountError.
 
         See Recorder.close; what it returns raises MountError, too.
         """

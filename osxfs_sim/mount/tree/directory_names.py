@@ -50,11 +50,11 @@ class CompleteDirectories:
         return directory not in self._sets and directory not in self._readings
 
     def begin_reading(self, directory: Inode) -> None:
-        """The names of *directory* are about to be read: what is added meanwhile counts, too."""
+        """Note that *directory* is about to be read, so that names added meanwhile are kept too."""
         self._readings[directory] = set()
 
     def end_reading(self, directory: Inode, keys: set[bytes] | None) -> None:
-        """Keep *keys* as all names of *directory*; None: the reading failed, nothing is kept."""
+        """Keep *keys*, and those added meanwhile, as all names of *directory*; None: keep none."""
         meanwhile = self._readings.pop(directory, None)
         # Without it the sets were dropped during the reading, as events were lost:
         # what the reading missed will never be reported.
@@ -72,7 +72,7 @@ class CompleteDirectories:
             self.forget(next(iter(self._sets)))
 
     def added(self, directory: Inode, key: bytes) -> None:
-        """Guest or host has given something in *directory* a name with this *key*."""
+        """Note a new name with this *key* in *directory*, if its names are kept or being read."""
         reading = self._readings.get(directory)
         if reading is not None:
             reading.add(key)
@@ -82,14 +82,14 @@ class CompleteDirectories:
             self.names += 1
 
     def forget(self, directory: Inode) -> None:
-        """Drop what is known of *directory*."""
+        """Drop the names kept of *directory*, if any; a reading under way keeps none, either."""
         self._readings.pop(directory, None)
         if directory in self._sets:
             names = self._sets.pop(directory)
             self.names -= _COST_OF_A_SET + (len(names) if names is not None else 0)
 
     def clear(self) -> None:
-        """Drop everything: host events were lost, so any directory may have new names."""
+        """Drop all directories' names: host events were lost, so any may have new ones."""
         self._sets.clear()
         self._readings.clear()
         self.names = 0
