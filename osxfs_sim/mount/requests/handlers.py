@@ -250,7 +250,7 @@ class Handlers:
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        """SETATTR: set those of *attr* that *fields* names; all then. Raises FUSEError."""
+        """SETATTR: set what *fields* names of *attr*; all attributes after. Raises FUSEError."""
         return self._change(request, self._operations.setattr, inode, attr, fields, fh, ctx)
 
     def readlink(

@@ -44,7 +44,7 @@ class HostCalls:
     def change(
         self, request: Request, work: Callable[..., Any], *arguments: Any
     ) -> Coroutine[Any, Any, Any]:
-        """As cross(), for *work* that changes something. Raises FUSEError: EROFS if read-only."""
+        """Run *work*, a change, now; its result when paid. Raises FUSEError: EROFS if read-only."""
         if not self._may_change:
             return self.cross(request, _read_only)
         return self.cross(request, work, *arguments)

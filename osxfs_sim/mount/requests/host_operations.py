@@ -185,7 +185,7 @@ class HostOperations:
         fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
-        """Set the *wanted* attributes that *fields* names; all then. Raises OSError."""
+        """Set what *fields* names of *wanted*; all the attributes afterwards. Raises OSError."""
         inode = self._inodes[number]
         if fh is not None:
             self._handles.inode_of(fh, is_directory=False)

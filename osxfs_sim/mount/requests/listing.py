@@ -117,7 +117,7 @@ class Listings:
             raise FUSEError(failure)
 
     async def read_all(self, directory: Inode) -> int:
-        """Read and keep all names of *directory*; the bytes crossed; 0: unreadable. Never fails.
+        """Read and keep all names of *directory*; the bytes that cross; 0 where it is unreadable.
 
         It may be searched and not read.
         """

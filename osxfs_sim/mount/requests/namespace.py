@@ -50,7 +50,7 @@ class Namespace:
         self._on_name_added = on_name_added or _nothing
 
     def record_change(self, inode: Inode, fd: int) -> None:
-        """Note that the guest has changed the object behind *fd*, so that it is no host event.
+        """Note that the guest has changed what is behind *fd*: no host event. Raises OSError.
 
         *fd* is -1 where it cannot be had: then it is heard of as one.
         """
@@ -60,19 +60,19 @@ class Namespace:
             self._watcher.record_own_change_fd(fd)
 
     def name_added(self, parent: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """Note everywhere that the guest has made *name* in *parent*, asking for *requested*."""
+        """Note everywhere that the guest has made *name* in *parent*. Raises OSError."""
         self._on_name_added(parent, requested)
         self._spellings.added(parent, dir_fd, name, requested)
         self._note_present(parent, name)
         self._record_own_change(parent, name, dir_fd)
 
     def name_removed(self, parent: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """Note everywhere that the guest has removed *name* in *parent*, asked as *requested*."""
+        """Note everywhere that the guest has removed *name* in *parent*. Raises OSError."""
         self._spellings.removed(parent, dir_fd, name, requested)
         self._record_own_change(parent, name, dir_fd)
 
     def name_moved_in(self, parent: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """Note everywhere that the guest has renamed something to *name* in *parent*."""
+        """Note everywhere that the guest has renamed something to *name*. Raises OSError."""
         self._on_name_added(parent, requested)
         self._spellings.renamed(parent, dir_fd, name, requested)
         self._note_present(parent, name)

@@ -446,7 +446,7 @@ class InodeTable:
         return self._next_invented
 
     def forget(self, number: int, nlookup: int) -> Inode | None:
-        """Lower *number*'s lookup count; the inode if evicted, or None. KeyError, AssertionError.
+        """Lower *number*'s lookup count; the inode if that evicts it, or None. Raises KeyError.
 
         What is needed for another reason stays until evict() or pop_unneeded(). Raises KeyError for
         an unknown number, AssertionError for more than was counted.

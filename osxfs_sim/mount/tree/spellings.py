@@ -68,7 +68,10 @@ class Spellings(Protocol):
     def look_up(
         self, directory: Inode, dir_fd: int, requested: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
-        """As find(), in a LOOKUP. Raises FileNotFoundError, CaseOnlyRenameError during a rename."""
+        """The host's name and status of *requested*. Raises FileNotFoundError, CaseOnlyRenameError.
+
+        As find(), for LOOKUP; the latter where a case-only rename is under way.
+        """
 
     def find(self, directory: Inode, dir_fd: int, requested: bytes) -> tuple[bytes, os.stat_result]:
         """The host's name for *requested*, and its status. Raises FileNotFoundError, OSError."""
@@ -301,15 +304,15 @@ class FoldedNames:
         self._reported: set[tuple[int, int]] = set()
 
     def check_kernel(self) -> None:
-        """Find out whether the kernel can invalidate all dentries at once; else none is cached."""
+        """Find out whether all dentries can be dropped; else none is cached. Raises OSError."""
         self._may_cache = self._increment_epoch()
 
     def look_up(
         self, directory: Inode, dir_fd: int, requested: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
-        """As find(). Raises FileNotFoundError, CaseOnlyRenameError during the thread's rename.
+        """The host's name and status of *requested*. Raises FileNotFoundError, CaseOnlyRenameError.
 
-        That is one of another spelling to this one.
+        As find(); the latter where the thread renames another spelling to this one.
         """
         name, status = self.find(directory, dir_fd, requested)
         respelling = name not in (requested, self._stored_name(requested)) and self._is_respelled(
@@ -442,7 +445,7 @@ class FoldedNames:
         return cache_timeout_ns
 
     def added(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """Index *name*; invalidate all dentries if another spelling is cached as missing."""
+        """Index *name*; drop all dentries if another spelling is cached absent. Raises OSError."""
         key = self._rules.key(name)
         index = self._indices.get(directory)
         if index is not None:
@@ -456,14 +459,14 @@ class FoldedNames:
             self._invalidate_all_names()
 
     def renamed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """Index *name*; invalidate all dentries where the kernel knows it as *requested*."""
+        """Index *name*; invalidate all dentries if it is not *requested*. Raises OSError."""
         self.added(directory, dir_fd, name, requested)
         if name != requested:
             # The kernel goes on to cache the object by its new name, as requested.
             self._invalidate_all_names()
 
     def removed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """Take *name* out of the index; invalidate all dentries if it is not *requested*."""
+        """Unindex *name*; invalidate all dentries if it is not *requested*. Raises OSError."""
         self._index_without(directory, dir_fd, name)
         if name != requested:
             self._invalidate_all_names()
