@@ -211,10 +211,10 @@ class HostEvents:
         return bool((injector and injector.waiting) or (invalidator and invalidator.waiting))
 
     def work(self, until_ns: int) -> int | None:
-        """Handle host changes until *until_ns* (monotonic); when next, None: at a change.
+        """Handle host changes until *until_ns*; when next, or None. Raises failures; rescans.
 
-        That is when fileno() is readable. Raises what goes wrong: an exception drops what was under
-        way, and makes a rescan of everything follow.
+        Times are monotonic; None: when fileno() is readable. An exception drops what was under way,
+        and makes a rescan of everything follow.
         """
         try:
             return self._work(until_ns)

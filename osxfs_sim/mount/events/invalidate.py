@@ -173,7 +173,7 @@ class LateInvalidator:
         self._invalidator: Invalidator | None = None
 
     def invalidate(self, invalidations: Iterable[Invalidation]) -> None:
-        """Queue *invalidations*, starting the thread if need be; does nothing unconnected."""
+        """Queue *invalidations* for a thread, started at need; does nothing if unconnected."""
         if self._invalidator is None:
             self._invalidator = self._begin()
         if self._invalidator is not None:

@@ -92,7 +92,7 @@ class Device:
         self._clone_fd = _clone(fuse_fd)
 
     def keep_clone_only(self, keep: Iterable[int]) -> None:
-        """Leave this thread, of /dev/fuse, only the clone, by the number of the other.
+        """Leave this thread no /dev/fuse but the clone, by the other's number. Raises OSError.
 
         So that whoever knows it by its number sends notifications by the clone. *keep* are what it
         needs else. Does nothing where there is no clone.
