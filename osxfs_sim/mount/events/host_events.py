@@ -211,9 +211,9 @@ class HostEvents:
         return bool((injector and injector.waiting) or (invalidator and invalidator.waiting))
 
     def work(self, until_ns: int) -> int | None:
-        """Handle host changes until *until_ns*; when next, or None. Raises failures; rescans.
+        """Handle host changes until *until_ns* (monotonic); when next, or None. Raises Exception.
 
-        Times are monotonic; None: when fileno() is readable. An exception drops what was under way,
+        None: when fileno() is readable. An exception drops what was under way,
         and makes a rescan of everything follow.
         """
         try:
