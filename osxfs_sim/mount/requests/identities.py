@@ -42,9 +42,10 @@ class Identities:
     def moves_in(self, inode: Inode, directory: Inode) -> None:
         """Invalidate all names if *inode* moves into a part of a stronger mode. Raises OSError.
 
-        In a stronger part what is cached of it, and of what lies below it, must be invalidated. One
-        message invalidates all names, because it is the only one that needs no lock of a request on
-        its way (Reactor.increment_epoch).
+        To be called before it is recorded that *inode* is now in *directory*, and was elsewhere;
+        calls what on_move_in() has set. In a stronger part what is cached of it, and of what lies
+        below it, must be invalidated. One message invalidates all names, because it is the only one
+        that needs no lock of a request on its way (Reactor.increment_epoch).
         """
         overlaps = self._overlaps
         if overlaps is not None and overlaps.mode_of(directory) > overlaps.mode_of(inode):
