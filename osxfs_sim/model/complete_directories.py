@@ -53,7 +53,7 @@ class CompleteDirectories(Generic[D]):
         return directory not in self._sets and directory not in self._readings
 
     def begin_reading(self, directory: D) -> None:
-        """The names of *directory* are about to be read: what is added meanwhile counts, too."""
+        """Note that *directory* is about to be read, so that names added meanwhile are kept too."""
         self._readings[directory] = set()
 
     def end_reading(self, directory: D, keys: set[bytes] | None) -> None:
@@ -85,14 +85,14 @@ class CompleteDirectories(Generic[D]):
             self.names += 1
 
     def forget(self, directory: D) -> None:
-        """Drop what is known of *directory*."""
+        """Drop the names kept of *directory*, if any; a reading under way keeps none, either."""
         self._readings.pop(directory, None)
         if directory in self._sets:
             names = self._sets.pop(directory)
             self.names -= _COST_OF_A_SET + (len(names) if names is not None else 0)
 
     def clear(self) -> None:
-        """Drop everything: host events were lost, so any directory may have new names."""
+        """Drop all directories' names: host events were lost, so any may have new ones."""
         self._sets.clear()
         self._readings.clear()
         self.names = 0

@@ -37,25 +37,25 @@ class Delivery:
         self._volumes: Volumes | None = None
 
     def start(self, invalidator: Invalidator) -> None:
-        """Invalidate by *invalidator* from now on."""
+        """Have *invalidator* send all invalidations from now on."""
         self.invalidator = invalidator
 
     def set_volumes(self, volumes: Volumes) -> None:
-        """These *volumes* are mounted in the share, from now on."""
+        """Note which *volumes* are mounted in the share: names that lead to them stay cached."""
         self._volumes = volumes
 
     def leads_to_a_volume(self, inode: Inode) -> bool:
-        """Whether something is mounted on *inode*, or below it, that must not be taken away."""
+        """Whether a volume is mounted on *inode* or below it: its name must not be invalidated."""
         return self._volumes is not None and self._volumes.holds(inode.number)
 
     def invalidate(self, invalidations: Iterable[Invalidation], then: Callable[[], None]) -> None:
-        """Invalidate these, then call *then*, in the invalidator's thread. After start()."""
+        """Queue *invalidations*; *then* is called in the invalidator's thread. After start()."""
         assert self.invalidator is not None
         self.invalidator.invalidate(invalidations, then)
 
     @property
     def is_backlogged(self) -> bool:
-        """Whether so many invalidations wait that more must not be added. After start().
+        """Whether 256 invalidations or more wait, so that none must be added; after start().
 
         The stream goes on to fill meanwhile: that is bounded, and reports what it loses.
         """
@@ -64,7 +64,7 @@ class Delivery:
 
     @property
     def is_behind(self) -> bool:
-        """Whether a rescan should wait, so that what it finds does not overflow anything.
+        """Whether so many events wait that a rescan should wait; only where events are raised.
 
         Only where events are raised.
         """
@@ -74,7 +74,7 @@ class Delivery:
 
 
 def entry_to(directory: Inode) -> InvalEntry | None:
-    """The dentry by which the guest knows *directory*; None for the root, and what has none."""
+    """The (directory, name) entry that leads to *directory*; None: the root, or no name leads."""
     if directory.parent is None:
         return None
     return InvalEntry(directory.parent.number, directory.name)

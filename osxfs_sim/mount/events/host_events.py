@@ -132,7 +132,7 @@ class HostEvents:
         )
 
     def start(self) -> None:
-        """Start the threads and watch, once requests are served."""
+        """Start the threads, and handle host changes in idle time. Raises OSError."""
         device = self._reactor.device
         self._delivery.start(
             Invalidator(forgets=self._forgets, device=device, keep=self._reactor.wake_fds)
@@ -149,7 +149,7 @@ class HostEvents:
         self._delivery.set_volumes(volumes)
 
     def open_mount(self) -> None:
-        """Find out whether events can be raised; sets *trouble*. In a thread, while served."""
+        """Find out whether events can be raised; else set *trouble*. Blocks; never fails."""
         if self._injector is None:
             return
         try:
@@ -170,23 +170,23 @@ class HostEvents:
         return {"count": count, "rate": rate}
 
     def host_kept_name(self, directory: Inode, name: bytes) -> None:
-        """The host has kept *name*, which the guest had removed: invalidate that it is gone."""
+        """Invalidate the cached absence of *name*, removed by the guest and kept by the host."""
         invalidator = self._delivery.invalidator
         if invalidator is not None and self._inodes.knows(directory):
             way = InvalAttributes(directory.number, entry_to(directory))
             invalidator.invalidate({InvalEntry(directory.number, name): None, way: None}, _nothing)
 
     def invalidate(self, invalidations: Iterable[Invalidation]) -> None:
-        """Have the kernel invalidate these, though the host has changed nothing."""
+        """Have the kernel invalidate these; nothing before start(). Nobody waits for it."""
         if self._delivery.invalidator is not None:
             self._delivery.invalidate(invalidations, _nothing)
 
     def pause(self) -> bool:
-        """Hold nothing in the share for long enough to unmount it. Whether anything was held."""
+        """Hold nothing in the share for 3 s, to unmount it. Returns whether events were waiting."""
         return self._injector is not None and self._injector.pause()
 
     def stop(self) -> bool:
-        """End the threads; False where one of them is stuck in the kernel.
+        """End both threads, waiting 5 s for each; False: one is stuck. Never fails.
 
         While requests are still served, or when nobody can ask any more.
         """
@@ -195,26 +195,26 @@ class HostEvents:
         return (self._injector is None or self._injector.stop()) and ended
 
     def close(self) -> None:
-        """Close the watcher; after stop(), and once the reactor has ended."""
+        """Close the watcher of the host; to be called after stop(), when the reactor has ended."""
         self.watcher.close()
 
     # The idle task
 
     def fileno(self) -> int:
-        """The watcher's descriptor, readable when the host has changed something."""
+        """The watcher's file descriptor, readable when the host has changed something."""
         return self.watcher.fileno()
 
     @property
     def has_threads_at_work(self) -> bool:
-        """Whether injector or invalidator have something to do."""
+        """Whether the injector or the invalidator has something left to do."""
         injector, invalidator = self._injector, self._delivery.invalidator
         return bool((injector and injector.waiting) or (invalidator and invalidator.waiting))
 
     def work(self, until_ns: int) -> int | None:
-        """Read, deliver and raise until *until_ns* (monotonic); when to be called again.
+        """Handle host changes until *until_ns* (monotonic); when next, or None. Raises Exception.
 
-        None: when fileno() is readable. An exception drops what was under way, and makes a rescan
-        of everything follow.
+        None: when fileno() is readable. An exception drops what was under way,
+        and makes a rescan of everything follow.
         """
         try:
             return self._work(until_ns)
@@ -496,7 +496,7 @@ class HostEvents:
         return waiting
 
     def report(self) -> HostEventsStatus:
-        """Counts of the way of events, as a part of the share's status."""
+        """Counts of host changes and of events raised, as a part of the share's status."""
         stream, invalidator, injector = self.stream, self._delivery.invalidator, self._injector
         names = self._names
         return HostEventsStatus(

@@ -127,19 +127,19 @@ class Injector:
 
     @property
     def thread_id(self) -> int:
-        """The thread whose requests are injected ones; of no process before start()."""
+        """The ID of the thread that makes injected requests; -1 before start()."""
         return self._thread_id
 
     def is_injected_request(self, ctx: Any) -> bool:
-        """Whether a request of this context (pyfuse3's) is made by the injector's thread."""
+        """Whether the request of context *ctx* (pyfuse3's) is made by the injector's thread."""
         return getattr(ctx, "pid", 0) == self._thread_id
 
     def open(self) -> None:
-        """Find out which file system the share is. In a thread, while served. Raises OSError."""
+        """Find out the share's device number; blocks until it is served. Raises OSError."""
         self._device = os.stat(self._mountpoint).st_dev
 
     def inject(self, injections: Sequence[Injection], at_ns: int) -> None:
-        """Queue these, in order; *at_ns* (monotonic) is when the first happened.
+        """Queue *injections*, events to raise in the guest; drops them where too many wait.
 
         Where too many wait already they are dropped, and take_overflow() says so.
         """
@@ -152,7 +152,7 @@ class Injector:
         self._batches.put(list(injections))
 
     def take_overflow(self) -> int | None:
-        """Since when events were dropped (monotonic), once all is raised; None: none were."""
+        """Since when events were dropped (monotonic, ns); None: none were, or some still wait."""
         with self._lock:
             if self.waiting:
                 return None
@@ -160,12 +160,12 @@ class Injector:
             return since_ns
 
     def pause(self) -> bool:
-        """Hold nothing in the share for a while. Returns whether it was at work."""
+        """Hold nothing in the share for the next 3 s. Returns whether events were waiting."""
         self._paused_until_ns = time.monotonic_ns() + _PAUSE_NS
         return self.waiting > 0
 
     def stop(self) -> bool:
-        """End the thread; False where it is stuck: the requests must be served still."""
+        """End the thread, waiting 5 s for it; False: it is stuck, so go on serving requests."""
         self._stopping = True
         if self._thread_id == _NO_THREAD:
             return True
@@ -341,7 +341,7 @@ def _remove(dir_fd: int, injection: Injection) -> None:
 
 
 def ancestors(directory: Inode) -> Iterator[Inode]:
-    """*directory* and those above it but the root, by the guest's names. Raises OSError: ELOOP.
+    """*directory* and those above it, without the root. Raises OSError: ELOOP where endless.
 
     ELOOP where there are too many, as two renames that were seen in the wrong order can make it.
     """

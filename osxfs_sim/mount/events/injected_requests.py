@@ -57,7 +57,7 @@ class InjectedRequests(Layer):
     def lookup(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        """LOOKUP, if injected: what makes the event possible; uncached. Raises FUSEError."""
+        """LOOKUP; if injected, the uncached entry that its event needs. Raises FUSEError."""
         # The thread first, and without a call: most look-ups are the guest's.
         if ctx.pid == self._injector.thread_id and self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(request, self._answers.look_up, parent_inode, name, ctx)
@@ -66,7 +66,7 @@ class InjectedRequests(Layer):
     def getattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        """GETATTR, if injected: never without a link, so that watches survive. Raises FUSEError."""
+        """GETATTR; if injected, st_nlink is never 0, so that watches stay. Raises FUSEError."""
         if ctx.pid == self._injector.thread_id:
             return self._answer_suppressed(request, self._answers.where_it_got_to, inode, ctx)
         return self.next.getattr(request, inode, ctx)
@@ -80,7 +80,7 @@ class InjectedRequests(Layer):
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        """SETATTR, if injected: nothing is set; the attributes as they are. Raises FUSEError."""
+        """SETATTR; if injected, sets nothing: the attributes as they are. Raises FUSEError."""
         if ctx.pid == self._injector.thread_id:
             return self._answer_suppressed(request, self._answers.attributes_now, inode, ctx)
         return self.next.setattr(request, inode, attr, fields, fh, ctx)
@@ -94,7 +94,7 @@ class InjectedRequests(Layer):
         rdev: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        """MKNOD, if injected: what the host has made, already. FUSEError: ENOENT, ESTALE."""
+        """MKNOD; if injected, the entry of what the host has made already. Raises FUSEError."""
         if self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(request, self._answers.created, parent_inode, name, ctx)
         return self.next.mknod(request, parent_inode, name, mode, rdev, ctx)
@@ -102,7 +102,7 @@ class InjectedRequests(Layer):
     def mkdir(
         self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        """MKDIR, if injected: what the host has made, already. FUSEError: ENOENT, ESTALE."""
+        """MKDIR; if injected, the entry of what the host has made already. Raises FUSEError."""
         if self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(request, self._answers.created, parent_inode, name, ctx)
         return self.next.mkdir(request, parent_inode, name, mode, ctx)
@@ -110,7 +110,7 @@ class InjectedRequests(Layer):
     def symlink(
         self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        """SYMLINK, if injected: what the host has made, already. FUSEError: ENOENT, ESTALE."""
+        """SYMLINK; if injected, the entry of what the host has made already. Raises FUSEError."""
         if self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(request, self._answers.created, parent_inode, name, ctx)
         return self.next.symlink(request, parent_inode, name, target, ctx)
@@ -118,7 +118,7 @@ class InjectedRequests(Layer):
     def unlink(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        """UNLINK, if injected: nothing is removed. FUSEError: EAGAIN where it is there again."""
+        """UNLINK; if injected, removes nothing. Raises FUSEError: EAGAIN if it is there again."""
         if self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(request, self._answers.removed, parent_inode, name)
         return self.next.unlink(request, parent_inode, name, ctx)
@@ -126,7 +126,7 @@ class InjectedRequests(Layer):
     def rmdir(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        """RMDIR, if injected: nothing is removed. FUSEError: EAGAIN where it is there again."""
+        """RMDIR; if injected, removes nothing. Raises FUSEError: EAGAIN if it is there again."""
         if self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(request, self._answers.removed, parent_inode, name)
         return self.next.rmdir(request, parent_inode, name, ctx)

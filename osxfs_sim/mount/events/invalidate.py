@@ -75,13 +75,13 @@ class Invalidator:
         self._thread.start()
 
     def invalidate(self, invalidations: Iterable[Invalidation], then: Callable[[], None]) -> None:
-        """Queue these; *then* is called, in the thread, once the kernel caches none of them."""
+        """Queue *invalidations*; the thread calls *then* once they are sent. Never fails."""
         with self._lock:
             self.waiting += 1
         self._queue.put((list(invalidations), then))
 
     def stop(self) -> bool:
-        """End the thread; False where it is stuck: the requests must be served still."""
+        """End the thread, waiting 5 s for it; False: it is stuck, so go on serving requests."""
         self._stopping = True
         self._queue.put(None)
         self._thread.join(_STUCK_AFTER_S)
@@ -148,9 +148,10 @@ class Invalidator:
 
 
 def invalidate_entry(entry: InvalEntry) -> None:
-    """Send FUSE_NOTIFY_INVAL_ENTRY, from a thread that holds nothing of the share's. OSError.
+    """Have the kernel drop a cached name; no error if it has none. Raises OSError.
 
-    That the kernel does not know it, or the mount is going, is no error.
+    Sends FUSE_NOTIFY_INVAL_ENTRY, from a thread that holds nothing of the share's. That the mount
+    is going is no error, either.
     """
     try:
         pyfuse3.invalidate_entry(pyfuse3.InodeT(entry.directory), entry.name)
@@ -172,13 +173,13 @@ class LateInvalidator:
         self._invalidator: Invalidator | None = None
 
     def invalidate(self, invalidations: Iterable[Invalidation]) -> None:
-        """Queue these, starting the thread if need be; nothing where there is no connection."""
+        """Queue *invalidations* for a thread, started at need; does nothing if unconnected."""
         if self._invalidator is None:
             self._invalidator = self._begin()
         if self._invalidator is not None:
             self._invalidator.invalidate(invalidations, _nothing)
 
     def close(self) -> None:
-        """Stop the thread, if it was started."""
+        """Stop the invalidator's thread, if it was started, waiting 5 s for it."""
         if self._invalidator is not None:
             self._invalidator.stop()

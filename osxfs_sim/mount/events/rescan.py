@@ -71,7 +71,7 @@ class Rescans:
         return len(self._scans) + self._scanning
 
     def want(self, loss: MustScan[Inode]) -> None:
-        """Scan below the directory of *loss*, as soon as those before are done."""
+        """Queue a rescan below the directory of *loss*; starts when earlier ones are done."""
         earlier = self._scans.get(loss.directory)
         if earlier is not None and earlier.since_ns < loss.since_ns:
             loss = earlier

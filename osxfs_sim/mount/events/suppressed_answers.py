@@ -57,7 +57,7 @@ class SuppressedAnswers:
         return injection
 
     def look_up(self, parent_number: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
-        """The entry that makes the event possible, uncached. OSError: ENOENT, ESTALE."""
+        """The uncached entry that the event needs. Raises OSError: ENOENT to create, ESTALE."""
         try:
             injection = self._injection(parent_number, name, Notice.CREATE, Notice.DELETE)
         except NotAnnouncedError:
@@ -129,7 +129,7 @@ class SuppressedAnswers:
         return answer
 
     def where_it_got_to(self, number: int, ctx: RequestContext) -> EntryAttributes:
-        """The attributes of *number*, never without a link. Raises OSError.
+        """The attributes of inode *number*, st_nlink 1 at least. Raises OSError.
 
         The injector asks only which directory it has reached, which may be gone (_on_the_way).
         Shown without a link, the kernel would take it for deleted and end the watches on
@@ -143,11 +143,11 @@ class SuppressedAnswers:
         return answer
 
     def attributes_now(self, number: int, ctx: RequestContext) -> EntryAttributes:
-        """The attributes of *number* as they are, uncached. Raises OSError: ESTALE."""
+        """The attributes of inode *number* as they are, uncached. Raises OSError: ESTALE."""
         return self._operations.getattr(number, ctx, is_cached=False)
 
     def created(self, parent_number: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
-        """The entry of what the host has made already, uncached. OSError: ENOENT, ESTALE."""
+        """The uncached entry of what the host has made. Raises OSError: ENOENT, ESTALE."""
         injection = self._injection(parent_number, name, Notice.CREATE)
         injection.is_moot = True
         parent = self._inodes[parent_number]
@@ -160,7 +160,7 @@ class SuppressedAnswers:
         return self._entries.entry(parent, dir_fd, host_name, status, ctx, name, is_cached=False)
 
     def removed(self, parent_number: int, name: bytes) -> None:
-        """Remove nothing. Raises OSError: EAGAIN where it is there again, ESTALE."""
+        """Check a removal, and remove nothing. Raises OSError: EAGAIN if it is back, ESTALE."""
         injection = self._injection(parent_number, name, Notice.DELETE)
         is_back = injection.gone is not None and _is_there_again(injection.gone)
         if not injection.was_looked_up or is_back:
@@ -177,7 +177,7 @@ def _is_there_again(inode: Inode) -> bool:
 
 
 def tombstone_attributes(inode: Inode) -> EntryAttributes:
-    """Attributes for something that is gone: its type, one link, no timeout."""
+    """Attributes for an *inode* that is gone: its type, one link, size 0, not to be cached."""
     entry = EntryAttributes()
     entry.st_ino = inode.number
     entry.st_mode = inode.kind | (0o700 if inode.is_directory else 0o600)

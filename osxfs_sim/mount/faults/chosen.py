@@ -41,12 +41,12 @@ InjectionMapper = Callable[[Injection], Iterator[Injection]]
 def faults_of(
     faults: tuple[FaultSpec, ...], inodes: InodeTable, backing: Backing, spellings: Spellings
 ) -> list[Fault]:
-    """The faults of a share, in the order in which they are laid on. Raises MountError."""
+    """The Fault objects of these specs, in the order in which they wrap. Raises MountError."""
     return [FAULTS[each.bug](each.limit, inodes, backing, spellings) for each in reversed(faults)]
 
 
 def change_filter(faults: tuple[FaultSpec, ...]) -> ChangeFilter | None:
-    """What the *faults* leave of each host change, or nothing of it; None: all of each."""
+    """A function that says what is left of a host change with *faults*; None: all is, always."""
     if not faults:
         return None
 
@@ -60,7 +60,7 @@ def change_filter(faults: tuple[FaultSpec, ...]) -> ChangeFilter | None:
 
 
 def injection_mapper(faults: tuple[FaultSpec, ...]) -> InjectionMapper | None:
-    """What the *faults* raise in place of each event; None: each event as it is."""
+    """A function from an event to those raised instead by *faults*; None: each as it is."""
     if any(each.bug is Bug.FALSE_CREATE for each in faults):
         return with_false_creations
     return None

@@ -32,12 +32,12 @@ class Descriptors(Fault):
         self._held: dict[int, int] = {}
 
     def need_one(self) -> None:
-        """Raises OSError (ENFILE) where no descriptor is left for one object more."""
+        """Check that a descriptor is left for one more object. Raises OSError: ENFILE."""
         if len(self._held) >= self._limit:
             raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
 
     def over_identify(self, below: Identify) -> Identify:
-        """Opens an O_PATH descriptor of each newly identified object. OSError: ENFILE."""
+        """*below*, wrapped: it holds a descriptor of each object. Raises OSError: ENFILE."""
 
         def identify(
             parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
@@ -61,12 +61,12 @@ class Descriptors(Fault):
         return identify
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
-        """Whatever creates or opens fails (ENFILE) where none is left."""
+        """*below*, wrapped: creating and opening raise OSError (ENFILE) where none is left."""
         del evict
         return _NeedingDescriptors(below, self)
 
     def over_eviction(self, below: Evict) -> Evict:
-        """Closes the descriptor of an evicted inode."""
+        """*below*, wrapped: it closes the descriptor held of an evicted inode first."""
 
         def evict(inode: Inode) -> None:
             fd = self._held.pop(inode.number, -1)
@@ -77,7 +77,7 @@ class Descriptors(Fault):
         return evict
 
     def close(self) -> None:
-        """Closes them all."""
+        """Close all descriptors that are held of objects."""
         for fd in self._held.values():
             os.close(fd)
         self._held.clear()

@@ -22,7 +22,7 @@ class FalseInjection(Injection):
 
 
 def with_false_creations(injection: Injection) -> Iterator[Injection]:
-    """The events raised for *injection*: before a DELETE a CREATE that never was."""
+    """The events to raise for *injection*: itself; before a DELETE a CREATE that never was."""
     if injection.notice is Notice.DELETE:
         yield FalseInjection(Notice.CREATE, injection.directory, injection.name, injection.kind)
     yield injection
@@ -32,7 +32,7 @@ class FalseCreate(Fault):
     """Answers the injected creation of what is gone; with_false_creations() raises it."""
 
     def over_injected(self, below: InjectedRequests, injector: Injector) -> Any:
-        """Answers a false creation by a tombstone; all else is *below*'s."""
+        """*below*, wrapped: it answers the injector's false creations by tombstones."""
         return _FalseCreation(below, injector, self._inodes)
 
 

@@ -28,23 +28,23 @@ class Fault:
         self._spellings = spellings
 
     def over_identify(self, below: Identify) -> Identify:
-        """What lies over *below*, which finds the inode of a name; *below* itself: nothing."""
+        """*below*, which finds the inode of a name, wrapped by this fault; as it is by default."""
         return below
 
     def over_show(self, below: Show) -> Show:
-        """What lies over *below*, which makes attributes; *below* itself: nothing."""
+        """*below*, which makes replies' attributes, wrapped by this fault; as it is by default."""
         return below
 
     def over_caching(self, below: Caching) -> Any:
-        """What lies over *below*, which decides timeouts; *below* itself: nothing."""
+        """*below*, which decides cache timeouts, wrapped by this fault; as it is by default."""
         return below
 
     def over_entries(self, below: Entries) -> Any:
-        """What lies over *below*, which makes entries; *below* itself: nothing."""
+        """*below*, which makes entries, wrapped by this fault; as it is by default."""
         return below
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
-        """What lies over *below*, the host's part of requests; *below* itself: nothing.
+        """*below*, the host's part of requests, wrapped by this fault; as it is by default.
 
         *evict* is to be called with what was identified, and is not sent to the guest after all.
         """
@@ -52,16 +52,16 @@ class Fault:
         return below
 
     def over_eviction(self, below: Evict) -> Evict:
-        """What lies over *below*, which is called with evicted inodes; *below* itself: nothing."""
+        """*below*, called with evicted inodes, wrapped by this fault; as it is by default."""
         return below
 
     def over_injected(self, below: Any, injector: Any) -> Any:
-        """What lies over *below*, which answers the injected requests of *injector*."""
+        """*below*, which answers *injector*'s requests, wrapped by this fault; else as it is."""
         del injector
         return below
 
     def on_name_added(self, parent: Inode, requested: bytes) -> None:
-        """The guest has made a name in *parent*, by asking for *requested*."""
+        """Note that the guest has made *requested* in *parent*; does nothing by default."""
 
     def close(self) -> None:
-        """Free what it holds: the share has ended."""
+        """Free what the fault holds, at the share's end; does nothing by default."""

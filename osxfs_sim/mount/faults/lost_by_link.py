@@ -28,16 +28,16 @@ class LostByLink(Fault):
         self._lost: set[Inode] = set()
 
     def over_entries(self, below: Entries) -> Any:
-        """A LINK detaches the linked inode from its host object, and invalidates it."""
+        """*below*, wrapped: a LINK has the linked inode lost, and its cached attributes dropped."""
         return _LosingEntries(below, self._inodes, self._lost)
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
-        """Whatever is asked of a lost inode fails: OSError (ENOENT)."""
+        """*below*, wrapped: what is asked of a lost inode raises OSError: ENOENT."""
         del evict
         return _LosingOperations(below, self._inodes, self._lost)
 
     def over_eviction(self, below: Evict) -> Evict:
-        """Forgets an evicted inode."""
+        """*below*, wrapped: it forgets first that an evicted inode was lost."""
 
         def evict(inode: Inode) -> None:
             self._lost.discard(inode)

@@ -31,11 +31,11 @@ class OneSpelling(Fault):
         self._listed: _Spellings = OrderedDict()
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
-        """LOOKUP of a listed directory by another spelling fails: OSError (ENOENT)."""
+        """*below*, wrapped: LOOKUP of a listed directory respelled raises OSError: ENOENT."""
         return _OneSpellingOperations(below, self._inodes, evict, self._requested, self._listed)
 
     def over_eviction(self, below: Evict) -> Evict:
-        """Forgets an evicted inode."""
+        """*below*, wrapped: it forgets the spellings of an evicted inode first."""
 
         def evict(inode: Inode) -> None:
             for spellings in (*self._requested.values(), *self._listed.values()):

@@ -16,7 +16,7 @@ class Phantom(Fault):
     """What the host has removed cannot be opened or read as a link: EINVAL."""
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
-        """OPEN and READLINK of what is gone fail with EINVAL in place of ESTALE or ENOENT."""
+        """*below*, wrapped: OPEN and READLINK of what is gone raise OSError: EINVAL."""
         del evict
         return _InvalidWhenGone(below)
 

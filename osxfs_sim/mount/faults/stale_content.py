@@ -13,7 +13,7 @@ class StaleContent(Fault):
     """No OPEN invalidates pages: only what the kernel itself learns of size and mtime does."""
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
-        """Every OPEN keeps the page cache."""
+        """*below*, wrapped: every OPEN has the kernel keep the pages that it has cached."""
         del evict
         return _AlwaysKeepCache(below)
 

@@ -38,7 +38,7 @@ class StaleSize(Fault):
         self._sizes: dict[Inode, _Size] = {}
 
     def over_show(self, below: Show) -> Show:
-        """Shows the size that was shown before, until its attribute timeout has passed."""
+        """*below*, wrapped: it shows the size shown before until the attribute timeout."""
 
         def show(
             inode: Inode, status: os.stat_result, ids: tuple[int, int], timeouts: CacheTimeouts
@@ -58,7 +58,7 @@ class StaleSize(Fault):
         return show
 
     def over_eviction(self, below: Evict) -> Evict:
-        """Forgets an evicted inode."""
+        """*below*, wrapped: it forgets the size shown of an evicted inode first."""
 
         def evict(inode: Inode) -> None:
             self._sizes.pop(inode, None)
@@ -67,7 +67,7 @@ class StaleSize(Fault):
         return evict
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
-        """No OPEN keeps the page cache."""
+        """*below*, wrapped: every OPEN has the kernel drop the pages that it has cached."""
         del evict
         return _NeverKeepCache(below)
 

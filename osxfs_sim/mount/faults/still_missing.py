@@ -29,16 +29,16 @@ class StillMissing(Fault):
         self._missing_until_ns: dict[Inode, dict[bytes, int]] = {}
 
     def over_caching(self, below: Caching) -> Any:
-        """Remembers until when each negative entry may be cached."""
+        """*below*, wrapped: it notes until when each missing name may be cached."""
         return _Remembering(below, self._missing_until_ns)
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
-        """LOOKUP answers by a negative entry for as long as one was allowed."""
+        """*below*, wrapped: LOOKUP says missing as long as that might have been cached."""
         del evict
         return _StillMissingOperations(below, self._inodes, self._missing_until_ns)
 
     def over_eviction(self, below: Evict) -> Evict:
-        """Forgets an evicted inode."""
+        """*below*, wrapped: it forgets first what was missing in an evicted directory."""
 
         def evict(inode: Inode) -> None:
             self._missing_until_ns.pop(inode, None)
@@ -47,7 +47,7 @@ class StillMissing(Fault):
         return evict
 
     def on_name_added(self, parent: Inode, requested: bytes) -> None:
-        """The guest has made the name itself: it is missing no more."""
+        """Forget that *requested* was missing in *parent*: the guest has made it itself."""
         self._missing_until_ns.get(parent, {}).pop(requested, None)  # made by the guest itself
 
 

@@ -20,7 +20,7 @@ class TwoLocks(Fault):
     """
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
-        """LOOKUP of a file that is open gives another inode."""
+        """*below*, wrapped: LOOKUP of a file that is open gives it another inode."""
         del evict
         return _TwoInodes(below, self._inodes, self._backing, self._spellings)
 

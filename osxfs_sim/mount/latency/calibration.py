@@ -97,7 +97,7 @@ class _Prober:
 
 
 def start_prober(mountpoint: str, user: ServerUser) -> "subprocess.Popen[bytes]":
-    """Start the client process that calibrate() measures with, at *mountpoint*, as *user*."""
+    """Start the client process for calibrate(), at *mountpoint*, as *user*. Raises OSError."""
     missing = os.path.join(mountpoint, f".osxfs-sim-probe-{os.getpid()}")
     script = str(Path(prober.__file__))
     return subprocess.Popen(
@@ -114,11 +114,12 @@ async def calibrate(
     process: "subprocess.Popen[bytes]",
     latency: LatencySpec,
 ) -> Calibration:
-    """Measure floor, client overhead and wake-ups of a share that serves nobody else yet.
+    """Measure a share's floor, client overhead, wake-ups, in ns. Raises CalibrationError, OSError.
 
-    *process* is the prober, which then ends. The caller has made its cache policy keep nothing; its
-    latency, client overhead and patience are changed for each round, and left as they were. Raises
-    CalibrationError, and trio.BrokenResourceError or OSError where the prober or the share fails.
+    The share serves nobody else yet. *process* is the prober, which then ends. The caller has made
+    its cache policy keep nothing; its latency, client overhead and patience are changed for each
+    round, and left as they were. Raises trio.BrokenResourceError, too, where the prober or the
+    share fails.
     """
     kept = crossings.latency, crossings.client_overhead, reactor.patience
     processors = os.sched_getaffinity(0)

@@ -31,7 +31,7 @@ class ClientOverhead:
         """What overhead_ns() has worked out, by target; it may be forgotten at any time."""
 
     def overhead_ns(self, target_ns: int) -> int:
-        """What a client waits outside the server, at a target of *target_ns*: interpolated."""
+        """How many ns a client waits outside the server at target *target_ns*, interpolated."""
         known = self.known.get(target_ns)
         if known is None:
             if len(self.known) > 4096:
@@ -65,16 +65,16 @@ class Crossings:
         self.reset_counts()
 
     def set_latency(self, latency: LatencyModel) -> None:
-        """From now on a crossing takes what *latency* says."""
+        """Price every request by the model *latency* from now on."""
         self.latency = latency
 
     def set_client_overhead(self, client_overhead: ClientOverhead) -> None:
-        """From now on subtract *client_overhead* from what a reply is delayed by."""
+        """Send replies earlier by *client_overhead* from now on."""
         self.client_overhead = client_overhead
 
     @contextlib.contextmanager
     def without_latency(self) -> Iterator[None]:
-        """Within the block no request is delayed: for what the server asks of its own share.
+        """Within the block no reply is delayed: for what the server asks of its own share.
 
         Nothing is drawn from the share's own randomness either.
         """
@@ -85,7 +85,7 @@ class Crossings:
             self.latency = kept
 
     def reset_counts(self) -> None:
-        """Begin counts and receipt from nothing; the latency model goes on as it is."""
+        """Begin an empty receipt and counts of 0; the latency model stays as it is."""
         self.receipt = Receipt()
         self._pending = self.receipt.pending
         self.counts = [0] * len(Operation)
@@ -93,7 +93,7 @@ class Crossings:
 
     @types.coroutine
     def cross(self, request: Request, operation: int, size_bytes: int) -> Generator[int, int, None]:
-        """Delay the reply to *request* until it is due, and enter it in the receipt.
+        """Delay *request*'s reply until *operation*'s latency is over; count it. Never fails.
 
         It is paid as *operation*, which need not be its own (a WRITE that is to be synchronous pays
         an FSYNC); *size_bytes* is the data that crosses with it.

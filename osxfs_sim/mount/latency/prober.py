@@ -44,7 +44,7 @@ def _become(user: str) -> None:
 
 
 def main() -> None:
-    """Become the user, then answer each line of stdin by a round's times in ns."""
+    """Become the user in sys.argv; answer stdin's lines by probe times in ns. Raises OSError."""
     user, *paths = sys.argv[1:]
     _become(user)
     # The empty path fails at the kernel's door: what is left is the interpreter.

@@ -39,7 +39,7 @@ def new_histogram() -> HdrHistogram:
 
 
 def fold(histogram: HdrHistogram, values_ns: np.ndarray) -> None:
-    """Add *values_ns*, integers of shape (n,), to *histogram*, clipped to its range.
+    """Add *values_ns*, integers of shape (n,), to *histogram*, clipped to its range. Never fails.
 
     HdrHistogram takes a microsecond a value. Values that share their leading bits share a bucket,
     so we round them as it would (11 bits give three digits) and add each distinct one with its
@@ -87,7 +87,7 @@ class Receipt:
             self.fold(operation_class)
 
     def fold(self, operation_class: OperationClass) -> None:
-        """Move the pending answers of a class into its histograms; nothing where there are none."""
+        """Move a class's pending answers into its histograms; does nothing where there are none."""
         pending = self.pending[operation_class]
         if not pending:
             return
@@ -104,7 +104,7 @@ class Receipt:
         )
 
     def report(self) -> dict[str, ReceiptLine]:
-        """The receipt per label of a class that was used: counts, percentiles in ns, late answers.
+        """For each used class, by label: counts, percentiles in ns, late answers, histograms.
 
         ``within_tolerance`` is None where there was no target: there is nothing to compare with.
         Histograms are in HdrHistogram's own encoding.

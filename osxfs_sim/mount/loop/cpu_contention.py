@@ -16,7 +16,7 @@ _LASTS_NS = 100_000_000
 
 
 def involuntary_switches() -> int:
-    """How often the calling thread was made to wait for others, so far."""
+    """How often the kernel has taken the processor from the calling thread, so far."""
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
@@ -29,7 +29,7 @@ class Contention:
         self._until_ns = 0
 
     def sample(self, now_ns: int) -> bool:
-        """Whether the processors are contended as of *now_ns* (monotonic): many switches lately."""
+        """Whether others have wanted the processor in the 100 ms before *now_ns* (monotonic)."""
         count = self._count()
         if self._before is not None and count - self._before >= _MANY:
             self._until_ns = now_ns + _LASTS_NS

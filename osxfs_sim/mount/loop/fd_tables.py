@@ -41,9 +41,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def unshare_fd_table(keep: Iterable[int] = ()) -> bool:
-    """Give this thread a descriptor table of its own with those of *keep*. False where it may not.
+    """Give this thread a descriptor table of its own, *keep* in it; False: it may not. Never fails.
 
-    Nothing has changed then. unshare(2), CLONE_FILES.
+    Standard descriptors are kept, too; where it may not, nothing has changed. unshare(2),
+    CLONE_FILES.
     """
     if not _unshare():
         return False
@@ -68,7 +69,7 @@ def _close_all_but(keep: Iterable[int]) -> None:
 
 
 def run_without_fuse_fds(call: Callable[..., _Answer], *arguments: object) -> _Answer:
-    """What *call* returns or raises, run in a thread that holds none of the share's descriptors."""
+    """Run *call* in a thread with none of the share's descriptors; its result. Raises as *call*."""
     future = Future[_Answer]()
 
     def run() -> None:
@@ -91,7 +92,7 @@ class Device:
         self._clone_fd = _clone(fuse_fd)
 
     def keep_clone_only(self, keep: Iterable[int]) -> None:
-        """Leave this thread only the cloned /dev/fuse, under the number of that of the requests.
+        """Leave this thread no /dev/fuse but the clone, by the other's number. Raises OSError.
 
         So that whoever knows it by its number sends notifications by the clone. *keep* are what it
         needs else. Does nothing where there is no clone.
@@ -101,10 +102,10 @@ class Device:
             _close_all_but((*keep, self._fuse_fd))
 
     def leave(self) -> Callable[[int, bytes], None] | None:
-        """Leave this thread no /dev/fuse; returns what sends an INVAL_ENTRY, or None if it may not.
+        """Leave this thread no /dev/fuse; a function that sends INVAL_ENTRY, or None: it may not.
 
         For each of these it takes a descriptor out of the table of the server's first thread
-        (pidfd_getfd(2)), and closes it at once.
+        (pidfd_getfd(2)), and closes it at once; it raises OSError.
         """
         telling_fd = self._fuse_fd if self._clone_fd < 0 else self._clone_fd
         if not _unshare():
@@ -129,7 +130,7 @@ class Device:
         return invalidate_entry
 
     def close(self) -> None:
-        """Close the clone, once no thread sends notifications any more."""
+        """Close the cloned descriptor, if there is one; no thread may send by it any more."""
         if self._clone_fd >= 0:
             os.close(self._clone_fd)
             self._clone_fd = -1

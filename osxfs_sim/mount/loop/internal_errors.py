@@ -24,7 +24,7 @@ class InternalErrors:
         self._known: set[tuple[str, type[BaseException], str]] = set()
 
     def record(self, what: str, error: BaseException, details: object = "") -> None:
-        """Count *error*, raised in *what*, where none may be; log it once per kind.
+        """Count *error*, a bug met in *what*; log it once per kind. Never fails.
 
         *details* are for the log alone.
         """
@@ -39,5 +39,5 @@ class InternalErrors:
         log.error("bug: %s%s failed", what, details, exc_info=error)
 
     def report(self) -> InternalErrorsStatus:
-        """How many there were and the latest in a line, as a part of the share's status."""
+        """The number of internal errors and the latest as a line, for the share's status."""
         return InternalErrorsStatus(count=self.count, latest=self.latest or None)

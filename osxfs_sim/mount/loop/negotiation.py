@@ -67,9 +67,9 @@ _kept: list[object] = []
 
 @contextlib.contextmanager
 def negotiating(spec: ProtocolSpec, read_names: ReadNames, start: Start) -> Iterator[None]:
-    """Within it, pyfuse3.init makes a session that asks the kernel for *spec*. Raises LookupError.
+    """Within the block, pyfuse3.init asks the kernel for protocol *spec*. Raises LookupError.
 
-    Raises LookupError where pyfuse3 leaves no way to.
+    *read_names* answers READDIR, and *start* drives it. LookupError where pyfuse3 leaves no way to.
     """
     try:
         libfuse = ctypes.CDLL("libfuse3.so.3")
@@ -121,7 +121,7 @@ def _complete(
 
 
 def wanted_capabilities(spec: ProtocolSpec, want: int, capable: int) -> int:
-    """The FUSE_CAP_* bits to agree on, of those pyfuse3 *want*s and the kernel is *capable* of."""
+    """The FUSE_CAP_* bits to agree on: *want*, changed by *spec* within what is *capable*."""
     match spec.readdirplus:
         case "adaptive":
             want |= capable & (_CAP_READDIRPLUS | _CAP_READDIRPLUS_AUTO)
@@ -179,9 +179,10 @@ def _loaded_at(path: str) -> int:
 
 
 def slot_offset(library: bytes, function: str) -> int:
-    """Where a *library* keeps the address of another's *function*, in bytes from its start.
+    """Offset in bytes where an ELF *library* keeps *function*'s address. Raises LookupError.
 
-    Raises LookupError where it is no 64-bit ELF library, or does not import that function.
+    The function is another library's. LookupError where it is no 64-bit ELF library, or does not
+    import that function.
     """
     if library[:6] != b"\x7fELF\x02\x01":
         raise LookupError("not a 64-bit little-endian ELF library")

@@ -34,19 +34,19 @@ class PmQosRequest:
         return self._fd >= 0
 
     def hold(self) -> None:
-        """Ask for a wake-up latency of 0 us, if it is not asked for already."""
+        """Keep processors awake: ask for a wake-up latency of 0 us; does nothing if not allowed."""
         if not self.held and self.available:
             self._ask_for(0)
             self.held = True
 
     def release(self) -> None:
-        """Let the processors sleep again, if they were held."""
+        """Let the processors sleep again; does nothing where they are not held awake."""
         if self.held:
             self._ask_for(_NO_LIMIT_US)
             self.held = False
 
     def close(self) -> None:
-        """Close the file, with which the kernel drops the request."""
+        """Close /dev/cpu_dma_latency, with which the kernel drops the request."""
         if self._fd >= 0:
             os.close(self._fd)  # the kernel drops the request with it
         self._fd = -1
@@ -57,7 +57,7 @@ class PmQosRequest:
 
 
 def set_timer_slack() -> None:
-    """Let this process's timers fire on time instead of up to 50 us late, if that is allowed.
+    """Have this process's timers fire on time, not up to 50 us late; goes on where it may not.
 
     That slack is the default of every process that is not real-time (PR_SET_TIMERSLACK in
     prctl(2)); the /proc file spares us a foreign call.

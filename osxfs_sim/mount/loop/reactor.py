@@ -124,14 +124,14 @@ class IdleTask(Protocol):
     """Work of the server's own, done in the reactor's thread in between the requests."""
 
     def fileno(self) -> int:
-        """A descriptor that is readable when there is something to do."""
+        """A file descriptor that is readable when the task has something to do."""
 
     @property
     def has_threads_at_work(self) -> bool:
-        """Whether threads of its own want the interpreter just now."""
+        """Whether threads of the task's own want the interpreter just now."""
 
     def work(self, until_ns: int) -> int | None:
-        """Work until *until_ns* (monotonic), or a step longer; returns when to be called again.
+        """Work until *until_ns* (monotonic); when to be called next, None: when fileno() is ready.
 
         That may be now; None: when the descriptor is readable. An exception makes it rest, and be
         tried again.
@@ -158,31 +158,31 @@ class Signal:
 
 @types.coroutine
 def wait(signal: Signal) -> Generator[Signal, int, None]:
-    """Suspend this coroutine until somebody calls Reactor.notify_all for *signal*."""
+    """Suspend this coroutine until Reactor.notify_all() is called for *signal*."""
     yield signal
 
 
 @types.coroutine
 def until(moment_ns: int) -> Generator[int, int, None]:
-    """Suspend this coroutine until *moment_ns* (monotonic), or not if that has passed."""
+    """Suspend this coroutine until *moment_ns* (monotonic); one pass where that has passed."""
     yield moment_ns
 
 
 @types.coroutine
 def in_thread(call: Callable[[], Any]) -> Generator[Job, Any, Any]:
-    """Make *call* in a thread while other requests go on: what it returns, or raises."""
+    """Run *call* in a thread while requests go on; its result. Raises as *call*."""
     return (yield Job(call))
 
 
 @types.coroutine
 def yield_() -> Generator[int, int, None]:
-    """Let due replies and new requests go first: for handlers that work for long."""
+    """Suspend this coroutine for due replies and new requests: for handlers that work for long."""
     yield time.monotonic_ns()
 
 
 @types.coroutine
 def pause(duration_ns: int) -> Generator[int, int, None]:
-    """Suspend this coroutine for *duration_ns*."""
+    """Suspend this coroutine for *duration_ns* nanoseconds, while requests go on."""
     yield time.monotonic_ns() + duration_ns
 
 
@@ -258,7 +258,7 @@ class Reactor:
         self._epoll.register(fd, select.EPOLLIN)
 
     def as_trio(self) -> types.SimpleNamespace:
-        """What pyfuse3 uses of trio, for workers that this loop drives."""
+        """A namespace in place of trio's, by which pyfuse3's workers wait for this loop."""
         this_task = types.SimpleNamespace(name="osxfs-sim worker")
         return types.SimpleNamespace(
             Lock=_NoLock,
@@ -280,7 +280,7 @@ class Reactor:
         yield READABLE
 
     def watch_mounts(self, table_fd: int, changed: Callable[[], None]) -> None:
-        """Call *changed* before the next request is read, whenever *table_fd* reports POLLPRI.
+        """Call *changed* now, and before the next request whenever *table_fd* reports POLLPRI.
 
         Call this before the session begins: the table is to be polled before the kernel's
         descriptor. Nobody is woken for it.
@@ -290,14 +290,14 @@ class Reactor:
         changed()
 
     def set_idle_task(self, idle_task: IdleTask) -> None:
-        """Run *idle_task* from now on, in between requests. There is at most one."""
+        """Run *idle_task*, the only one, in between requests from now on."""
         self._idle_task = idle_task
         self._watch(idle_task.fileno())
         self._waking += (idle_task.fileno(),)
         self.wake_idle_task()
 
     def clear_idle_task(self) -> None:
-        """Run the idle task no more; nothing where there is none."""
+        """Run the idle task no more; does nothing where there is none."""
         if self._idle_task is None:
             return
         if not self._idle_task_rest_ns:
@@ -332,7 +332,7 @@ class Reactor:
             self._idle_task_due_ns = again_ns
 
     def spawn(self, work: Worker) -> None:
-        """Drive the coroutine *work* of the server's own as requests are driven. In trio's thread.
+        """Drive coroutine *work* as requests are; its failure is recorded, not raised.
 
         An exception ends it, and is recorded as an internal error: whoever waits for what it does
         has to be notified by itself.
@@ -341,19 +341,19 @@ class Reactor:
         self._resume(work, None)
 
     def call_soon(self, call: Callable[[], None]) -> None:
-        """Have *call* called in trio's thread soon; may be called from any thread."""
+        """Have *call* called in trio's thread soon; its failure is recorded. From any thread."""
         self._calls.append(call)
         self.wake_up()
 
     def notify_all(self, signal: Signal) -> None:
-        """Resume all coroutines that wait for *signal*, soon. In trio's thread."""
+        """Have all coroutines that wait for *signal* resume soon. In trio's thread."""
         for worker in signal.waiting:
             self._parked.discard(worker)
             heapq.heappush(self._delayed, (0, next(self._sequence), worker))
         signal.waiting.clear()
 
     def wake_idle_task(self) -> None:
-        """Have the idle task run soon, though its descriptor is not readable. In trio's thread."""
+        """Have the idle task, if there is one, run soon unless it rests after a failure."""
         if self._idle_task is not None and not self._idle_task_rest_ns:
             self._idle_task_due_ns = time.monotonic_ns()
             self.wake_up()
@@ -365,21 +365,21 @@ class Reactor:
 
     @property
     def in_flight(self) -> int:
-        """How many requests were read and are not yet answered."""
+        """The number of requests that were read and are not yet answered."""
         # Work of the server's own is always in one of the three.
         return len(self._delayed) + self._jobs + len(self._parked) - len(self._spawned)
 
     def has_requests(self) -> bool:
-        """Whether requests were read and are not yet answered."""
+        """Whether any request was read and is not yet answered."""
         return self.in_flight > 0
 
     @property
     def quiet_ns(self) -> int:
-        """For how long no request has come or was answered; 0 while one is being answered."""
+        """Nanoseconds since a request came or was answered; 0 while one is being answered."""
         return 0 if self.in_flight else time.monotonic_ns() - self._last_active_ns
 
     async def run(self) -> None:
-        """Serve until the kernel ends the session (unmount or abort)."""
+        """Serve until the kernel ends the session. Raises OSError if the kernel always fails."""
         self.awake.hold()
         self._last_active_ns = time.monotonic_ns()
         self.start_soon(self._session_loop, self, _ALL_WORKERS, _ALL_WORKERS)
@@ -397,48 +397,48 @@ class Reactor:
 
     @property
     def device(self) -> Device:
-        """The share's /dev/fuse, for threads that wait in it. Once it serves; in trio's thread."""
+        """The share's /dev/fuse, for threads that wait in it; only once requests are served."""
         if self._device is None:
             self._device = Device(self._fuse_fd)
         return self._device
 
     @property
     def wake_fds(self) -> tuple[int, ...]:
-        """The descriptors that a thread must keep to call wake_up and call_soon."""
+        """The file descriptors that a thread must keep to call wake_up() and call_soon()."""
         return (self._wake_fd,)
 
     def wake_up(self) -> None:
-        """Have the loop poll anew, from any thread."""
+        """Have the loop look for requests and calls anew, from any thread."""
         os.eventfd_write(self._wake_fd, 1)
 
     def set_idle_callback(self, call: Callable[[], None]) -> None:
-        """Call *call* from now on each time that no request has come for Patience.awake_ns."""
+        """Call *call* from now on whenever no request has come for long (Patience.awake_ns)."""
         self.idle_callback = call
 
     def set_activity_callback(self, call: Callable[[], None]) -> None:
-        """Call *call* from now on every few seconds while the loop has something to do."""
+        """Call *call* from now on every 5 s while the loop has something to do."""
         self.activity_callback = call
 
     def set_patience(self, patience: Patience) -> None:
-        """Poll, block and sleep by *patience* from now on."""
+        """Poll, block and sleep for as long as *patience* says, from now on."""
         self.patience = patience
 
     def set_wake_latency(self, wake_ns: Mapping[Wake, int]) -> None:
-        """Date arrivals back from now on by what a wake-up takes, in ns per state of the loop."""
+        """Date requests' arrival back by *wake_ns*, the wake-up time of each state, from now on."""
         for wake, took_ns in wake_ns.items():
             self.wake_ns[wake] = took_ns
 
     def reset_wake_counts(self) -> None:
-        """Count from 0 how often a request found the loop in each Wake state."""
+        """Set to 0 the counts of how often a request found the loop in each Wake state."""
         self.wakes = [0] * len(Wake)
 
     def end(self) -> None:
-        """Serve no longer, though the kernel does not end the session: run() returns."""
+        """Have run() return soon, though the kernel does not end the session."""
         self.ended = True
         self.wake_up()
 
     def increment_epoch(self) -> bool:
-        """Invalidate every dentry of the mount at once, negative ones too. False if that cannot be.
+        """Invalidate all dentries of the mount; False where the kernel cannot. Raises OSError.
 
         FUSE_NOTIFY_INC_EPOCH (linux/fuse.h, Linux 6.16). Unlike the message that invalidates a
         single entry it takes no lock, so that it can be sent before the reply to a request that
@@ -456,13 +456,13 @@ class Reactor:
         return True
 
     def reply_at_once(self) -> None:
-        """Send all replies that are delayed now, however long they were to be. In trio's thread."""
+        """Send all delayed replies now, however long they were to wait. In trio's thread."""
         self._delayed[:] = [(0, sequence, worker) for _, sequence, worker in self._delayed]
         heapq.heapify(self._delayed)
         self.wake_up()
 
     def close(self) -> None:
-        """Free threads, coroutines and descriptors; after run() has returned."""
+        """Free threads, coroutines and file descriptors; only after run() has returned."""
         self._threads.shutdown(wait=True)
         for worker in (*self._idle, *self._parked, *(delayed[2] for delayed in self._delayed)):
             worker.close()
@@ -477,7 +477,7 @@ class Reactor:
 
     # pyfuse3 takes this object for its nursery when it wants one more worker.
     def start_soon(self, worker: Callable[..., Worker], *args: object, name: str = "") -> None:
-        """Start one more worker of pyfuse3's: it takes this object for its trio nursery."""
+        """Start one more worker coroutine, as a trio nursery would: pyfuse3 calls it."""
         del name
         self._resume(worker(*args), None)
 

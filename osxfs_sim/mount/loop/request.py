@@ -39,18 +39,18 @@ class Request:
     """Collects what it pays, for whoever traces it; None: nobody does."""
 
     def restarted(self) -> "Request":
-        """The same request as if it had come only now: what it waited for is not its own time."""
+        """A copy of this request that arrives now: what it waited for is not its own time."""
         return new_request(self.operation, time.monotonic_ns(), self.paid)
 
     def traced(self) -> "Request":
-        """The same request, that collects what it pays from now on in *paid*."""
+        """A copy of this request that collects what it pays from now on in *paid*."""
         return new_request(self.operation, self.arrival_ns, [])
 
 
 def new_request(operation: int, arrival_ns: int, paid: list[Crossing] | None = None) -> Request:
-    """A request for *operation* that came at *arrival_ns* (monotonic).
+    """A Request for *operation* that came at *arrival_ns* (monotonic), and pays into *paid*.
 
-    *paid* collects what it pays; None: nobody traces it.
+    *paid* is None where nobody traces it.
     """
     request = Request()
     request.operation = int(operation)

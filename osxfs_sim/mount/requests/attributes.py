@@ -23,7 +23,7 @@ class Show(Protocol):
 def show(
     inode: Inode, status: os.stat_result, ids: tuple[int, int], timeouts: CacheTimeouts
 ) -> EntryAttributes:
-    """The attributes of *inode* as the host has them, with *ids* as owners and *timeouts*."""
+    """The attributes of *inode* for a reply, of host *status*, owner *ids* and cache *timeouts*."""
     entry = EntryAttributes()
     entry.st_ino = inode.number
     entry.st_mode = status.st_mode

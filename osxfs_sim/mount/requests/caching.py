@@ -63,15 +63,15 @@ class Caching:
             self._policy = kept
 
     def can_invalidate_root_names(self) -> bool:
-        """Whether all names in the root can be invalidated at once, as set below."""
+        """Whether the kernel can invalidate all names in the root at once."""
         return self._can_invalidate_root_names
 
     def set_can_invalidate_root_names(self, can_invalidate: bool) -> None:
-        """Say whether names in the root can be invalidated; else none is cached as missing."""
+        """Note whether names in the root can be invalidated; else none is cached as missing."""
         self._can_invalidate_root_names = can_invalidate
 
     def set_volumes(self, directories: frozenset[int]) -> None:
-        """In these directories (inode numbers) no negative entry may be cached.
+        """Cache no missing name in these *directories* (inode numbers), which lead to volumes.
 
         See mounts/volumes.py.
         """
@@ -82,7 +82,7 @@ class Caching:
     def entry_timeouts(
         self, parent: Inode, name: bytes, requested: bytes, status: os.stat_result
     ) -> CacheTimeouts:
-        """How long the host's *name* in *parent*, requested as *requested*, may be cached."""
+        """How long the kernel may cache the host's *name* in *parent*, asked for as *requested*."""
         if parent.watched is False:
             return UNCACHED
         return self._spellings.entry_timeouts(name, requested, self._found(parent, name, status))
@@ -94,11 +94,11 @@ class Caching:
         return self._found(inode, b"", status)
 
     def local_timeouts(self, name: bytes, status: Any) -> CacheTimeouts:
-        """As entry_timeouts, of what is local-only: nobody else can change it."""
+        """How long the kernel may cache a local-only *name*, which nobody else can change."""
         return self._policy.found(name, status, time.time_ns())
 
     def negative_timeout_ns(self, parent: Inode, requested: bytes) -> int:
-        """How long a negative entry for *requested* in *parent* may be cached; 0: not at all."""
+        """How many ns the kernel may cache that *parent* has no *requested*; 0: not at all."""
         can_invalidate = parent.watched is not False and (
             (parent is not self._root or self._can_invalidate_root_names)
             and parent.number not in self._directories_to_volumes
@@ -110,19 +110,19 @@ class Caching:
         return self._spellings.negative_timeout_ns(parent, requested, timeout_ns)
 
     def keep_cache(self, inode: Inode, status: os.stat_result) -> bool:
-        """Whether the pages of *inode* survive this open of it (FOPEN_KEEP_CACHE)."""
+        """Whether the kernel may keep cached pages of *inode* at this open (FOPEN_KEEP_CACHE)."""
         return self._is_watched(inode) and self._at(inode).keep_pages(status, time.time_ns())
 
     def keep_cache_of_new(self, parent: Inode, status: os.stat_result) -> bool:
-        """As keep_cache, of a file that is being created in *parent*."""
+        """Whether the kernel may keep cached pages of a file being created in *parent*."""
         return parent.watched is not False and self._at(parent).keep_pages(status, time.time_ns())
 
     def keep_cache_of_local(self, status: Any) -> bool:
-        """As keep_cache, of a file that is local-only."""
+        """Whether the kernel may keep cached pages of a local-only file at this open."""
         return self._policy.keep_pages(status, time.time_ns())
 
     def known_absent(self, directory: Inode, name: bytes) -> bool:
-        """Whether all names of *directory* are known, and *name* is none of them."""
+        """Whether *directory* certainly lacks *name*: all its names are known and cached."""
         sets = self._complete_directories
         return (
             sets is not None

@@ -202,7 +202,7 @@ class Dispatcher(pyfuse3.Operations):
         self.set_handlers(handlers)
 
     def set_handlers(self, handlers: Any) -> None:
-        """From the next request on have *handlers* answer: one method of it for each operation.
+        """Have *handlers* answer from the next request on, a method each. Raises AttributeError.
 
         Bound here once: so layers, or taking one away again, cost a request nothing.
         """
@@ -320,7 +320,7 @@ class Dispatcher(pyfuse3.Operations):
         return forget
 
     def stacktrace(self) -> None:
-        """Nothing: pyfuse3 calls it for who debugs its threads."""
+        """Do nothing: pyfuse3 calls it for who debugs its threads."""
 
     def _passing(
         self,

@@ -52,7 +52,7 @@ class Entries:
         *,
         is_cached: bool = True,
     ) -> EntryAttributes:
-        """The reply that names an object, with nlookup raised for it. Raises OSError.
+        """The reply that names *name* in *parent*; raises the inode's nlookup. Raises OSError.
 
         FORGET pays that back. *name* is what the host calls it, *requested* what the guest does;
         where it is not to be *is_cached*, both timeouts are 0.
@@ -86,7 +86,7 @@ class Entries:
         *,
         is_new: bool = True,
     ) -> EntryAttributes:
-        """The entry of a *name* that the guest has just made. Raises OSError.
+        """The reply that names *name*, which the guest has just made in *parent*. Raises OSError.
 
         *is_new*: the object was just made, too, and is no further name of one.
         """
@@ -103,7 +103,7 @@ class Entries:
         return entry
 
     def missing(self, parent: Inode, requested: bytes) -> EntryAttributes | None:
-        """A negative entry for *requested* (st_ino 0); None where none may be cached."""
+        """A reply that *requested* is missing, to be cached (st_ino 0); None: not to be cached."""
         timeout_ns = self._caching.negative_timeout_ns(parent, requested)
         if timeout_ns <= 0:
             return None

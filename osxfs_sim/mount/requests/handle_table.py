@@ -68,15 +68,15 @@ class HandleTable:
         return self.listings[handle].directory if is_directory else self.files[handle]
 
     def of(self, inode: Inode) -> list[int]:
-        """The handles by which *inode* is open, perhaps none."""
+        """The handles by which the guest has *inode* open; an empty list where it has not."""
         if inode.is_directory:
             return [fh for fh, each in self.listings.items() if each.directory is inode]
         return list(inode.open_fds or ())
 
     def opened(self, inode: Inode, fd: int, flags: int, *, keep_pages: bool) -> FileInfo:
-        """Enter *fd* as a handle of *inode*, opened with *flags*; the reply to OPEN.
+        """Enter *fd* as the handle of *inode*, opened with *flags*; the OPEN reply. Never fails.
 
-        Nothing in here may fail, nor after it.
+        Nor may anything after it.
         """
         if self._kernel_appends:
             flags &= ~os.O_APPEND
@@ -98,7 +98,7 @@ class HandleTable:
         return handle
 
     def released(self, fh: int) -> None:
-        """Remove the file handle *fh*, which the caller closes. Raises OSError: EBADF."""
+        """Remove file handle *fh* from the table, without closing it. Raises OSError: EBADF."""
         inode = self.files[fh]
         del self.files[fh]
         assert inode.open_fds is not None
@@ -111,7 +111,7 @@ class HandleTable:
         self.non_members.discard(fh)
 
     def close(self) -> None:
-        """Close what the guest left open when its mount was taken away."""
+        """Close all files and directories that the guest has left open."""
         for fd in (*self.files, *self.listings):
             os.close(fd)
         self.files.clear()

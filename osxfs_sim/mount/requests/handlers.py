@@ -95,7 +95,7 @@ class Handlers:
         return self._inodes[number]
 
     def inode_called(self, parent_number: int, requested: bytes) -> Inode | None:
-        """The inode that LOOKUP would find, if the kernel knows it already. Raises OSError."""
+        """The inode that LOOKUP would find; None: the kernel does not know it. Raises OSError."""
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         _, status = self._spellings.find(parent, dir_fd, requested)
@@ -122,7 +122,7 @@ class Handlers:
         return self._cross(request, self._operations.lookup, parent_inode, name, ctx)
 
     async def answer_missing(self, parent: Inode, requested: bytes) -> EntryAttributes:
-        """The negative entry of a name known to be absent; no crossing. FUSEError: ENOENT."""
+        """The negative entry for *requested*, known to be absent. Raises FUSEError: ENOENT."""
         missing = self._entries.missing(parent, requested)
         if missing is None:
             raise FUSEError(errno.ENOENT)
@@ -161,7 +161,7 @@ class Handlers:
         self.evict_unneeded()
 
     def evict_unneeded(self) -> None:
-        """Evict directories that were kept only because something was reached through them."""
+        """Evict all inodes that were kept only because others, now gone, were reached by them."""
         while (inode := self._inodes.pop_unneeded()) is not None:
             self._evict(inode)
 
@@ -250,13 +250,13 @@ class Handlers:
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        """SETATTR: set what *fields* names of *attr*; the attributes then. Raises FUSEError."""
+        """SETATTR: set what *fields* names of *attr*; all attributes after. Raises FUSEError."""
         return self._change(request, self._operations.setattr, inode, attr, fields, fh, ctx)
 
     def readlink(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, bytes]:
-        """READLINK: where a symlink leads. Raises FUSEError."""
+        """READLINK: the target of the symlink *inode*, as bytes. Raises FUSEError."""
         return self._cross(request, self._operations.readlink, inode)
 
     def access(
@@ -292,7 +292,7 @@ class Handlers:
         return self._change(request, self._operations.create, parent_inode, name, mode, flags, ctx)
 
     async def write(self, request: Request, fh: int, off: int, buf: bytes) -> int:
-        """WRITE: write *buf* at *off*, or at the end (O_APPEND); the bytes written. FUSEError."""
+        """WRITE *buf* at *off*, or at the end (O_APPEND); the bytes written. Raises FUSEError."""
         inode = self._files[fh]
         length, failure = 0, 0
         if len(buf) >= WRITE_IN_THREAD_BYTES or fh in self._synchronous:
@@ -313,7 +313,7 @@ class Handlers:
         return length
 
     def flush(self, request: Request, fh: int) -> Coroutine[Any, Any, None]:
-        """FLUSH, of each close(2): what the host has to say of the file. Raises FUSEError."""
+        """FLUSH: report the host's delayed errors of a file, at each close(2). Raises FUSEError."""
         return self._cross(request, self._operations.flush, fh)
 
     async def release(self, request: Request, fh: int) -> None:
@@ -324,7 +324,7 @@ class Handlers:
         self._attempt(os.close, fh)
 
     def fsync(self, request: Request, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
-        """FSYNC: fsync(2), or fdatasync(2), on the host. Raises FUSEError."""
+        """FSYNC: fsync(2) or fdatasync(2) a file on the host. Raises FUSEError, OSError: EBADF."""
         self._handles.inode_of(fh, is_directory=False)
         return self._cross_in_thread(request, os.fdatasync if datasync else os.fsync, fh)
 
@@ -344,7 +344,7 @@ class Handlers:
         self._attempt(os.close, fh)
 
     def fsyncdir(self, request: Request, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
-        """FSYNCDIR: fsync(2), or fdatasync(2), of the directory on the host. Raises FUSEError."""
+        """FSYNCDIR: fsync(2) or fdatasync(2) a directory. Raises FUSEError, OSError: EBADF."""
         self._handles.inode_of(fh, is_directory=True)
         return self._cross_in_thread(request, os.fdatasync if datasync else os.fsync, fh)
 

@@ -29,7 +29,7 @@ class HostCalls:
         self._may_change = may_change
 
     async def cross(self, request: Request, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Run *work* now and return its result when the crossing is paid. Raises FUSEError."""
+        """Run *work* now; its result, once the request's latency is paid. Raises FUSEError."""
         # As attempt, without its call: most requests pass here.
         answer, failure = None, 0
         try:
@@ -44,7 +44,7 @@ class HostCalls:
     def change(
         self, request: Request, work: Callable[..., Any], *arguments: Any
     ) -> Coroutine[Any, Any, Any]:
-        """As cross, for changes: FUSEError (EROFS) where the guest may change nothing."""
+        """Run *work*, a change, now; its result when paid. Raises FUSEError: EROFS if read-only."""
         if not self._may_change:
             return self.cross(request, _read_only)
         return self.cross(request, work, *arguments)
@@ -56,7 +56,7 @@ class HostCalls:
         *arguments: Any,
         operation: Operation | None = None,
     ) -> Any:
-        """As cross, in a thread, for work that may block; paid as *operation*, or as its own."""
+        """Run *work*, which may block, in a thread; pay; its result. Raises FUSEError."""
         answer, failure = await in_thread(lambda: self.attempt(work, *arguments))
         await self._pay(request, operation or request.operation, 0)
         if failure:
@@ -64,7 +64,7 @@ class HostCalls:
         return answer
 
     async def answer(self, request: Request, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Run *work*, which needs nothing of the host: no crossing is paid. Raises FUSEError."""
+        """Run *work*, which needs nothing of the host, at no latency. Raises FUSEError."""
         del request
         answer, failure = self.attempt(work, *arguments)
         if failure:
@@ -81,7 +81,7 @@ class HostCalls:
     def errno_of(
         self, error: Exception, work: Callable[..., Any], arguments: tuple[Any, ...]
     ) -> int:
-        """The errno that the guest sees of *error*; EIO, recorded, where it is a bug of ours."""
+        """The errno that the guest sees of *error*; EIO, and noted, for a bug. Never fails."""
         if isinstance(error, OSError):
             return error.errno or errno.EIO
         if isinstance(error, FUSEError):

@@ -39,7 +39,7 @@ class NamesReply:
         self.left_bytes = size_bytes
 
     def add(self, name: bytes, number: int, mode: int, next_id: int) -> int:
-        """Append an entry: the bytes that it takes, or 0 where there is no room for it."""
+        """Append an entry to the reply; the bytes that it takes, or 0 where there is no room."""
         entry = _DIRENT.pack(number, next_id, len(name), modes.S_IFMT(mode) >> 12) + name
         entry += bytes(-len(entry) % 8)
         if len(entry) > self.left_bytes:
@@ -53,16 +53,16 @@ class Source(Protocol):
     """Where a listing's names come from, and how each is added to a reply."""
 
     def names(self, fh: int, listing: Listing) -> list[bytes]:
-        """All names in the directory, "." and ".." first. Raises OSError."""
+        """All names in an open directory, "." and ".." first. Raises OSError."""
 
     def add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
-        """Add name *position* with attributes: the bytes taken; 0: the reply is full. OSError.
+        """Add name *position* with attributes; bytes taken, or 0: reply full. Raises OSError.
 
         For READDIRPLUS.
         """
 
     def add_name(self, reply: NamesReply, fh: int, listing: Listing, position: int) -> int:
-        """As add_entry, without attributes (READDIR)."""
+        """Add name *position*, its type alone; bytes taken, or 0: reply full. Raises OSError."""
 
 
 class HostListing:
@@ -93,9 +93,9 @@ class HostListing:
         return [b".", b"..", *names_in(fh)]
 
     def add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
-        """Add name *position*, with nlookup raised: bytes taken; 1: it is gone; 0: reply full.
+        """Add name *position* to READDIRPLUS; bytes taken, 1: gone, 0: full. Raises OSError.
 
-        "." and ".." are shown, but never counted as looked up. Raises OSError.
+        It raises nlookup. "." and ".." are shown, but never counted as looked up.
         """
         name = listing.names[position]
         if name in (b".", b".."):
@@ -127,7 +127,7 @@ class HostListing:
         return DIRENTPLUS_BYTES + len(name)
 
     def add_name(self, reply: NamesReply, fh: int, listing: Listing, position: int) -> int:
-        """Add name *position* with its type: bytes taken; 1: it is gone; 0: reply full."""
+        """Add name *position* to READDIR; bytes taken, 1: it is gone, 0: full. Raises OSError."""
         name = listing.names[position]
         if name in (b".", b".."):
             inode = listing.directory

@@ -104,7 +104,7 @@ class HostOperations:
     def mknod(
         self, parent_number: int, requested: bytes, mode: int, device: int, ctx: RequestContext
     ) -> EntryAttributes:
-        """mknod(2) for the caller; the new entry. Raises OSError: EPERM for a device."""
+        """Make a file, FIFO, socket or device; its entry. Raises OSError: EPERM for a device."""
         if (modes.S_ISCHR(mode) or modes.S_ISBLK(mode)) and not self._guest_devices:
             raise OSError(errno.EPERM, "devices are not shared")
         parent = self._inodes[parent_number]
@@ -117,7 +117,7 @@ class HostOperations:
     def mkdir(
         self, parent_number: int, requested: bytes, mode: int, ctx: RequestContext
     ) -> EntryAttributes:
-        """mkdir(2) for the caller; the new entry. Raises OSError."""
+        """Make a directory for the caller; its new entry. Raises OSError."""
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         name = self._spellings.new(parent, dir_fd, requested)
@@ -127,7 +127,7 @@ class HostOperations:
     def symlink(
         self, parent_number: int, requested: bytes, target: bytes, ctx: RequestContext
     ) -> EntryAttributes:
-        """symlink(2) for the caller; the new entry. Raises OSError."""
+        """Make a symlink to *target* for the caller; its new entry. Raises OSError."""
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         name = self._spellings.new(parent, dir_fd, requested)
@@ -137,7 +137,7 @@ class HostOperations:
     def link(
         self, number: int, parent_number: int, requested: bytes, ctx: RequestContext
     ) -> EntryAttributes:
-        """linkat(2) of the very object *number*; the new entry. Raises OSError."""
+        """Give the object *number* the further name *requested*; its new entry. Raises OSError."""
         parent = self._inodes[parent_number]
         with self._backing.pinned(self._inodes[number]) as fd:
             dir_fd = self._backing.directory_fd(parent)
@@ -147,7 +147,7 @@ class HostOperations:
         return self._entries.made(parent, dir_fd, name, ctx, requested, is_new=False)
 
     def remove(self, parent_number: int, requested: bytes, remove: Callable[..., None]) -> None:
-        """Remove a name by *remove*, os.unlink or os.rmdir; keeps an orphan. Raises OSError."""
+        """Remove a name by *remove*, os.unlink or os.rmdir; hold the object. Raises OSError."""
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         name = self._spellings.existing(parent, dir_fd, requested)
@@ -163,7 +163,7 @@ class HostOperations:
         new_requested: bytes,
         flags: int,
     ) -> None:
-        """renameat2(2). Raises OSError: EINVAL for flags that are not shared."""
+        """Rename on the host, by renameat2(2). Raises OSError: EINVAL for flags not shared."""
         if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
             # RENAME_WHITEOUT would leave a device in the old one's place.
             raise OSError(errno.EINVAL, "not shared")
@@ -185,7 +185,7 @@ class HostOperations:
         fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
-        """Set the *wanted* attributes that *fields* names; the attributes then. Raises OSError."""
+        """Set what *fields* names of *wanted*; all the attributes afterwards. Raises OSError."""
         inode = self._inodes[number]
         if fh is not None:
             self._handles.inode_of(fh, is_directory=False)
@@ -259,18 +259,18 @@ class HostOperations:
         return gid != caller.gid and gid not in groups_of(caller.pid)
 
     def readlink(self, number: int) -> bytes:
-        """readlink(2) of the very object. Raises OSError."""
+        """The target of the symlink *number*, as bytes. Raises OSError."""
         with self._backing.pinned(self._inodes[number]) as fd:
             # An empty path reads the link behind the descriptor itself (readlink(2)).
             return os.readlink(b"", dir_fd=fd)
 
     def access(self, number: int, mode: int) -> bool:
-        """faccessat(2) with the server's effective ids. Raises OSError: ESTALE."""
+        """Whether the server may do *mode* (access(2)) with *number*. Raises OSError: ESTALE."""
         with self._backing.pinned(self._inodes[number]) as fd:
             return os.access(magic_link(fd), mode, effective_ids=True)
 
     def statfs(self) -> pyfuse3.StatvfsData:
-        """fstatvfs(3) of the export's root. Raises OSError."""
+        """The space and limits of the export's file system (fstatvfs(3)). Raises OSError."""
         host = os.fstatvfs(self._inodes.root.path_fd)
         answer = pyfuse3.StatvfsData()
         answer.f_bsize = host.f_bsize
@@ -285,7 +285,7 @@ class HostOperations:
         return answer
 
     def open(self, number: int, flags: int, ctx: RequestContext) -> FileInfo:
-        """Open the file *number*; the reply to OPEN. Truncates where asked. Raises OSError."""
+        """Open file *number*, truncated if O_TRUNC; the reply to OPEN. Raises OSError."""
         inode = self._inodes[number]
         is_fixed = False
         try:
@@ -318,7 +318,7 @@ class HostOperations:
     def create(
         self, parent_number: int, requested: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
-        """Make and open a file; the replies to OPEN and LOOKUP. Raises OSError.
+        """Make and open a file; the replies to OPEN and LOOKUP. Raises OSError, ESTALE if raced.
 
         ESTALE where something else is there by now, so that the guest's kernel looks again.
         """
@@ -365,9 +365,9 @@ class HostOperations:
     def opened(
         self, inode: Inode, fd: int, flags: int, caller: RequestContext, keep_pages: bool
     ) -> FileInfo:
-        """Enter *fd* as a handle, and whether its writes clear set-id bits. Never fails.
+        """Enter *fd* as a handle; the reply to OPEN. Raises OSError.
 
-        Nor may anything fail after it.
+        Notes whether its writes clear set-id bits. Nothing may fail after it.
         """
         handle = self._handles.opened(inode, fd, flags, keep_pages=keep_pages)
         if caller.uid and self._privileged and flags & os.O_ACCMODE != os.O_RDONLY:
@@ -377,7 +377,7 @@ class HostOperations:
         return handle
 
     def write(self, fd: int, offset: int, data: bytes) -> int:
-        """pwrite(2), or an append where the handle appends; the bytes written. Raises OSError."""
+        """Write *data* at *offset*, or at the file's end; the bytes written. Raises OSError."""
         if fd in self._clearing_set_id:
             clear_set_id(fd, non_member=fd in self._non_members)
         if fd in self._appending:
@@ -387,7 +387,7 @@ class HostOperations:
         return os.pwrite(fd, data, offset)
 
     def flush(self, fd: int) -> None:
-        """Close a copy of *fd*, so that the host reports what it reports at close(2). OSError."""
+        """Close a copy of *fd*, so that delayed errors of the host show up. Raises OSError."""
         self._handles.inode_of(fd, is_directory=False)
         # Closing a copy makes the host report what it has to report at close(2).
         try:
@@ -398,7 +398,7 @@ class HostOperations:
                 raise
 
     def opendir(self, number: int, ctx: RequestContext) -> int:
-        """Open the directory *number*; its handle. Raises OSError."""
+        """Open the directory *number*; its handle (descriptor). Raises OSError."""
         inode = self._inodes[number]
         fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
         # READDIRPLUS does not say who asks, but who opened the directory is known.
@@ -406,12 +406,12 @@ class HostOperations:
         return fd
 
     def on_host(self, number: int, call: Callable[..., Any], *arguments: Any) -> Any:
-        """What *call* returns for a descriptor of the object *number* and *arguments*. OSError."""
+        """*call*'s result for a descriptor of object *number* and *arguments*. Raises OSError."""
         with self._backing.pinned(self._inodes[number]) as fd:
             return call(fd, *arguments)
 
     def change_on_host(self, number: int, call: Callable[..., Any], *arguments: Any) -> None:
-        """As on_host, for a *call* that changes the object: that is no host event."""
+        """Call *call*, which changes object *number*, with a descriptor of it. Raises OSError."""
         inode = self._inodes[number]
         with self._backing.pinned(inode) as fd:
             call(fd, *arguments)
@@ -419,7 +419,7 @@ class HostOperations:
 
 
 def sync_with_directory(fd: int, parent_fd: int | None, datasync: bool) -> None:
-    """Sync a file and its directory, by which it is found again; closes *parent_fd*. OSError.
+    """Sync file *fd* and its directory *parent_fd*, and close the latter. Raises OSError.
 
     With *datasync* the file as fdatasync(2) does. A *parent_fd* of None: it has none to be had.
     """

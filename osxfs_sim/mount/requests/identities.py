@@ -36,15 +36,16 @@ class Identities:
         self._on_move_in: Callable[[Inode], None] = _nothing
 
     def on_move_in(self, callback: Callable[[Inode], None]) -> None:
-        """Call *callback* with each directory that gets an object from elsewhere, from now on."""
+        """From now on call *callback* with each directory into which an object is moved."""
         self._on_move_in = callback
 
     def moves_in(self, inode: Inode, directory: Inode) -> None:
-        """*inode* is now in *directory*, and was elsewhere: call it before that is recorded.
+        """Invalidate all names if *inode* moves into a part of a stronger mode. Raises OSError.
 
-        In a stronger part what is cached of it, and of what lies below it, must be invalidated. One
-        message invalidates all names, because it is the only one that needs no lock of a request on
-        its way (Reactor.increment_epoch).
+        To be called before it is recorded that *inode* is now in *directory*, and was elsewhere;
+        calls what on_move_in() has set. In a stronger part what is cached of it, and of what lies
+        below it, must be invalidated. One message invalidates all names, because it is the only one
+        that needs no lock of a request on its way (Reactor.increment_epoch).
         """
         overlaps = self._overlaps
         if overlaps is not None and overlaps.mode_of(directory) > overlaps.mode_of(inode):
@@ -54,7 +55,7 @@ class Identities:
     def identify(
         self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
     ) -> tuple[Inode, os.stat_result]:
-        """The inode of *name* in *parent*, and its status, perhaps a newer one. Raises OSError.
+        """Inode and status of the host's *name* in *parent*, no earlier one's. Raises OSError.
 
         Never one which had its number before. Of a FIFO or a socket, because the kernel joins
         processes by inode, and those of an object that the host has removed must not meet those of

@@ -117,9 +117,9 @@ class Listings:
             raise FUSEError(failure)
 
     async def read_all(self, directory: Inode) -> int:
-        """Read all names of *directory* into the complete directories; the bytes that cross.
+        """Read and keep all names of *directory*; the bytes that cross; 0 where it is unreadable.
 
-        0 where it may be searched and not read.
+        It may be searched and not read.
         """
         assert self._complete_directories is not None
         fd, failure = self._calls.attempt(
@@ -141,7 +141,7 @@ class Listings:
         return sum(map(len, names)) + DIRENT_BYTES * len(names) if names else 0
 
     async def keys_of(self, names: list[bytes]) -> set[bytes]:
-        """The folded keys of *names*; of many of them in a thread."""
+        """The folded keys of *names*, made in a thread where they are many. Never fails."""
         if len(names) < _MANY_NAMES:
             return set(map(self._spellings.key, names))
         keys: set[bytes] = await in_thread(lambda: set(map(self._spellings.key, names)))

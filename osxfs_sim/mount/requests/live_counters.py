@@ -39,7 +39,7 @@ class LiveCounters:
         self._latest: deque[tuple[int, int]] = deque(maxlen=_LATEST)
 
     def is_over(self, now_ns: int) -> bool:
-        """Whether nobody has called take() for LOOKED_AT_NS."""
+        """Whether nobody has called take() for LOOKED_AT_NS, 6 seconds."""
         return now_ns - self._since_ns > LOOKED_AT_NS
 
     def add(
@@ -73,9 +73,9 @@ class LiveCounters:
             counts[0] += 1
 
     def take(self, now_ns: int, top: int) -> dict[str, Any]:
-        """What was counted since the last call, with the *top* hottest directories.
+        """Counts, latencies, *top* directories since the last call, as a dict; starts anew.
 
-        As a document: docs/reference.md describes it.
+        docs/reference.md describes it.
         """
         latest = np.array(self._latest, dtype=np.int64).reshape(-1, 2)
         directories: Counter[str | None] = Counter()

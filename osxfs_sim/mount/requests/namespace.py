@@ -50,7 +50,7 @@ class Namespace:
         self._on_name_added = on_name_added or _nothing
 
     def record_change(self, inode: Inode, fd: int) -> None:
-        """The guest has changed the object behind *fd*: that is no host event.
+        """Note that the guest has changed what is behind *fd*: no host event. Raises OSError.
 
         *fd* is -1 where it cannot be had: then it is heard of as one.
         """
@@ -60,19 +60,19 @@ class Namespace:
             self._watcher.record_own_change_fd(fd)
 
     def name_added(self, parent: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """The guest has made *name* in *parent*, by asking for *requested*."""
+        """Note everywhere that the guest has made *name* in *parent*. Raises OSError."""
         self._on_name_added(parent, requested)
         self._spellings.added(parent, dir_fd, name, requested)
         self._note_present(parent, name)
         self._record_own_change(parent, name, dir_fd)
 
     def name_removed(self, parent: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """The guest has removed *name* from *parent*, by asking for *requested*."""
+        """Note everywhere that the guest has removed *name* in *parent*. Raises OSError."""
         self._spellings.removed(parent, dir_fd, name, requested)
         self._record_own_change(parent, name, dir_fd)
 
     def name_moved_in(self, parent: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """A rename of the guest's has put *name* into *parent*, where it asked for *requested*."""
+        """Note everywhere that the guest has renamed something to *name*. Raises OSError."""
         self._on_name_added(parent, requested)
         self._spellings.renamed(parent, dir_fd, name, requested)
         self._note_present(parent, name)
@@ -89,10 +89,10 @@ class Namespace:
 
     @contextlib.contextmanager
     def removing_name(self, parent: Inode, parent_fd: int, name: bytes) -> Iterator[None]:
-        """Around a call that removes *name*: if it was the last, keep the object as an orphan.
+        """Around a call that removes *name*: holds an object that loses its last. Raises OSError.
 
         The guest may have it open, or be inside it. If this was its last name, a descriptor is the
-        only way to reach it from now on. Raises OSError where *name* cannot be opened.
+        only way to reach it from now on. OSError where *name* cannot be opened.
         """
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
         try:
@@ -112,7 +112,7 @@ class Namespace:
     def name_lost(
         self, inode: Inode, parent: Inode, name: bytes, fd: int, *, is_last: bool
     ) -> None:
-        """*inode* is *name* no more, nor anything else if that *is_last*.
+        """Note that *inode* is *name* no more; *is_last*: it has no name, and is held by *fd*.
 
         *fd* is an O_PATH descriptor of it, which is kept or closed.
         """
@@ -136,7 +136,7 @@ class Namespace:
         new_requested: bytes,
         flags: int,
     ) -> None:
-        """renameat2(2) on the host, and all that is known by the two names. Raises OSError."""
+        """renameat2(2) on the host, and note everywhere what moved. Raises OSError."""
         # Two descriptors at once: the second call may take the first's away.
         old_fd = os.dup(self._backing.directory_fd(old_parent))
         try:
@@ -174,13 +174,13 @@ class Namespace:
             self.has_moved(swapped, (old_parent, old_name), (new_parent, new_name))
 
     def has_moved(self, inode: Inode, to: tuple[Inode, bytes], was: tuple[Inode, bytes]) -> None:
-        """*inode* has another place: a directory and its name in it, and what they were."""
+        """Note that *inode* is now at *to*, a (directory, name), and no longer at *was*."""
         self._before_move(inode, to[0])
         inode.changed_ns = time.time_ns()
         inode.moved(*to, *was)
 
     def forget(self, inode: Inode) -> None:
-        """The kernel has forgotten *inode*: free its descriptor, watch, index and names."""
+        """Free what is held of *inode*, which the kernel has forgotten: fd, watch, index, names."""
         if inode.watched and self._watcher is not None:
             self._watcher.unwatch(inode)  # while it can be reached
         self._backing.forget(inode)

@@ -17,7 +17,7 @@ _SHOWN_USERS = 5
 
 
 def most_handles(server_descriptors: int) -> int:
-    """How many handles the guest may have, by RLIMIT_NOFILE, beside *server_descriptors*."""
+    """How many files the guest may have open: RLIMIT_NOFILE less the server's, at least half."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(soft // 2, soft - server_descriptors - _SERVERS_OWN)
 
@@ -38,7 +38,7 @@ class OpenHandles:
         self._holder: dict[int, int] = {}
 
     def acquire(self, uid: int) -> None:
-        """Count a handle that *uid* is about to get. Raises OSError: EMFILE where it gets none."""
+        """Count a handle that user *uid* is about to get. Raises OSError: EMFILE: none is left."""
         others = self.most - self.open
         held = self._of_user.get(uid, 0)
         if others <= 0 or (held >= others and uid not in self._free_users):
@@ -50,11 +50,11 @@ class OpenHandles:
         self._of_user[uid] = held + 1
 
     def assign(self, handle: int, uid: int) -> None:
-        """The handle that *uid* was counted for is *handle*."""
+        """Note that *handle* is the one that was counted for user *uid*."""
         self._holder[handle] = uid
 
     def release(self, uid: int) -> None:
-        """*uid* has got none after all, or has closed it: count one less."""
+        """Count one handle of user *uid* less. Raises KeyError where it has none."""
         self.open -= 1
         left = self._of_user[uid] - 1
         if left:
@@ -63,13 +63,13 @@ class OpenHandles:
             del self._of_user[uid]
 
     def closed(self, handle: int) -> None:
-        """Count *handle* no more; nothing where it was not counted."""
+        """Count *handle* no more; does nothing where it was not counted."""
         uid = self._holder.pop(handle, None)
         if uid is not None:
             self.release(uid)
 
     def warning(self) -> str:
-        """What the user should know of refusals, in a line; empty where there were none."""
+        """A line that says how often opening was refused, and to whom; empty: never."""
         if not self.refused:
             return ""
         users = ", ".join(map(str, self.refused_users))

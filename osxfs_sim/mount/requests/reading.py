@@ -26,7 +26,7 @@ class Reader:
         self._never_waiting: set[int] = set()  # devices
 
     async def read(self, request: Request, fh: int, off: int, size: int) -> bytes:
-        """READ: up to *size* bytes at *off*; fewer mean the end of the file. Raises FUSEError."""
+        """READ up to *size* bytes at *off*; fewer mean the end of the file. Raises FUSEError."""
         if self._spent_buffers and len(self._spent_buffers[-1]) >= size:
             whole = self._spent_buffers.pop()
         else:

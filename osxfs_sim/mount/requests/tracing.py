@@ -127,7 +127,7 @@ class Tracing:
         """Who opened each handle: a read does not say who asks."""
 
     def report(self) -> TraceStatus | None:
-        """The trace that is being written, as a part of the share's status; None: there is none."""
+        """The status of the trace that is being written; None: none is."""
         recorder = self._recorder
         if recorder is None:
             return None
@@ -159,7 +159,7 @@ class Tracing:
         self._start_recording()
 
     def live_counters(self, top: int) -> dict[str, Any]:
-        """What was asked since the last call: see LiveCounters.take."""
+        """Counts, latencies and *top* directories since the last call, as a dict; none at first."""
         now_ns = time.monotonic_ns()
         if self._live_counters is None:
             self._live_counters = LiveCounters(self._path_of, now_ns)
@@ -196,7 +196,7 @@ class Tracing:
         command: tuple[int, int] | None = None,
         notes: dict[str, Any] | None = None,
     ) -> Callable[[], dict[str, Any]]:
-        """Record no more. Returns what completes the file, which may block. Raises MountError.
+        """Stop the trace; returns a call that completes its file, and blocks. Raises MountError.
 
         See Recorder.close; what it returns raises MountError, too.
         """

@@ -49,7 +49,7 @@ class StaleError(OSError):
 
 
 def descriptor_budget(most: int) -> int:
-    """How many descriptors to hold between requests: *most*, or less by RLIMIT_NOFILE (soft).
+    """The descriptors to hold between requests: *most*, or fewer by RLIMIT_NOFILE, but at least 16.
 
     The guest's open files need some, too.
     """
@@ -200,7 +200,7 @@ class Backing:
         inode.path_fd = -1
 
     def close(self) -> None:
-        """Close all descriptors, the root's included."""
+        """Close all descriptors that are held, the root's included."""
         for inode in (*self._with_descriptor, *self._orphans, self._root):
             os.close(inode.path_fd)
             inode.path_fd = -1
@@ -236,7 +236,7 @@ class Backing:
 
     @contextlib.contextmanager
     def pinned(self, inode: Inode) -> Iterator[int]:
-        """Within the block, a descriptor (O_PATH perhaps) of exactly *inode*. Raises OSError."""
+        """Within the block, a descriptor (maybe O_PATH) of just *inode*. Raises OSError: ESTALE."""
         if inode.is_directory:
             yield self.directory_fd(inode)
             return
@@ -255,7 +255,7 @@ class Backing:
             os.close(fd)
 
     def open(self, inode: Inode, flags: int) -> int:
-        """Open *inode*, a file or directory, with *flags* of open(2). Raises OSError: ESTALE.
+        """Open *inode*, file or directory, with *flags* of open(2); its fd. Raises OSError: ESTALE.
 
         What is opened is checked to be that object before anything is done to it; O_NONBLOCK keeps
         a FIFO that took its place from holding us.
@@ -274,10 +274,9 @@ class Backing:
         return self._open(inode, flags)
 
     def hold(self, inode: Inode, dir_fd: int, name: bytes) -> None:
-        """Hold a descriptor of *inode*, found as *name* in *dir_fd*, where the system holds any.
+        """Hold a descriptor of *inode*, *name* in *dir_fd*, if the system holds any. Never fails.
 
-        The kernel was sent it, so it may mean it from now on. Never fails: without one it is found
-        by its names.
+        The kernel was sent it, so it may mean it from now on. Without one it is found by its names.
         """
         if not self.holds_objects:
             return
@@ -293,7 +292,7 @@ class Backing:
                 os.close(fd)
 
     def has_been_replaced(self, inode: Inode, dir_fd: int, name: bytes) -> bool:
-        """Whether *name* is a later object that has been given the host number of *inode*.
+        """Whether *name* is a later object given the host number of *inode*; False where it fails.
 
         That can be while no descriptor is held of it; its file handle tells.
         """
@@ -385,7 +384,7 @@ class Backing:
             self._give_up(oldest)
 
     def is_own(self, inode: Inode) -> bool:
-        """Whether only a descriptor leads to *inode*, and no name: the root, or an orphan."""
+        """Whether *inode*, to which no name leads, is the root or an orphan held open."""
         if self.holds_objects:
             return inode is self._root or inode in self._orphans
         return inode.path_fd >= 0

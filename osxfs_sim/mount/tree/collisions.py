@@ -29,7 +29,7 @@ def collisions_below(
     mountpoints: Container[bytes] = (),
     most_names: int = MOST_NAMES_SCANNED,
 ) -> list[Collision]:
-    """The collisions among the first *most_names* names below *root_fd*, nearest the root first.
+    """Names that fold together among the first *most_names* below *root_fd*. Never fails.
 
     What cannot be read is passed over, and so are *mountpoints*: behind them may be what never
     answers, or the very share that waits for this to end.

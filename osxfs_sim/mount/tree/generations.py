@@ -28,12 +28,12 @@ def read_facts(dir_fd: int, name: bytes, status: os.stat_result) -> Facts:
 
 
 def generation(dir_fd: int, name: bytes, status: os.stat_result) -> bytes | None:
-    """What tells *name* from a later object with its number; None: nothing. Raises OSError."""
+    """Bytes that tell *name* from a later object with its inode number, or None. Raises OSError."""
     return _generation(dir_fd, name, status.st_dev, None)
 
 
 def is_same(inode: Inode, dir_fd: int, name: bytes, status: os.stat_result) -> bool:
-    """Whether *name*, of that *status*, is *inode*, and not one given its number since."""
+    """Whether *name*, of this *status*, is *inode*, no later one of its number. Raises OSError."""
     if not inode.is_same(status):
         return False
     known = inode.facts.generation if inode.facts is not None else None

@@ -48,7 +48,7 @@ class HostLimits:
 
 
 def limits_of(fd: int) -> HostLimits:
-    """The limits of the file system that the object behind *fd* is on. Raises OSError."""
+    """What the file system of the object behind *fd* accepts for certain. Raises OSError."""
     host = os.fstatvfs(fd)
     magic = syscalls.file_system_magic(fd)
     is_known = magic in _FILE_BYTES

@@ -45,17 +45,17 @@ class Identifying(Protocol):
 
     @property
     def st_dev(self) -> int:
-        """The device that it is on."""
+        """The number of the device that the object is on."""
         ...
 
     @property
     def st_ino(self) -> int:
-        """Its inode number there, which a later object may be given again."""
+        """The object's inode number on its device, which a later object may be given again."""
         ...
 
     @property
     def st_mode(self) -> int:
-        """Its type, in the S_IFMT bits, and its permissions."""
+        """The object's type, in the S_IFMT bits, and its permissions."""
         ...
 
 
@@ -178,7 +178,7 @@ class Inode:
 
     @property
     def parent(self) -> "Inode | None":
-        """The directory by which it was last reached; None: the root, or nothing leads to it."""
+        """The directory where this inode was last reached; None: it is the root, or has no name."""
         return self._parent
 
     @parent.setter
@@ -207,24 +207,24 @@ class Inode:
                 parent.unpin()
 
     def places(self) -> "Iterator[tuple[Inode, bytes]]":
-        """The (directory, name) pairs by which it is reached, the latest first."""
+        """All (directory, name) pairs by which this inode is reached, the latest first."""
         if self._parent is not None:
             yield self._parent, self.name
         yield from self._other_names or ()
 
     def unpin(self) -> None:
-        """One inode less is reached through it: perhaps it is not needed any more."""
+        """Lower *pins*, the inodes reached through this one; at 0 it may be due for eviction."""
         self.pins -= 1
         if not self.pins and not self.nlookup and self.table is not None:
             self.table.unneeded.append(self)
 
     @property
     def is_local_only(self) -> bool:
-        """Whether the guest has created it and the host does not have it yet."""
+        """Whether the guest has created this object and the host does not have it (yet)."""
         return self.overlay is not None and self.overlay.local_only
 
     def is_same(self, status: Identifying) -> bool:
-        """Whether *status* is of this very object: device, inode number and type."""
+        """Whether *status* is of this very object: equal device, inode number and type."""
         return (
             status.st_ino == self.host_number
             and status.st_dev == self.device
@@ -233,11 +233,11 @@ class Inode:
 
     @property
     def is_directory(self) -> bool:
-        """Whether its type is S_IFDIR."""
+        """Whether this inode is a directory."""
         return self.kind == modes.S_IFDIR
 
     def add_name(self, parent: "Inode", name: bytes, links: int) -> None:
-        """It was just reached as *name* in *parent*; *links* is its st_nlink on the host."""
+        """Make *name* in *parent* its latest place; older ones stay if *links* (st_nlink) > 1."""
         if self.parent is parent and self.name == name:
             return
         if links > 1 and not self.is_directory:
@@ -254,7 +254,7 @@ class Inode:
         self.name = name
 
     def sent_dentry(self, name: bytes) -> "Inode | None":
-        """The inode that the kernel was last sent for *name* in here; None: none, or unknown."""
+        """The inode that the kernel was last sent for *name* in this directory; None: unknown."""
         return self.sent_dentries.get(name) if self.sent_dentries is not None else None
 
     def _drop_sent_dentry(self, parent: "Inode", name: bytes) -> None:
@@ -263,14 +263,14 @@ class Inode:
             del parent.sent_dentries[name]
 
     def drop_sent_dentries(self) -> None:
-        """The kernel has forgotten it: no directory has a dentry of it any more."""
+        """Drop this inode from its directories' sent dentries: the kernel has forgotten it."""
         for parent, name in self.other_names or ():
             self._drop_sent_dentry(parent, name)
         if self.parent is not None:
             self._drop_sent_dentry(self.parent, self.name)
 
     def moved(self, parent: "Inode", name: bytes, from_parent: "Inode", from_name: bytes) -> None:
-        """The guest has renamed it to *name* in *parent*; the old place no longer leads to it."""
+        """Note the guest's rename of it to *name* in *parent*; drop the place it was moved from."""
         self._drop_sent_dentry(from_parent, from_name)
         if parent.sent_dentries is not None:
             parent.sent_dentries[name] = self
@@ -283,7 +283,7 @@ class Inode:
         self.name = name
 
     def moved_by_host(self, parent: "Inode", name: bytes) -> None:
-        """The host has renamed it to *name* in *parent*; the kernel does not know it yet."""
+        """Note the host's rename of it to *name* in *parent*; the old place stays another name."""
         before = self.parent
         if before is not None and (before is not parent or self.name != name):
             places = [place for place in self.other_names or () if place != (parent, name)]
@@ -292,7 +292,7 @@ class Inode:
         self.name = name
 
     def drop_name(self, parent: "Inode", name: bytes) -> bool:
-        """It is no longer *name* in *parent*. Returns whether another name of it is known."""
+        """Note that it is no longer *name* in *parent*. Returns whether another name is known."""
         self._drop_sent_dentry(parent, name)
         others = [other for other in self.other_names or () if other != (parent, name)]
         if self.parent is parent and self.name == name:
@@ -339,7 +339,7 @@ class InodeTable:
             raise UnknownInodeError from None
 
     def find(self, status: Identifying) -> Inode | None:
-        """The inode of the object that *status* is of; None where the kernel does not know it."""
+        """The inode of the object that *status* is of; None where the table has none."""
         inode = self._by_number.get(status.st_ino)
         if inode is not None and inode.is_same(status):
             return inode
@@ -383,7 +383,7 @@ class InodeTable:
         return self._by_number.get(inode.number) is inode
 
     def tombstone(self, parent: Inode, name: bytes, kind: int) -> Inode:
-        """Add an inode for what was *name* in *parent* and is gone, to be deleted in an event.
+        """Add an inode for *name* in *parent*, which is gone, so that an event can delete it.
 
         The guest never looked it up while it was there; now it hears that it goes.
         """
@@ -411,7 +411,7 @@ class InodeTable:
     def created_on_host(
         self, inode: Inode, parent: Inode, name: bytes, status: Identifying
     ) -> None:
-        """The host has created *inode* as *name* in *parent*; its FUSE number stays."""
+        """Note that the host has created *inode* as *name* in *parent*; its FUSE number stays."""
         before = self.find(status)
         if before is not None and before is not inode:
             # The host has removed that, and given its number to this one.
@@ -422,7 +422,7 @@ class InodeTable:
             parent.sent_dentries[name] = inode
 
     def identify(self, inode: Inode, device: int, host_number: int) -> None:
-        """From now on *inode* is the host's object with this device and inode number.
+        """Make *inode* stand for the host's object of this device and inode number from now on.
 
         It was another before, perhaps; and so was another inode that one.
         """
@@ -446,7 +446,7 @@ class InodeTable:
         return self._next_invented
 
     def forget(self, number: int, nlookup: int) -> Inode | None:
-        """FORGET: lower nlookup of *number*. Returns the inode if that evicted it, else None.
+        """Lower *number*'s lookup count; the inode if that evicts it, or None. Raises KeyError.
 
         What is needed for another reason stays until evict() or pop_unneeded(). Raises KeyError for
         an unknown number, AssertionError for more than was counted.
@@ -460,7 +460,7 @@ class InodeTable:
         return inode
 
     def is_needed(self, inode: Inode) -> bool:
-        """Whether *inode* has to be in the table: see the invariant above."""
+        """Whether *inode* must stay: looked up, pending, the root, or others are reached by it."""
         return (
             inode.nlookup > 0
             or inode.pins > 0
@@ -476,7 +476,7 @@ class InodeTable:
         return True
 
     def pop_unneeded(self) -> Inode | None:
-        """Evict one inode that was kept only for others, which are gone; None: there is no more."""
+        """Evict and return an inode kept only for others, which are gone; None: there is none."""
         while self.unneeded:
             inode = self.unneeded.pop()
             if self.evict(inode):
@@ -484,7 +484,7 @@ class InodeTable:
         return None
 
     def remove(self, inode: Inode) -> None:
-        """Take out *inode*, which nobody needs, and with it what it pins."""
+        """Take *inode* out of the table and unpin the directories it is in. Raises KeyError."""
         del self._by_number[inode.number]
         if self._tracks_dentries:
             inode.drop_sent_dentries()
@@ -538,7 +538,7 @@ class InodeTable:
         inode.device = -1
 
     def compact(self) -> None:
-        """Give memory back after many inodes were evicted: a dict never shrinks by itself."""
+        """Give memory back if at most a quarter of the most inodes is left; else do nothing."""
         if len(self._by_number) * 4 > self._peak:
             return
         self._peak = len(self._by_number)

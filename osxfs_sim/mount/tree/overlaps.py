@@ -59,7 +59,7 @@ class Overlaps:
         return self.mode_of(inode) > self._mode
 
     def mode_at(self, place: Inode, status: os.stat_result) -> Mode:
-        """The mode of the object of this *status*, in the directory *place*, or *place* itself."""
+        """The consistency mode of what has *status*: *place*, or an object in directory *place*."""
         mode = max(self.mode_of(place), self._parts.get((status.st_dev, status.st_ino), self._mode))
         if mode < self._strongest and status.st_nlink > 1:
             known = self._inodes.find(status)
@@ -70,7 +70,7 @@ class Overlaps:
     def policy_at(
         self, place: Inode, policy: CachePolicy, status: os.stat_result | None = None
     ) -> CachePolicy:
-        """The cache policy at *place* (of *status*): the share's *policy*, or a stronger one."""
+        """The cache policy at *place*, or of *status* in it: *policy*, or a stronger Consistent."""
         mode = self.mode_of(place) if status is None else self.mode_at(place, status)
         return _CONSISTENT if mode is Mode.CONSISTENT else policy
 

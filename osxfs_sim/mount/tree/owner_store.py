@@ -74,7 +74,7 @@ class OwnerStore:
         """The first thing that went wrong, for the status; empty: nothing did."""
 
     def check(self) -> None:
-        """Set *trouble* where an owner could not be kept, before one is to be."""
+        """Set *trouble* where the state directory could not be made or written. Never fails."""
         directory = self._directory
         while not os.path.lexists(directory) and directory != directory.parent:
             directory = directory.parent
@@ -83,10 +83,10 @@ class OwnerStore:
             self._say(f"{self._directory} cannot be made or written: {_REMEDY}")
 
     def read(self, dir_fd: int, name: bytes, status: os.stat_result) -> bytes | None:
-        """The owner value kept for *name* in *dir_fd* (empty: the object behind it); None: none.
+        """The owner kept for *name* in *dir_fd*, as bytes; None: none. Raises OSError: EIO, EACCES.
 
-        Raises OSError: FileNotFoundError where it has just gone, or EIO or EACCES where the
-        database cannot be read.
+        An empty name is the object behind *dir_fd*. FileNotFoundError where it has just gone; EIO
+        or EACCES where the database cannot be read.
         """
         if not self._exists():
             return None
@@ -100,7 +100,7 @@ class OwnerStore:
     def change(
         self, fd: int, status: os.stat_result, changed: Callable[[bytes | None], bytes]
     ) -> None:
-        """Replace the value of the object behind *fd* by what *changed* makes of it.
+        """Replace the owner kept for the object behind *fd* by *changed* of it. Raises OSError.
 
         No other server changes it meanwhile. Raises OSError: ENOSPC, EROFS, EACCES, EIO; EOPNOTSUPP
         where its file system offers nothing to know it by.
@@ -140,7 +140,7 @@ class OwnerStore:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Within the block no other server with this state directory is in such a block.
+        """Within the block, hold the state directory's lock; goes on without it where it cannot.
 
         For what takes several calls on the host. Where the directory cannot be written there is
         nothing to wait for one another by: then without.
@@ -161,7 +161,7 @@ class OwnerStore:
                 fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Close database and lock."""
+        """Close the database and the lock file, if they are open."""
         self._close_database()
         if self._lock_fd >= 0:
             os.close(self._lock_fd)

@@ -51,11 +51,11 @@ class Caller(Protocol):
 
     @property
     def uid(self) -> int:
-        """The caller's user (fsuid of the requesting thread)."""
+        """The user ID of the requesting process (fsuid of its thread)."""
 
     @property
     def gid(self) -> int:
-        """The caller's group (fsgid)."""
+        """The group ID of the requesting process (fsgid of its thread)."""
 
 
 class KnownCaller(NamedTuple):
@@ -79,31 +79,31 @@ class Owners(Protocol):
         """
 
     def change(self, fd: int, status: os.stat_result, uid: int | None, gid: int | None) -> None:
-        """chown(2) of the object behind *fd*; None leaves an id as it is. Raises OSError."""
+        """Change the owner of what is behind *fd* (chown(2)); None keeps an id. Raises OSError."""
 
     def make(self, caller: Caller, call: Callable[..., Any], *args: Any, **keys: Any) -> Any:
-        """Run *call*, which creates an object, so that it belongs to whom it should; its result."""
+        """Call *call*, which creates an object, with the right owner. Raises as *call*."""
 
     def gone(self, fd: int, status: os.stat_result) -> None:
-        """The object behind *fd* has lost its last name: forget what is kept of it."""
+        """Forget the owner kept of the object behind *fd*, whose last name is gone. Never fails."""
 
     def may_carry(self, mode: int, caller: Caller) -> int:
         """*mode* without the bits that *caller* may not set on a file: set-id bits, perhaps."""
 
     def hides(self, attribute: bytes) -> bool:
-        """Whether the extended *attribute* is ours, which no guest may see or set."""
+        """Whether the extended *attribute* is the share's own, which no guest may see or set."""
 
     def check(self) -> None:
-        """Find out whether owners could be kept, once the server is who it is to be.
+        """Find out whether owners could be kept, which report() tells. Never fails.
 
-        report() says so.
+        Once the server is who it is to be.
         """
 
     def report(self) -> OwnershipStatus:
-        """The policy and what went wrong, as a part of the share's status."""
+        """The ownership policy and what went wrong with it, as a part of the share's status."""
 
     def close(self) -> None:
-        """Free what it holds."""
+        """Close the files by which owners are kept, if any."""
 
 
 class HostOwners:
@@ -117,15 +117,15 @@ class HostOwners:
     def ids(
         self, dir_fd: int, name: bytes, status: os.stat_result, caller: Caller
     ) -> tuple[int, int]:
-        """The host's own ids, as *status* has them."""
+        """The host's uid and gid, as *status* has them, whoever asks. Never fails."""
         return status.st_uid, status.st_gid
 
     def change(self, fd: int, status: os.stat_result, uid: int | None, gid: int | None) -> None:
-        """chown(2) on the host; None leaves an id as it is. Raises OSError."""
+        """chown(2) what is behind *fd* on the host; None leaves an id as it is. Raises OSError."""
         syscalls.set_owner(fd, -1 if uid is None else uid, -1 if gid is None else gid)
 
     def make(self, caller: Caller, call: Callable[..., Any], *args: Any, **keys: Any) -> Any:
-        """Run *call* with the ids of *caller* (setfsuid(2)), where the server is root."""
+        """Call *call* as user *caller* (setfsuid(2)) if the server is root. Raises as *call*."""
         if self._server.uid != 0 or self._server == (caller.uid, caller.gid):
             return call(*args, **keys)
         # Not made as root and then given away: it would belong to the wrong
@@ -137,27 +137,27 @@ class HostOwners:
             syscalls.act_as(*self._server)
 
     def gone(self, fd: int, status: os.stat_result) -> None:
-        """Nothing is kept: nothing to forget."""
+        """Do nothing: no owner is kept besides the host's own."""
         return
 
     def may_carry(self, mode: int, caller: Caller) -> int:
-        """*mode* as it is: the guest's kernel has decided."""
+        """*mode* as it is: the guest's kernel has decided which bits *caller* may set."""
         return mode  # the guest's kernel has decided
 
     def hides(self, attribute: bytes) -> bool:
-        """False: there are no attributes of ours."""
+        """Always False: no extended attribute is the share's own."""
         return False
 
     def check(self) -> None:
-        """Nothing to find out."""
+        """Do nothing: the host keeps owners, so there is nothing to find out."""
         return
 
     def report(self) -> OwnershipStatus:
-        """The policy, and nothing that could go wrong."""
+        """The ownership policy's name, for the share's status: nothing can go wrong with it."""
         return OwnershipStatus(policy=Ownership.HOST.value)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file is held open."""
         return
 
 
@@ -180,7 +180,7 @@ class OsxfsOwners:
     def ids(
         self, dir_fd: int, name: bytes, status: os.stat_result, caller: Caller
     ) -> tuple[int, int]:
-        """The ids set on the object, and the caller's own where none were. Raises OSError."""
+        """The uid and gid set for *name* in *dir_fd*, else those of *caller*. Raises OSError."""
         return self._read(dir_fd, name, status).reported_to(caller.uid, caller.gid)
 
     def _read(self, dir_fd: int, name: bytes, status: os.stat_result) -> Owner:
@@ -300,7 +300,7 @@ class OsxfsOwners:
                 at.set_mode(fd, mode)
 
     def change(self, fd: int, status: os.stat_result, uid: int | None, gid: int | None) -> None:
-        """Keep the new ids in attribute or store; the host's owner stays. Raises OSError."""
+        """Keep ids of what is behind *fd* in attribute or store, not on host. Raises OSError."""
         # As chown(2) on Linux: the ctime moves, also where the ids stay the same, and
         # set-id bits end. First, because an overlay may move the object to do it.
         syscalls.set_owner(fd, -1, -1)
@@ -336,16 +336,16 @@ class OsxfsOwners:
         self._forced.pop((status.st_dev, status.st_ino), None)
 
     def make(self, caller: Caller, call: Callable[..., Any], *args: Any, **keys: Any) -> Any:
-        """Run *call* as the server: nobody owns the new object yet."""
+        """Call *call* as the server, so that nobody owns the new object yet. Raises as *call*."""
         return call(*args, **keys)
 
     def gone(self, fd: int, status: os.stat_result) -> None:
-        """Delete its record in the store, where it could not carry the attribute."""
+        """Delete the store's record, if any, of the deleted object behind *fd*. Never fails."""
         if not self._carries(status):
             self._store.forget(fd, status)
 
     def may_carry(self, mode: int, caller: Caller) -> int:
-        """Without set-id bits, unless root or the server's own user sets them.
+        """*mode* without set-id bits, unless *caller* is root or the server's own user.
 
         The file belongs to the server's user on the host. A set-id bit set by
         another user of the guest would hand that user's rights to everybody there.
@@ -355,15 +355,15 @@ class OsxfsOwners:
         return mode & ~(modes.S_ISUID | modes.S_ISGID)
 
     def hides(self, attribute: bytes) -> bool:
-        """Whether *attribute* is the one that carries owners."""
+        """Whether the extended *attribute* is the one that carries owners."""
         return attribute == OWNER_ATTRIBUTE
 
     def check(self) -> None:
-        """Find out whether the store could be written."""
+        """Find out whether the store of owners could be written. Never fails."""
         self._store.check()
 
     def report(self) -> OwnershipStatus:
-        """The policy, malformed attributes, and what is wrong with the store."""
+        """The policy, malformed attributes, and what is wrong with the store, for the status."""
         return OwnershipStatus(
             policy=Ownership.OSXFS.value,
             malformed=len(self._malformed),
@@ -372,12 +372,12 @@ class OsxfsOwners:
         )
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the store of owners, if it is open."""
         self._store.close()
 
 
 def open_owners(ownership: Ownership, state_directory: Path, server: KnownCaller) -> Owners:
-    """The owners of a share whose server is *server*; *state_directory* keeps what has to be."""
+    """What tells and keeps owners by this *ownership* policy; its records in *state_directory*."""
     if ownership is Ownership.HOST:
         return HostOwners(server)
     return OsxfsOwners(state_directory, server.uid)

@@ -82,7 +82,7 @@ class Overlay:
 
     @property
     def place(self) -> tuple[Inode, bytes] | None:
-        """The directory and the name by which the host had it last.
+        """The (directory, name) by which the host had the object last; None: by none.
 
         Written by pending, effect_applier.
         """
@@ -95,7 +95,7 @@ class Overlay:
 
     @property
     def guest_place(self) -> tuple[Inode, bytes] | None:
-        """The directory and the name where the guest has it, if it has moved or made it.
+        """The (directory, name) to which the guest has moved or made the object; None: to none.
 
         Written by handlers, set_aside, pending.
         """
@@ -107,15 +107,15 @@ class Overlay:
         _pin_instead(before, place)
 
     def places(self) -> list[tuple[Inode, bytes]]:
-        """The (directory, name) pairs that it keeps in the inode table."""
+        """The (directory, name) pairs of host and guest, which keep directories in the table."""
         return [place for place in (self._place, self._guest_place) if place is not None]
 
     def name(self, name: bytes) -> OverlayName | None:
-        """What is pending of *name* in this directory; None: it is as the host has it."""
+        """The pending entry of *name* in this directory; None: it is as the host has it."""
         return self.names.get(name) if self.names is not None else None
 
     def named(self, name: bytes, inode: Inode | None) -> None:
-        """*name* in this directory stands for *inode* by one more change; None: for nothing."""
+        """Note one more pending change of *name*, which now is *inode*'s; None: nothing's."""
         if self.names is None:
             self.names = {}
         entry = self.names.get(name)
@@ -125,12 +125,12 @@ class Overlay:
         entry.changes += 1
 
     def named_before(self, name: bytes) -> None:
-        """One more change of *name* is pending, but not the latest: it stands for what it did."""
+        """Note a further, earlier change of a pending *name*, which stands for what it did."""
         assert self.names is not None
         self.names[name].changes += 1
 
     def mark_name_clean(self, name: bytes) -> None:
-        """One change of *name* is pending no more; with the last, its entry goes."""
+        """Note that a change of *name* is pending no more; with the last, drop its entry."""
         assert self.names is not None
         entry = self.names[name]
         entry.changes -= 1
@@ -139,7 +139,7 @@ class Overlay:
 
 
 def overlay_of(inode: Inode) -> Overlay:
-    """The overlay of *inode*, made where there is none: from now on something is pending of it."""
+    """The overlay of *inode*, which holds its pending changes; made empty where there is none."""
     if inode.overlay is None:
         inode.overlay = Overlay()
         if inode.parent is not None:
@@ -148,7 +148,7 @@ def overlay_of(inode: Inode) -> Overlay:
 
 
 def drop_overlay(inode: Inode) -> None:
-    """Nothing is pending of *inode* any more. Whether it is needed still, its table can tell."""
+    """Drop the overlay of *inode*, of which nothing is pending any more; evicts nothing."""
     overlay = inode.overlay
     if overlay is not None:
         overlay.place = overlay.guest_place = None

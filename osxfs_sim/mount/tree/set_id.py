@@ -18,7 +18,7 @@ _KEEP_SIZE = 0x01  # FALLOC_FL_KEEP_SIZE (linux/falloc.h)
 
 
 def without_set_id(mode: int) -> int:
-    """*mode* after a change that clears set-id bits: a write, a truncation, a chown.
+    """File *mode* without set-user-ID, and without set-group-ID where its group may execute.
 
     The set-group-ID bit of a file that its group may not execute means mandatory locking, and
     stays.
@@ -37,10 +37,9 @@ def has_group_id_alone(mode: int) -> bool:
 
 
 def clear_set_id(fd: int, *, non_member: bool) -> None:
-    """Clear set-id bits before a caller who is not root changes the file behind *fd*.
+    """Clear set-id bits of the file behind *fd*, before who is not root changes it. Raises OSError.
 
-    *non_member*: the caller is not in its group, so that set-group-ID goes in any case. Raises
-    OSError.
+    *non_member*: the caller is not in its group, so that set-group-ID goes in any case.
     """
     mode = os.fstat(fd).st_mode
     if mode & (modes.S_ISUID | modes.S_ISGID) and modes.S_ISREG(mode):
@@ -52,12 +51,12 @@ def clear_set_id(fd: int, *, non_member: bool) -> None:
 
 
 def clear_set_gid(fd: int) -> None:
-    """Clear set-group-ID before a caller outside its group changes what is behind *fd*."""
+    """Clear set-group-ID of what is behind *fd*, for a caller outside its group. Raises OSError."""
     at.set_mode(fd, modes.S_IMODE(os.fstat(fd).st_mode) & ~modes.S_ISGID)
 
 
 def set_mode(fd: int, before: int, mode: int, is_written: Callable[[], bool]) -> None:
-    """Change what is behind *fd* from mode *before* to *mode*. Raises OSError: EPERM.
+    """Set *mode* on what is behind *fd*, whose mode is *before*. Raises OSError: EPERM.
 
     The guest's kernel asks for that before somebody writes to a set-id file. Who may write may
     clear its bits, by writing; but only its owner may set its mode, which we need not be. Then the
@@ -76,7 +75,7 @@ def set_mode(fd: int, before: int, mode: int, is_written: Callable[[], bool]) ->
 
 
 def only_clears_set_id(before: int, mode: int) -> bool:
-    """Whether to set *mode* does to a file of mode *before* what a write does, and no more."""
+    """Whether changing file mode *before* to *mode* only clears set-id bits, as a write does."""
     if not modes.S_ISREG(before) or not before & (modes.S_ISUID | modes.S_ISGID):
         return False
     kept = modes.S_IMODE(without_set_id(before))

@@ -68,21 +68,24 @@ class Spellings(Protocol):
     def look_up(
         self, directory: Inode, dir_fd: int, requested: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
-        """As find, for LOOKUP: CaseOnlyRenameError where a case-only rename is under way."""
+        """The host's name and status of *requested*. Raises FileNotFoundError, CaseOnlyRenameError.
+
+        As find(), for LOOKUP; the latter where a case-only rename is under way.
+        """
 
     def find(self, directory: Inode, dir_fd: int, requested: bytes) -> tuple[bytes, os.stat_result]:
-        """The host's name for *requested*, and its status. Raises FileNotFoundError."""
+        """The host's name for *requested*, and its status. Raises FileNotFoundError, OSError."""
 
     def existing(self, directory: Inode, dir_fd: int, requested: bytes) -> bytes:
-        """The host's name for *requested* before its removal; *requested* where there is none."""
+        """The host's name for *requested*, else *requested*, before its removal. Raises OSError."""
 
     def new(
         self, directory: Inode, dir_fd: int, requested: bytes, *, may_exist: bool = False
     ) -> bytes:
-        """How *requested* is to be stored; if it *may_exist*, the host's name where it exists.
+        """How a new *requested* is to be stored. Raises FileExistsError, OSError: EILSEQ.
 
-        Raises FileExistsError where it exists under another spelling, and OSError (EILSEQ) for what
-        the emulated file system refuses.
+        If it *may_exist*, the host's name where it exists. FileExistsError where it exists under
+        another spelling, EILSEQ for what the emulated file system refuses.
         """
 
     def is_same(self, one: bytes, other: bytes) -> bool:
@@ -91,25 +94,26 @@ class Spellings(Protocol):
     def target(
         self, directory: Inode, dir_fd: int, requested: bytes
     ) -> tuple[bytes, os.stat_result | None]:
-        """Where a rename to *requested* leads: the host's name, and its status or None."""
+        """The name that a rename to *requested* meets, and its status or None. Raises OSError."""
 
     def key(self, name: bytes) -> bytes:
         """The folded form that all spellings of *name* have in common."""
 
     def negative_spelling(self, directory: Inode, name: bytes) -> bytes | None:
-        """The host has made *name*: the spelling the kernel may hold a negative entry of, or None.
+        """The spelling of new *name* that the kernel may cache as missing; None: none. Forgets it.
 
-        It may be *name* itself, where the guest found it by another since.
+        The host has made *name*. It may be *name* itself, where the guest found it by another
+        since.
         """
 
     def stored_name(self, requested: bytes) -> bytes:
         """How *requested* is stored when it is new. Raises OSError: EILSEQ."""
 
     def display_name(self, dir_fd: int, name: bytes) -> bytes:
-        """How the host's *name* is listed to the guest."""
+        """The name by which the host's *name* is listed to the guest."""
 
     def respell(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> bytes:
-        """Rename *name*, just replaced by a rename to *requested*, to that spelling; the result."""
+        """Rename *name* to the spelling *requested* if it is free; its name. Raises OSError."""
 
     def entry_timeouts(
         self, name: bytes, requested: bytes, timeouts: CacheTimeouts
@@ -117,22 +121,22 @@ class Spellings(Protocol):
         """*timeouts*, but 0 for the entry where *requested* may not be cached as *name*."""
 
     def negative_timeout_ns(self, directory: Inode, requested: bytes, cache_timeout_ns: int) -> int:
-        """How long the kernel may cache that there is no *requested*; 0: not at all."""
+        """How long, in ns, the kernel may cache that *requested* is missing; 0: not at all."""
 
     def added(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """*name* was created, where the guest asked for *requested*."""
+        """Note that *name* was created, where the guest asked for *requested*. Raises OSError."""
 
     def renamed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """A rename has made something *name*, where the guest asked for *requested*."""
+        """Note that a rename to *requested* has made something *name*. Raises OSError."""
 
     def removed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """*name* was removed, where the guest asked for *requested*."""
+        """Note that *name* was removed, where the guest asked for *requested*. Raises OSError."""
 
     def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
-        """*names* were read from *directory*: report those that fold together."""
+        """Report *directory* where some of *names*, read from it, fold together. Never fails."""
 
     def forget(self, directory: Inode) -> None:
-        """Drop the index of *directory*."""
+        """Drop the index of the names in *directory*, if there is one."""
 
     def report(self) -> NamesStatus:
         """The rules and what was found, as a part of the share's status."""
@@ -144,31 +148,31 @@ class ExactNames:
     def look_up(
         self, directory: Inode, dir_fd: int, requested: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
-        """*requested* and its status. Raises OSError: ENOENT."""
+        """*requested*, as it is, and its status on the host. Raises OSError: ENOENT."""
         return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
 
     def find(self, directory: Inode, dir_fd: int, requested: bytes) -> tuple[bytes, os.stat_result]:
-        """*requested* and its status. Raises OSError: ENOENT."""
+        """*requested*, as it is, and its status on the host. Raises OSError: ENOENT."""
         return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
 
     def existing(self, directory: Inode, dir_fd: int, requested: bytes) -> bytes:
-        """Always *requested*: names are stored as they are."""
+        """Always *requested*, whether it exists or not. Never fails."""
         return requested
 
     def new(
         self, directory: Inode, dir_fd: int, requested: bytes, *, may_exist: bool = False
     ) -> bytes:
-        """Always *requested*: names are stored as they are."""
+        """Always *requested*, whether it exists or not. Never fails."""
         return requested
 
     def is_same(self, one: bytes, other: bytes) -> bool:
-        """Whether the bytes are equal."""
+        """Whether both names are equal, byte by byte."""
         return one == other
 
     def target(
         self, directory: Inode, dir_fd: int, requested: bytes
     ) -> tuple[bytes, os.stat_result | None]:
-        """*requested*, and its status or None. Raises OSError for what else is wrong."""
+        """*requested*, and its status, or None where it is missing. Raises OSError."""
         try:
             return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -179,11 +183,11 @@ class ExactNames:
         return name
 
     def negative_spelling(self, directory: Inode, name: bytes) -> bytes | None:
-        """None: there are no other spellings."""
+        """Always None: no name has another spelling."""
         return None
 
     def stored_name(self, requested: bytes) -> bytes:
-        """Always *requested*: names are stored as they are."""
+        """Always *requested*, as it is. Never fails."""
         return requested
 
     def display_name(self, dir_fd: int, name: bytes) -> bytes:
@@ -191,41 +195,41 @@ class ExactNames:
         return name
 
     def respell(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> bytes:
-        """*name*: it has the spelling already."""
+        """Always *name*, without a rename: it has the requested spelling already."""
         return name
 
     def entry_timeouts(
         self, name: bytes, requested: bytes, timeouts: CacheTimeouts
     ) -> CacheTimeouts:
-        """*timeouts*: every name may be cached."""
+        """Always *timeouts*, unchanged: every name may be cached."""
         return timeouts
 
     def negative_timeout_ns(self, directory: Inode, requested: bytes, cache_timeout_ns: int) -> int:
-        """*cache_timeout_ns*: every missing name may be cached."""
+        """Always *cache_timeout_ns*: every missing name may be cached."""
         return cache_timeout_ns
 
     def added(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """Nothing to keep."""
+        """Do nothing: exact names need no index."""
         return
 
     def renamed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """Nothing to keep."""
+        """Do nothing: exact names need no index."""
         return
 
     def removed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """Nothing to keep."""
+        """Do nothing: exact names need no index."""
         return
 
     def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
-        """No two names fold together."""
+        """Do nothing: no two exact names fold together."""
         return
 
     def forget(self, directory: Inode) -> None:
-        """Nothing is kept."""
+        """Do nothing: exact names need no index."""
         return
 
     def report(self) -> NamesStatus:
-        """The rules alone."""
+        """The rules' name, case-sensitive, as a part of the share's status."""
         return NamesStatus(rules="case-sensitive")
 
 
@@ -300,13 +304,16 @@ class FoldedNames:
         self._reported: set[tuple[int, int]] = set()
 
     def check_kernel(self) -> None:
-        """Find out whether all dentries can be invalidated at once; once requests are served."""
+        """Find out whether all dentries can be dropped; else none is cached. Raises OSError."""
         self._may_cache = self._increment_epoch()
 
     def look_up(
         self, directory: Inode, dir_fd: int, requested: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
-        """As find; CaseOnlyRenameError where the thread renames another spelling to this one."""
+        """The host's name and status of *requested*. Raises FileNotFoundError, CaseOnlyRenameError.
+
+        As find(); the latter where the thread renames another spelling to this one.
+        """
         name, status = self.find(directory, dir_fd, requested)
         respelling = name not in (requested, self._stored_name(requested)) and self._is_respelled(
             directory, requested, thread_id
@@ -318,7 +325,7 @@ class FoldedNames:
         return name, status
 
     def find(self, directory: Inode, dir_fd: int, requested: bytes) -> tuple[bytes, os.stat_result]:
-        """By its bytes, else by its key in an index of the directory. Raises FileNotFoundError."""
+        """The name equal or folding to *requested*, and its status. Raises FileNotFoundError."""
         try:
             return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
         except OSError as error:
@@ -339,7 +346,7 @@ class FoldedNames:
         return name, os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
 
     def existing(self, directory: Inode, dir_fd: int, requested: bytes) -> bytes:
-        """The host's name for *requested*, or *requested*; drops an index that is old."""
+        """The host's name for *requested*, or *requested*; drops a stale index. Raises OSError."""
         self._prepare_change(directory, dir_fd)
         try:
             return self.find(directory, dir_fd, requested)[0]
@@ -349,7 +356,10 @@ class FoldedNames:
     def new(
         self, directory: Inode, dir_fd: int, requested: bytes, *, may_exist: bool = False
     ) -> bytes:
-        """The stored form of *requested*, which must not exist unless *may_exist*."""
+        """The stored form of a new *requested*. Raises FileExistsError, OSError: EILSEQ.
+
+        If it *may_exist*, the host's name where it does.
+        """
         stored = self._rules.stored(requested)
         self._prepare_change(directory, dir_fd)
         try:
@@ -367,7 +377,7 @@ class FoldedNames:
     def target(
         self, directory: Inode, dir_fd: int, requested: bytes
     ) -> tuple[bytes, os.stat_result | None]:
-        """The host's name for *requested* and its status, or its stored form and None."""
+        """Name and status of what *requested* leads to, or stored form and None. Raises OSError."""
         self._prepare_change(directory, dir_fd)
         try:
             return self.find(directory, dir_fd, requested)
@@ -375,7 +385,7 @@ class FoldedNames:
             return self._rules.stored(requested), None
 
     def key(self, name: bytes) -> bytes:
-        """*name* folded: by case, by normalization, as the rules say."""
+        """*name* folded by case and normalization, as the rules say. Never fails."""
         return self._rules.key(name)
 
     def negative_spelling(self, directory: Inode, name: bytes) -> bytes | None:
@@ -387,14 +397,14 @@ class FoldedNames:
         return self._rules.stored(requested)
 
     def display_name(self, dir_fd: int, name: bytes) -> bytes:
-        """The rules' display form of *name*, unless the host has an entry of that name, too."""
+        """The rules' display form of *name*; *name* where the host has that, too. Never fails."""
         shown = self._rules.shown(name)
         if shown != name and _exists(dir_fd, shown):
             return name  # the host holds both: no two entries of a listing are the same
         return shown
 
     def respell(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> bytes:
-        """Rename *name* to the spelling of *requested*, if that is free; its name then."""
+        """Rename *name* to the spelling *requested* if it is free; its name. Raises OSError."""
         stored = self._stored_name(requested)
         if stored == name:
             return name
@@ -435,7 +445,7 @@ class FoldedNames:
         return cache_timeout_ns
 
     def added(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """Index *name*; invalidate all dentries if another spelling is cached as missing."""
+        """Index *name*; drop all dentries if another spelling is cached absent. Raises OSError."""
         key = self._rules.key(name)
         index = self._indices.get(directory)
         if index is not None:
@@ -449,20 +459,20 @@ class FoldedNames:
             self._invalidate_all_names()
 
     def renamed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """As added; invalidate all dentries where the kernel knows it by another spelling."""
+        """Index *name*; invalidate all dentries if it is not *requested*. Raises OSError."""
         self.added(directory, dir_fd, name, requested)
         if name != requested:
             # The kernel goes on to cache the object by its new name, as requested.
             self._invalidate_all_names()
 
     def removed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """Take *name* out of the index; invalidate all dentries where it was another spelling."""
+        """Unindex *name*; invalidate all dentries if it is not *requested*. Raises OSError."""
         self._index_without(directory, dir_fd, name)
         if name != requested:
             self._invalidate_all_names()
 
     def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
-        """Count and log the directory, once, if any of *names* fold together."""
+        """Count and log *directory*, once, if any of its *names* fold together. Never fails."""
         identity = directory.device, directory.host_number
         if identity in self._reported or len(self._reported) >= _MOST_REPORTED:
             return
@@ -475,7 +485,7 @@ class FoldedNames:
             self.collided(Collision(identity, path, groups[0]))
 
     def collided(self, collision: Collision) -> None:
-        """Count a directory that holds names that fold together, and log it once."""
+        """Count and log, once, a directory that holds names that fold together."""
         if collision.directory in self._reported or len(self._reported) >= _MOST_REPORTED:
             return
         self._reported.add(collision.directory)
@@ -486,7 +496,7 @@ class FoldedNames:
         log.warning("names fold together in %s: %s", path, spellings)
 
     def forget(self, directory: Inode) -> None:
-        """Drop the index of *directory*."""
+        """Drop the index of the names in *directory*, if there is one."""
         index = self._indices.pop(directory, None)
         if index is not None:
             self._names_indexed -= index.count

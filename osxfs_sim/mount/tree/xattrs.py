@@ -26,20 +26,20 @@ class GuestAttributes:
         self._allowed = allowed
 
     def set(self, fd: int, name: bytes, value: bytes) -> None:
-        """setxattr(2). Raises OSError: ENOSYS not shared, EPERM ours, else what the host says."""
+        """Set an extended attribute. Raises OSError: ENOSYS not shared, EPERM the share's own."""
         self.check(name)
         if self._owners.hides(name):
             raise OSError(errno.EPERM, "kept by the share itself")
         at.set_attribute(fd, name, value)
 
     def get(self, fd: int, name: bytes) -> bytes:
-        """getxattr(2). Raises OSError: ENOSYS not shared, ENODATA none (or ours)."""
+        """The value of an extended attribute. Raises OSError: ENOSYS not shared, ENODATA none."""
         self.check(name)
         self._check_shown(name)
         return os.getxattr(magic_link(fd), name)
 
     def names(self, fd: int, caller: Caller) -> Sequence[bytes]:
-        """listxattr(2), without what *caller* may not see. Raises OSError: ENOSYS not shared."""
+        """The extended attributes' names that *caller* may see. Raises OSError: ENOSYS."""
         self.check(b"")
         hidden = (_ACCESS_LISTS, _OF_ROOT) if caller.uid else _ACCESS_LISTS
         names = [os.fsencode(name) for name in os.listxattr(magic_link(fd))]
@@ -48,13 +48,13 @@ class GuestAttributes:
         ]
 
     def remove(self, fd: int, name: bytes) -> None:
-        """removexattr(2). Raises OSError: ENOSYS not shared, ENODATA none (or ours)."""
+        """Remove an extended attribute. Raises OSError: ENOSYS not shared, ENODATA none."""
         self.check(name)
         self._check_shown(name)
         at.remove_attribute(fd, name)
 
     def check(self, name: bytes) -> None:
-        """Raises OSError where attributes are not shared (ENOSYS), or this one (EOPNOTSUPP)."""
+        """Check that attribute *name* is shared. Raises OSError: ENOSYS (none is), EOPNOTSUPP."""
         if not self._allowed:
             raise OSError(errno.ENOSYS, "not shared")
         if name.startswith(_ACCESS_LISTS):

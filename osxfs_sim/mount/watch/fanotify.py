@@ -136,11 +136,11 @@ class FanotifyWatcher:
             syscalls.fanotify_mark(self._fd, flags, mask | _MOVED_FROM | _MOVED_TO, dir_fd, name)
 
     def fileno(self) -> int:
-        """The fanotify group's descriptor."""
+        """The fanotify group's file descriptor, readable when there are events."""
         return self._fd
 
     def watch(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
-        """Report changes in *directory*; marks it where no mark of the file system covers it."""
+        """Watch *directory*, *name* in *dir_fd*. Returns whether it could. Never fails."""
         if directory.device != self._device:
             return False
         try:
@@ -163,7 +163,7 @@ class FanotifyWatcher:
         return True
 
     def unwatch(self, directory: Inode) -> None:
-        """Skip its events from now on, and remove its mark where it can be reached."""
+        """Stop watching *directory*, removing its mark where it can be reached. Never fails."""
         handle = self._drop(directory)
         if handle is None or handle in self._by_handle or not self._marks_directories:
             return
@@ -180,7 +180,7 @@ class FanotifyWatcher:
         return handle
 
     def read(self, most: int) -> Sequence[HostChange | Lost]:
-        """About *most* changes by other processes; one Lost where the queue overflowed."""
+        """About *most* changes by other processes, perhaps none; a Lost where events were lost."""
         at_ns = now_ns()
         data, position = self._unread, self._position
         if position >= len(data):
@@ -280,13 +280,13 @@ class FanotifyWatcher:
         return directory.parent, directory.name
 
     def record_own_change(self, directory: Inode, name: bytes, dir_fd: int) -> None:
-        """Nothing: the kernel tells our own process from others."""
+        """Do nothing: the kernel tells our own process's changes from others'."""
 
     def record_own_change_fd(self, fd: int) -> None:
-        """Nothing: the kernel tells our own process from others."""
+        """Do nothing: the kernel tells our own process's changes from others'."""
 
     def close(self) -> None:
-        """Close the group, and with it all marks."""
+        """Close the fanotify group, which ends all watches."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

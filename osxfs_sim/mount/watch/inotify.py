@@ -126,11 +126,11 @@ class InotifyWatcher:
         self._own_objects = collections.OrderedDict()
 
     def fileno(self) -> int:
-        """The inotify instance's descriptor."""
+        """The inotify instance's file descriptor, readable when there are events."""
         return self._fd
 
     def watch(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
-        """Add a watch of *directory*; False: none is left, or *name* is something else."""
+        """Watch *directory*, *name* in *dir_fd*; False: no watch is left, or it is not that."""
         if directory.device != self._device:
             return False
         try:
@@ -152,7 +152,7 @@ class InotifyWatcher:
         return True
 
     def unwatch(self, directory: Inode) -> None:
-        """Remove the watch of *directory*, if there is one."""
+        """Remove the watch of *directory*, if there is one. Raises OSError."""
         watch = self._watches.pop(directory, None)
         if watch is None:
             return
@@ -165,7 +165,7 @@ class InotifyWatcher:
                 raise
 
     def read(self, most: int) -> Sequence[HostChange | Lost]:
-        """About *most* changes that are not our own; one Lost where the queue overflowed."""
+        """About *most* changes by others, perhaps none; a Lost where the queue overflowed."""
         at_ns = now_ns()
         if not self._unread:
             self._fill(most)
@@ -338,7 +338,7 @@ class InotifyWatcher:
             self._own_names.popitem(last=False)
 
     def record_own_change_fd(self, fd: int) -> None:
-        """Remember the state of the object behind *fd*, where times tell changes apart."""
+        """Remember what we left behind *fd*, so that its events count as ours. Raises OSError."""
         if self._times_tell:
             self._note(os.fstat(fd))
 
@@ -350,7 +350,7 @@ class InotifyWatcher:
             self._own_objects.popitem(last=False)
 
     def close(self) -> None:
-        """Remove all watches and forget what was our own."""
+        """Close the inotify instance, which ends all watches, and forget our own changes."""
         self._inotify.close()
         self._by_watch.clear()
         self._watches.clear()

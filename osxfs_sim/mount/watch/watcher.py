@@ -65,10 +65,10 @@ class Watcher(Protocol):
     """Directories that could not be watched because the kernel had no watch left."""
 
     def fileno(self) -> int:
-        """A descriptor that is readable when there is something to read."""
+        """A file descriptor that is readable when there are changes to read."""
 
     def watch(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
-        """Report changes in *directory*, and of itself, from now on; False where that cannot be.
+        """Report changes in and of *directory* from now on. Returns False where that cannot be.
 
         Must be called before anything below or about it is answered, and again after it was seen to
         be removed or replaced: the host may give its inode number to another. *name* in *dir_fd*
@@ -77,29 +77,29 @@ class Watcher(Protocol):
         """
 
     def unwatch(self, directory: Inode) -> None:
-        """The guest has forgotten *directory*: its changes are skipped from now on."""
+        """Report no more changes in *directory*, which the guest has forgotten."""
 
     def read(self, most: int) -> Sequence[HostChange | Lost]:
-        """About *most* changes, in the kernel's order, without ever waiting.
+        """About *most* host changes, in the kernel's order; perhaps none: it never waits.
 
         When it returns fewer than *most*, nothing that was taken from the kernel is left over: what
         comes next makes fileno() readable.
         """
 
     def record_own_change(self, directory: Inode, name: bytes, dir_fd: int) -> None:
-        """Our server has just changed *name* in *directory*, open as *dir_fd*, for the guest.
+        """Note that our server has just changed *name* in *directory*: that is no host change.
 
         For each name that a request put there, took away or changed the object of, once, after its
         success and before anything else is done; b"" is the directory itself.
         """
 
     def record_own_change_fd(self, fd: int) -> None:
-        """Our server has just changed content or attributes of the object behind *fd*."""
+        """Note that our server has just changed the object behind *fd*: that is no host change."""
 
     def close(self) -> None:
-        """Watch nothing any more, and free the descriptor."""
+        """End all watches and close the file descriptor."""
 
 
 def now_ns() -> int:
-    """The clock of HostChange.at_ns: monotonic nanoseconds."""
+    """Now, by the clock of HostChange.at_ns: time.monotonic_ns(), in nanoseconds."""
     return time.monotonic_ns()
