@@ -3,13 +3,13 @@
 simulate/ knows nothing of cases, shares and profiles; here they meet.
 """
 
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from osxfs_sim.coherence.staleness.measure import kernel_tick_ns
 from osxfs_sim.emulated_shares import EmulatedShares, settings_of
+from osxfs_sim.fs.output import write_output
 from osxfs_sim.lab.arms import NATIVE, Arm
 from osxfs_sim.lab.comparing import run_comparison
 from osxfs_sim.model.ownership import Ownership
@@ -80,7 +80,7 @@ def record(
         assert recorded.trace is not None
         made = Path(traces) / recorded.trace
         rewrite_notes(made, {**read_header(made).notes, "native_wall_ns": native_wall_ns})
-        os.replace(made, target)
+        write_output(target, made.read_bytes())
     return target
 
 

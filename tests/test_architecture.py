@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "settings": {"model", "catalogue", "share_options"},
     "exports": {"model", "settings", "fs", "toml_files", "share_options"},
     # The lab is handed how an arm is mounted: this is where the two meet.
-    "predicting": {"model", "trace", "simulate", "coherence", "lab", "emulated_shares"},
+    "predicting": {"fs", "model", "trace", "simulate", "coherence", "lab", "emulated_shares"},
     "emulated_shares": {"lab", "mount", "settings", "catalogue", "model"},
 }
 

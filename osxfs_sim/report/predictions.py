@@ -1,6 +1,6 @@
 """A prediction as a table: what each system would take, and what leaves it so many requests."""
 
-from osxfs_sim.model.formatting import format_wall_time
+from osxfs_sim.model.formatting import format_count, format_fixed, format_wall_time
 from osxfs_sim.report.console import console
 from osxfs_sim.report.tables import Table
 from osxfs_sim.simulate.prediction import Prediction
@@ -41,10 +41,10 @@ def prediction_table(prediction: Prediction) -> Table:
             _s(arm.lowest_ns) if drawn else "",
             _s(arm.highest_ns) if drawn else "",
             _s(arm.one_line_ns),
-            f"{arm.crossings:,}",
-            f"{arm.missing_lookups:,}",
-            f"{arm.hits:,}",
-            f"{arm.names:,}" if arm.names else "",
+            format_count(arm.crossings),
+            format_count(arm.missing_lookups),
+            format_count(arm.hits),
+            format_count(arm.names) if arm.names else "",
             _most(arm.requests),
         )
     return table.without_empty(1)
@@ -53,8 +53,8 @@ def prediction_table(prediction: Prediction) -> Table:
 def notes(prediction: Prediction) -> list[str]:
     """What is to be known of how it was made, a line each."""
     lines = [
-        f"from {prediction.questions:,} requests of a run of {_s(prediction.recorded_ns)}; what "
-        f"waits for what: by {prediction.dependencies}"
+        f"from {format_count(prediction.questions)} requests of a run of "
+        f"{_s(prediction.recorded_ns)}; what waits for what: by {prediction.dependencies}"
     ]
     if prediction.native_ns is None:
         lines.append(
@@ -63,15 +63,15 @@ def notes(prediction: Prediction) -> list[str]:
         )
     else:
         lines.append(
-            f"think times of the recording count {prediction.think_scale:.2f} times, so that a "
-            "share without cost takes the native time"
+            f"think times of the recording count {format_fixed(prediction.think_scale, 2)} times, "
+            "so that a share without cost takes the native time"
         )
     return lines
 
 
 def _most(requests: dict[str, int]) -> str:
     largest = sorted(requests.items(), key=lambda each: -each[1])[:3]
-    return ", ".join(f"{count:,} {name}" for name, count in largest)
+    return ", ".join(f"{format_count(count)} {name}" for name, count in largest)
 
 
 def _s(value_ns: int) -> str:

@@ -577,8 +577,8 @@ def test_the_injector_too_is_told_of_a_file_that_only_the_guest_has(field: Path)
         guest.write("new", b"12345")
         layer = injected_layer(guest.components, Injector("/nowhere", lambda: False))
         for attributes in (
-            layer._attributes_now(inode.number, GUEST),
-            layer._where_it_got_to(inode.number, GUEST),
+            layer._answers.attributes_now(inode.number, GUEST),
+            layer._answers.where_it_got_to(inode.number, GUEST),
         ):
             assert modes.S_ISREG(attributes.st_mode)
             assert attributes.st_size == 5

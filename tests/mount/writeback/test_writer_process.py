@@ -48,7 +48,7 @@ def written_apart(guest: Unmounted, module: str = MODULE) -> ProcessWriter:
     """From now on the changes of *guest* are made by another process."""
     writer = ProcessWriter(
         *(guest.components.inodes.root.path_fd, guest.state),
-        *(guest.write_back.journal.data_fd, guest.write_back.aside._effects, module),
+        *(guest.write_back.journal.data.fd, guest.write_back.aside._effects, module),
     )
     guest.write_back.writer = writer  # type: ignore[assignment]
     return writer
