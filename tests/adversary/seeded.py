@@ -9,8 +9,10 @@ from support import checked_server
 from osxfs_sim.model.write_back import Kind
 from osxfs_sim.mount.server.main import main
 from osxfs_sim.mount.writeback import overlay_layers, pending_state
-from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
+from osxfs_sim.mount.writeback.files import FileHandlers
+from osxfs_sim.mount.writeback.fsync import FsyncHandlers
 from osxfs_sim.mount.writeback.host_writer import HostWriter
+from osxfs_sim.mount.writeback.removing import RemovalHandlers
 
 
 def forget() -> None:
@@ -28,7 +30,7 @@ def forget() -> None:
 
 def end() -> None:
     """An unforeseen exception ends it."""
-    unlink, count = WriteBackHandlers.unlink, 0
+    unlink, count = RemovalHandlers.unlink, 0
 
     def ending(self: Any, *arguments: Any) -> Any:
         nonlocal count
@@ -37,7 +39,7 @@ def end() -> None:
             os._exit(1)
         return unlink(self, *arguments)
 
-    WriteBackHandlers.unlink = ending  # type: ignore[method-assign]
+    RemovalHandlers.unlink = ending  # type: ignore[method-assign]
 
 
 def unsync() -> None:
@@ -46,18 +48,18 @@ def unsync() -> None:
     async def answered(*_: Any) -> None:
         return
 
-    WriteBackHandlers.fsync = answered  # type: ignore[method-assign]
+    FsyncHandlers.fsync = answered  # type: ignore[method-assign]
 
 
 def leak() -> None:
     """A descriptor stays open for each file that is opened."""
-    release = WriteBackHandlers.release
+    release = FileHandlers.release
 
     async def leaking(self: Any, request: Any, fh: int) -> None:
         os.dup(fh)
         await release(self, request, fh)
 
-    WriteBackHandlers.release = leaking  # type: ignore[method-assign]
+    FileHandlers.release = leaking  # type: ignore[method-assign]
 
 
 def wedge() -> None:

@@ -26,7 +26,7 @@ from osxfs_sim.mount.requests.dispatch import Dispatcher
 from osxfs_sim.mount.requests.layer import Layer
 from osxfs_sim.mount.server import assembly
 from osxfs_sim.mount.server.assembly import Components
-from osxfs_sim.mount.writeback import handlers as held_handlers
+from osxfs_sim.mount.writeback import files as pending_files
 from osxfs_sim.mount.writeback import writeback
 from osxfs_sim.settings import ShareSettings
 
@@ -174,7 +174,7 @@ def requests(base: Path, **settings: Any) -> Iterator[Requests]:
     user = server_user(None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assembly, "Reactor", ControlledReactor)
-        for module in (handlers, held_handlers, writeback):
+        for module in (handlers, pending_files, writeback):
             patch.setattr(module, "WRITE_IN_THREAD_BYTES", SLOW_FROM_BYTES)
         source = str(base / "source")
         components = assembly.build(wanted, wanted.system(), user, source, wanted.mountpoint, None)

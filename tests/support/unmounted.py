@@ -101,7 +101,7 @@ class Unmounted:
         """What the guest has at *path*. Raises OSError."""
         here = self.components.inodes.root
         for name in filter(None, path.split("/")):
-            inode, status = self.handlers._in_guest(here, name.encode())
+            inode, status = self.handlers._view.named(here, name.encode())
             if inode is None:
                 inode = self.components.inodes.find_or_add(here, name.encode(), status)  # type: ignore[arg-type]
             inode.nlookup = max(inode.nlookup, 1)
@@ -117,7 +117,7 @@ class Unmounted:
 
     @_checked
     def make(self, path: str, mode: int = modes.S_IFREG | 0o644, target: bytes = b"") -> Inode:
-        made = self.handlers._defer_make(*self._place(path), mode, GUEST, target)
+        made = self.handlers._making.defer_make(*self._place(path), mode, GUEST, target)
         made.nlookup = 1
         return made
 
@@ -154,7 +154,7 @@ class Unmounted:
         place = kept.reserve(len(data))
         kept.put(place, data)
         try:
-            self.handlers._defer_write(inode, fd, offset, len(data), place)
+            self.handlers._files.defer_write(inode, fd, offset, len(data), place)
         except OSError:
             kept.free(place, len(data))
             raise
@@ -167,31 +167,31 @@ class Unmounted:
         if size is not None and self.inode(path).is_directory:
             raise IsADirectoryError(errno.EISDIR, path)  # the kernel's word
         detail = SetDetail(size, mode, None, None, None, None, 10**18)
-        self.handlers._defer_set(self.inode(path), detail)
+        self.handlers._attributes.defer_set(self.inode(path), detail)
 
     @_checked
     def link(self, old: str, new: str) -> None:
         if self.inode(old).is_directory:
             raise PermissionError(errno.EPERM, old)  # the kernel's word
-        entry = self.handlers._defer_link(self.inode(old), *self._place(new), GUEST)
+        entry = self.handlers._making.defer_link(self.inode(old), *self._place(new), GUEST)
         del entry
 
     @_checked
     def unlink(self, path: str) -> None:
         self.inode(path)
-        self.handlers._defer_removal(Kind.UNLINK, *self._place(path))
+        self.handlers._removing.defer_removal(Kind.UNLINK, *self._place(path))
 
     @_checked
     def rmdir(self, path: str) -> None:
         self.inode(path)
-        self.handlers._defer_removal(Kind.RMDIR, *self._place(path))
+        self.handlers._removing.defer_removal(Kind.RMDIR, *self._place(path))
 
     @_checked
     def rename(self, old: str, new: str) -> None:
         moving = self.inode(old)
         with contextlib.suppress(FileNotFoundError):
             self.inode(new)
-        self.handlers._defer_rename(moving, *self._place(old), *self._place(new), 0)
+        self.handlers._renaming.defer_rename(moving, *self._place(old), *self._place(new), 0)
 
     def tree(self) -> dict[str, str | None]:
         """Every path that the guest has, and what is in it: None for a directory."""
@@ -222,7 +222,7 @@ class Unmounted:
     def read(self, inode: Inode, handle: int = -1) -> str:
         if inode.kind == modes.S_IFLNK:
             if inode.is_local_only:
-                return self.handlers._pending_link_target(inode).decode()
+                return self.handlers._attributes.pending_link_target(inode).decode()
             fd, name, _ = self.components.backing.find(inode)
             return os.readlink(name, dir_fd=fd).decode()  # type: ignore[return-value]
         overlay = inode.overlay
@@ -231,7 +231,7 @@ class Unmounted:
             fd = -1 if inode.is_local_only else self.components.backing.open(inode, os.O_RDONLY)
         try:
             if overlay is not None and (overlay.local_only or overlay.content):
-                return bytes(self.handlers._read_dirty(inode, fd, 0, 1 << 20)[0]).decode()
+                return bytes(self.handlers._files.read_dirty(inode, fd, 0, 1 << 20)[0]).decode()
             return os.pread(fd, 1 << 20, 0).decode()
         finally:
             if handle < 0 and fd >= 0:

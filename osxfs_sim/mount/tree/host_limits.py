@@ -4,6 +4,7 @@ What lies beyond is made on the host at once, which then says whether it can be.
 the smallest that any configuration of these file systems has, not what this one may have.
 """
 
+import errno
 import os
 import resource
 from dataclasses import dataclass
@@ -45,6 +46,11 @@ class HostLimits:
     """Whether there are hard links at all."""
     links_take_inodes: bool
     """Whether a further name of a file counts as one more (tmpfs)."""
+
+    def check_name(self, name: bytes) -> None:
+        """Raise OSError (ENAMETOOLONG) where *name* is longer than the host takes."""
+        if len(name) > self.name_bytes:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
 
 
 def limits_of(fd: int) -> HostLimits:

@@ -27,6 +27,12 @@ def without_set_id(mode: int) -> int:
     return mode & ~modes.S_ISGID if mode & modes.S_IXGRP else mode
 
 
+def cleared_set_id(mode: int) -> int | None:
+    """The permission bits of *mode* without set-id bits. None: it has none that a change clears."""
+    kept = without_set_id(modes.S_IMODE(mode))
+    return None if kept == modes.S_IMODE(mode) else kept
+
+
 def has_group_id_alone(mode: int) -> bool:
     """Whether a file's set-group-ID bit stands without the right to execute for its group.
 

@@ -21,7 +21,19 @@ steps, always:
 invariant.py says where this does not hold; the tests ask it after each step.
 
 handlers             the layer of requests that defers changes; next: written through
+lookup               LOOKUP: the guest's names, or else the host's
+making               MKNOD, MKDIR, SYMLINK, LINK
+removing             UNLINK, RMDIR
+renaming             RENAME
+attributes           GETATTR, SETATTR, READLINK, ACCESS; extended attributes are the host's
+files                OPEN, CREATE, READ, WRITE, RELEASE: dirty bytes are the journal's
+directories          OPENDIR, READDIRPLUS, RELEASEDIR
+fsync                FLUSH, FSYNC, FSYNCDIR: what happens to dirty data at fsync(2)
+
 deferral             may a change be pending for a while, or must the host have it at once?
+deferring            answers what is deferred, when there is room for it
+write_through        has the host do what is not, after what it depends on
+server_rights        what a server that is not root may do
 guest_view           which inode a name is for the guest, and how what is pending is shown of it
 overlay_layers       the layers that lay that over the host's part of requests, and of listings
 guest_side           what becomes of that when the host gets it, or does not take it
@@ -45,7 +57,7 @@ host_contents        content and attributes of them, by descriptors
 restoring            what is made again is as the guest was shown it
 conflicts            what of the host's changes was lost, or kept
 
-room                 whether the host says itself that it has no room
+room                 whether the host has room for what is pending, and what it says itself
 set_aside            what the host will never take: reported once, shown no more
 quarantine           where that is kept, apart from what is still on its way
 sync_errors          what fsync(2) has to say of it

@@ -37,7 +37,7 @@ class Deferral:
         server_is_root: bool,
         never: frozenset[Inode],
     ) -> None:
-        self._errno_of = calls.errno_of
+        self._attempt, self._errno_of = calls.attempt, calls.errno_of
         self._inodes = inodes
         self._backing = backing
         self._owners = owners
@@ -158,3 +158,8 @@ class Deferral:
             return False
         facts = self._facts(inode, request)
         return facts is not None and not facts.attributes & _FIXED
+
+    def may_have_more_links(self, inode: Inode) -> bool:
+        """Whether every file system lets *inode* have one more. Else the host shall say."""
+        status, _ = self._attempt(self._view.status, inode)
+        return status is not None and status.st_nlink < self.limits.links

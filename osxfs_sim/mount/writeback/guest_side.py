@@ -24,6 +24,13 @@ from osxfs_sim.mount.writeback.sync_errors import SyncErrors
 from osxfs_sim.mount.writeback.writeback import WriteBack
 
 
+def drop_sent_dentry(parent: Inode, name: bytes, inode: Inode) -> None:
+    """Look no more for *name* among the host's changes where *inode* was never on the host."""
+    if inode.host_number == 0 and parent.sent_dentry(name) is inode:
+        assert parent.sent_dentries is not None
+        del parent.sent_dentries[name]
+
+
 class GuestSide:
     """The guest's side of write-back: open handles, failures of fsync(2), invalidations."""
 

@@ -2,7 +2,9 @@
 answer; or that alone, where the object is local-only.
 """
 
+import errno
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from pyfuse3 import EntryAttributes
@@ -18,6 +20,7 @@ from osxfs_sim.mount.tree.owners import Caller, Owners
 from osxfs_sim.mount.writeback.overlay import GuestStatus, laid_over, status_of_local_only
 
 Status = os.stat_result | GuestStatus
+_DEEPEST = 4_096
 
 
 def guest_parent(inode: Inode) -> Inode | None:
@@ -25,6 +28,15 @@ def guest_parent(inode: Inode) -> Inode | None:
     if inode.overlay is not None and inode.overlay.guest_place is not None:
         return inode.overlay.guest_place[0]
     return inode.parent
+
+
+def guest_ancestors(inode: Inode | None) -> Iterator[Inode]:
+    """*inode* and the directories above it, as the guest has them: no more than paths can have."""
+    for _ in range(_DEEPEST):
+        if inode is None:
+            return
+        yield inode
+        inode = guest_parent(inode)
 
 
 class GuestView:
@@ -83,6 +95,50 @@ class GuestView:
         if overlay.local_only:
             return status_of_local_only(inode)
         return laid_over(overlay, self._backing.status(inode))
+
+    def named(self, parent: Inode, name: bytes) -> tuple[Inode | None, Status]:
+        """What the guest has by *name*: its inode, if it is known, and what it is like.
+
+        Raises OSError: ENOENT.
+        """
+        overlay = parent.overlay
+        if overlay is not None:
+            known = overlay.name(name)
+            if known is not None:
+                if known.inode is None:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+                return known.inode, self.status(known.inode)
+            if overlay.local_only:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        dir_fd = self._backing.directory_fd(parent)
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        inode = self._inodes.find(status)
+        if inode is not None and inode.overlay is not None:
+            return inode, laid_over(inode.overlay, status)
+        return inode, status
+
+    def has(self, parent: Inode, name: bytes) -> bool:
+        """Whether the guest has anything by *name* in *parent*. Raises OSError."""
+        try:
+            self.named(parent, name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_empty(self, directory: Inode) -> bool:
+        """Whether the guest has no names in *directory*. Raises OSError."""
+        overlay = directory.overlay
+        names = (overlay.names if overlay is not None else None) or {}
+        if any(each.inode is not None for each in names.values()):
+            return False
+        if directory.is_local_only:
+            return True
+        fd = self._backing.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with os.scandir(fd) as entries:
+                return all(os.fsencode(entry.name) in names for entry in entries)
+        finally:
+            os.close(fd)
 
     def pending_attributes(
         self, inode: Inode, name: bytes, caller: Caller, *, is_cached: bool

@@ -151,6 +151,13 @@ def name_effects(change: Change[Inode]) -> list[tuple[Inode, bytes, Inode | None
     return effects
 
 
+def names_changed(directory: Inode, now_ns: int) -> None:
+    """Date *directory*, whose names the guest has changed, unless nothing is pending of it."""
+    overlay = directory.overlay
+    if overlay is not None:
+        overlay.mtime_ns = overlay.ctime_ns = now_ns
+
+
 def guest_path(inode: Inode | None, name: bytes = b"") -> str:
     """The path, as one line of text, at which the guest has *name* in a directory."""
     names = [name] if name else []

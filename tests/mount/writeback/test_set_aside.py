@@ -220,9 +220,9 @@ def test_nothing_is_made_in_a_directory_that_was_refused(source: Path, state: Pa
         guest.refuse(never(Kind.MAKE, names=(b"new",)))
         guest.finish()
         with pytest.raises(OSError, match="Stale"):
-            guest.handlers._defer_make(directory, b"x", modes.S_IFREG | 0o600, GUEST)
+            guest.handlers._making.defer_make(directory, b"x", modes.S_IFREG | 0o600, GUEST)
         with pytest.raises(OSError, match="Stale"):
-            guest.handlers._defer_rename(
+            guest.handlers._renaming.defer_rename(
                 *(guest.inode("h"), guest.components.inodes.root, b"h", directory, b"h", 0)
             )
         assert guest.finish() == 0
@@ -562,7 +562,9 @@ def test_what_the_host_has_put_in_a_removed_ones_place_just_now_is_looked_up_aga
     guest = Unmounted(field / "host", field / "state")
     try:
         with pytest.raises(StaleError):
-            guest.handlers._defer_removal(Kind.UNLINK, guest.components.inodes.root, b"new")
+            guest.handlers._removing.defer_removal(
+                Kind.UNLINK, guest.components.inodes.root, b"new"
+            )
     finally:
         guest.close()
     assert (field / "host" / "new").exists()
