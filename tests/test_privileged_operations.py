@@ -154,7 +154,7 @@ def _is_descriptor(node: ast.expr) -> bool:
 def _is_method_of_ours(module: str) -> bool:
     """Of what has methods called as those of paths.
 
-    Layers of handlers (the next one is ``self.next``, or ``self._next``), backings, injectors, roots.
+    Layers of handlers (the next is ``self.next`` or ``self._next``), backings, injectors, roots.
     """
     return module in ("self.next", "self._next") or module.rpartition(".")[2] in (
         *("_backing", "_injector", "super()", "root", "tarfile"),
