@@ -163,7 +163,7 @@ class Handlers:
     def evict_unneeded(self) -> None:
         """Evict all inodes that were kept only because others, now gone, were reached by them."""
         while (inode := self._inodes.pop_unneeded()) is not None:
-            self._evict(inode)
+            self._attempt(self._evict, inode)
 
     def mknod(
         self,

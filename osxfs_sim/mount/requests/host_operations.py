@@ -369,11 +369,14 @@ class HostOperations:
 
         Notes whether its writes clear set-id bits. Nothing may fail after it.
         """
+        clears = caller.uid and self._privileged and flags & os.O_ACCMODE != os.O_RDONLY
+        # Asked first: whoever calls this closes *fd* if it fails, which may be no handle then.
+        is_non_member = clears and self._is_non_member(fd, caller)
         handle = self._handles.opened(inode, fd, flags, keep_pages=keep_pages)
-        if caller.uid and self._privileged and flags & os.O_ACCMODE != os.O_RDONLY:
+        if clears:
             self._handles.clearing_set_id.add(fd)
-            if self._is_non_member(fd, caller):
-                self._handles.non_members.add(fd)
+        if is_non_member:
+            self._handles.non_members.add(fd)
         return handle
 
     def write(self, fd: int, offset: int, data: bytes) -> int:

@@ -26,6 +26,7 @@ from support.live import LiveShare
 from osxfs_sim.mount import launch
 from osxfs_sim.mount.loop.reactor import in_thread
 from osxfs_sim.mount.loop.request import Request
+from osxfs_sim.mount.requests.host_operations import HostOperations
 
 AT_ONCE: dict[str, object] = {"extended_attributes": "host"}
 DELEGATED: dict[str, object] = {**AT_ONCE, "profile": "osxfs-delegated", "latency_ns": 0}
@@ -338,6 +339,25 @@ def test_what_the_kernel_forgets_too_often_is_a_bug_and_not_the_end(at: Share) -
     assert table[at.directory].nlookup == 1
     assert at.ask("getattr").st_size == 7
     assert at.errors == 2
+
+
+def test_a_file_that_could_not_be_opened_after_all_is_no_handle(
+    at: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its descriptor is closed, and the next file may get the number."""
+    share, handles = at.share, at.share.components.handles
+    stranger: Any = SimpleNamespace(uid=65534, gid=65534, pid=1, umask=0)
+
+    def fails(*_: object) -> bool:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(HostOperations, "_is_non_member", fails)
+    before = dict(handles.files)
+    assert share.answer("open", at.file, os.O_RDWR, stranger) == errno.EIO
+    assert share.answer("create", 1, b"new", 0o644, os.O_RDWR, stranger) == errno.EIO
+    assert handles.files == before
+    assert share.components.inodes[at.file].open_fds == [at.handle]
+    assert at.errors == 0
 
 
 def test_who_waits_its_turn_has_waited_all_the_same(field: Path) -> None:
