@@ -143,10 +143,10 @@ def main() -> None:
         _tell(trouble=f"no inotify: {error.strerror} (fs.inotify.max_user_instances)")
         return
     _tell(ready=True)
-    # A caller that has gone away needs no answer.
-    with contextlib.suppress(BrokenPipeError):
-        listener.listen()
+    listener.listen()
 
 
 if __name__ == "__main__":
-    main()
+    # Whoever started it may have ended, and needs no answer.
+    with contextlib.suppress(BrokenPipeError):
+        main()

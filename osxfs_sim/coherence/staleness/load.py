@@ -11,6 +11,7 @@ import os
 import select
 import sys
 import time
+from typing import Any
 
 MOST_READ_BYTES = 1 << 20
 _SHORTEST_SLEEP_S = 0.001
@@ -53,14 +54,20 @@ def keep_reading(directory: str, share: float) -> dict[str, float]:
 def main() -> None:
     """Run the load's process ``load.py DIRECTORY SHARE``; an OSError is reported, not raised."""
     directory, share = sys.argv[1], float(sys.argv[2])
-    print(json.dumps({"began": True}), flush=True)
+    _tell({"began": True})
     try:
         done: dict[str, float | str] = {**keep_reading(directory, share)}
     except OSError as error:  # the share has gone, for one
         done = {"error": str(error)}
-    with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(done), flush=True)
+    _tell(done)
+
+
+def _tell(words: dict[str, Any]) -> None:
+    # Past the buffer of sys.stdout, which would complain at exit if the reader has gone.
+    os.write(sys.stdout.fileno(), json.dumps(words).encode() + b"\n")
 
 
 if __name__ == "__main__":
-    main()
+    # Whoever started it may have ended, and needs no answer.
+    with contextlib.suppress(BrokenPipeError):
+        main()
