@@ -166,7 +166,10 @@ def test_what_is_immutable_or_append_only_is_refused(share) -> None:
 def test_who_appended_while_it_was_append_only_writes_anywhere_afterwards(share, profile) -> None:
     live = share(**{**HELD, "profile": profile})
     source = live.source / "log"
-    source.write_text("0123456789")
+    # Whole at once: under its own write-back the kernel keeps the size that it sees first, and
+    # somebody who hears of a new file may see it empty.
+    (live.source.parent / "log").write_text("0123456789")
+    (live.source.parent / "log").rename(source)
     chattr("+a", source)
     try:
         appending = os.open(live.guest / "log", os.O_WRONLY | os.O_APPEND)
