@@ -28,6 +28,7 @@ from osxfs_sim.mount.server import assembly
 from osxfs_sim.mount.server.assembly import Components
 from osxfs_sim.mount.writeback import files as pending_files
 from osxfs_sim.mount.writeback import writeback
+from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
 from osxfs_sim.settings import ShareSettings
 
 _FAR_OFF_NS = 600_000_000_000
@@ -132,11 +133,14 @@ class Requests:
 def injected_layer(components: Components, injector: Any) -> InjectedRequests:
     """What answers the requests of *injector*, over the handlers of a share that has none."""
     written_through = components.handlers
+    operations = None
     while isinstance(written_through, Layer):
+        if isinstance(written_through, WriteBackHandlers):
+            operations = written_through._files._operations
         written_through = written_through.next
     answers = SuppressedAnswers(
         *(injector, components.inodes, components.backing, components.spellings),
-        *(written_through._entries, components.handlers._operations),
+        *(written_through._entries, operations or written_through._operations),
     )
     return InjectedRequests(components.handlers, injector, written_through._calls, answers)
 

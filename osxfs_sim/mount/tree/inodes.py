@@ -161,7 +161,7 @@ class Inode:
         handle_table."""
         self.sent_dentries: dict[bytes, Inode] | None = None
         """Of a directory: the dentries in it that were sent to the kernel, where that is tracked.
-        Written by the table, guest_side, guest_view, handlers of write-back."""
+        Written by the table, guest_side, guest_view, effect_applier."""
         self.watched: bool | None = None
         """Of a directory: whether host changes in it will be seen; None: nobody has tried. Written
         by assembly, entries, host_places."""

@@ -33,8 +33,7 @@ class Overlay:
     """How many pending changes it takes part in: as their object, or as a directory whose names
     they change. Written by pending_state."""
     local_only: bool = False
-    """Whether the host has no such object, not yet or never. Written by handlers,
-    effect_applier."""
+    """Whether the host has no such object, not yet or never. Written by making, effect_applier."""
     orphan: bool = False
     """Whether the guest has taken away its last name: nothing of it crosses any more but that.
     Written by pending_state, set_aside."""
@@ -42,26 +41,28 @@ class Overlay:
     """The errno with which the host has refused to have it made, or 0: it is local-only for good,
     and nothing is pending of it but what those read who have it open. Written by set_aside."""
     mode: int | None = None
-    """Its permissions, without the kind. Written by handlers, set_aside."""
+    """Its permissions, without the kind. Written by attributes, making, set_aside."""
     owner: Owner = UNSET
-    """To whom the guest has given it. Written by handlers, set_aside."""
+    """To whom the guest has given it. Written by attributes, set_aside."""
     size: int | None = None
-    """Of a file, in bytes; of a local-only symlink, too. Written by handlers, pending_state,
-    set_aside."""
+    """Of a file, in bytes; of a local-only symlink, too. Written by attributes, files, making,
+    pending_state, set_aside."""
     atime_ns: int | None = None
-    """When it was read last, by the wall clock. Written by handlers, set_aside."""
+    """When it was read last, by the wall clock. Written by attributes, making, set_aside."""
     mtime_ns: int | None = None
-    """When its content was changed last, by the wall clock. Written by handlers, set_aside."""
+    """When its content was changed last, by the wall clock. Written by attributes, files, making,
+    overlay, set_aside."""
     ctime_ns: int | None = None
-    """When anything of it was changed last, by the wall clock. Written by handlers, set_aside."""
+    """When anything of it was changed last, by the wall clock. Written by attributes, files,
+    making, overlay, removing, renaming, set_aside."""
     links: int = 0
     """To be added to the host's link count, or all of it while local-only. Written by
     pending_state."""
     content: Extents | None = None
-    """The bytes of a file that the guest has written or cut off. Written by handlers,
+    """The bytes of a file that the guest has written or cut off. Written by attributes, files,
     pending_state, set_aside."""
     link_target: bytes = b""
-    """Of a symlink that is local-only. Written by handlers."""
+    """Of a symlink that is local-only. Written by making."""
     names: dict[bytes, OverlayName] | None = None
     """Of a directory: the names that differ from the host's. Written by pending."""
     fd: int = -1
@@ -72,9 +73,8 @@ class Overlay:
     own_sequence: int = 0
     """The latest change whose object it is. Written by pending_state."""
     seen: tuple[int, int, int] | None = None
-    """What the host's object was like when the guest first changed it, or when we last did:
-    see restoring.what_is_seen(). Written by handlers, effect_applier, set_aside,
-    inode_resolver."""
+    """What the host's object was like when the guest first changed it, or when we last did: see
+    restoring.what_is_seen(). Written by deferring, effect_applier, set_aside, inode_resolver."""
     _place: tuple[Inode, bytes] | None = None
     _guest_place: tuple[Inode, bytes] | None = None
 
@@ -97,7 +97,7 @@ class Overlay:
     def guest_place(self) -> tuple[Inode, bytes] | None:
         """The (directory, name) to which the guest has moved or made the object; None: to none.
 
-        Written by handlers, set_aside, pending.
+        Written by making, renaming, set_aside, pending.
         """
         return self._guest_place
 
