@@ -115,8 +115,8 @@ def predict(
 def system_of(arm: Arm) -> System:
     """The system that *arm* stands for.
 
-    Raises UserError for one that cannot be predicted: without requests, with write-back, or with
-    direct I/O, whose every read(2) is a request that the recording does not have.
+    Raises UserError for one that cannot be predicted: without requests, with the kernel's own
+    write-back, or with direct I/O, whose every read(2) is a request that no recording has.
     """
     if arm.is_native:
         raise UserError("native makes no requests: what was measured beside it is shown anyway")
@@ -125,9 +125,10 @@ def system_of(arm: Arm) -> System:
         raise UserError(
             f"{arm.label} makes no requests, and cannot be predicted: measure it with compare"
         )
-    if emulated.write_back is not None:
+    if emulated.write_back is not None and emulated.write_back.kernel:
         raise UserError(
-            f"{arm.label} holds changes back, which is not predicted yet: measure it with compare"
+            f"{arm.label} has the guest's kernel hold writes back, which is not predicted yet: "
+            "measure it with compare"
         )
     if emulated.policy.direct:
         raise UserError(
@@ -138,6 +139,7 @@ def system_of(arm: Arm) -> System:
         emulated.policy,
         emulated.latency,
         readdirplus=emulated.profile.protocol.readdirplus,
+        write_back=emulated.write_back,
         keeps_xattrs=emulated.files.extended_attributes is XattrPolicy.HOST,
         checks_permissions=emulated.files.ownership is Ownership.HOST,
     )

@@ -26,6 +26,8 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+from osxfs_sim.model.operations import Operation
+
 T = TypeVar("T", bound=Hashable)
 
 LARGEST_WRITE_BYTES = 128 * 1024
@@ -101,6 +103,47 @@ class Change(Generic[T]):
     def directories(self) -> set[T]:
         """The directories whose names the change affects: none, one, or of a rename up to two."""
         return {each for each in (self.parent, self.old_parent) if each is not None}
+
+
+def concerned(change: Change[T]) -> set[T]:
+    """The objects that *change* takes part in: target, directories, what is replaced."""
+    found = {change.target, *change.directories}
+    if change.replaced is not None:
+        found.add(change.replaced)
+    return found
+
+
+def name_effects(change: Change[T]) -> list[tuple[T, bytes, T | None]]:
+    """The names that *change* gives and takes, as (directory, name, object or None: taken)."""
+    parent = change.parent
+    if parent is None:
+        return []
+    if change.kind in (Kind.UNLINK, Kind.RMDIR):
+        return [(parent, change.name, None)]
+    effects: list[tuple[T, bytes, T | None]] = []
+    if change.kind is Kind.RENAME:
+        assert change.old_parent is not None
+        effects.append((change.old_parent, change.old_name, None))
+    effects.append((parent, change.name, change.target))
+    return effects
+
+
+OPERATION_OF = {
+    Kind.WRITE: Operation.WRITE,
+    Kind.SET: Operation.SETATTR,
+    Kind.LINK: Operation.LINK,
+    Kind.UNLINK: Operation.UNLINK,
+    Kind.RMDIR: Operation.RMDIR,
+    Kind.RENAME: Operation.RENAME,
+}
+"""By which request a change crosses; a MAKE by that of its kind of object, see made_by()."""
+
+
+def made_by(*, is_directory: bool, is_symlink: bool) -> Operation:
+    """The request by which the MAKE of such an object crosses."""
+    if is_directory:
+        return Operation.MKDIR
+    return Operation.SYMLINK if is_symlink else Operation.CREATE
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,8 @@ class CachedInode:
     """The numbers of the pages that are up to date."""
     initialized_by_listing: bool = False
     """A listing has brought its attributes, and nobody has looked at it since."""
+    place: tuple[int, bytes] | None = None
+    """The directory and the name by which an answer last named it."""
 
 
 class GuestKernel:
@@ -116,6 +118,7 @@ class GuestKernel:
         expiry = self._ticks.expiry(now_ns, timeouts.entry_timeout_ns)
         self._dentries[parent, name] = Dentry(inode, expiry, self._epoch)
         self.attributes(inode, timeouts.attr_timeout_ns, status, now_ns)
+        self._inodes[inode].place = parent, name
 
     def negative_entry(self, parent: int, name: bytes, timeout_ns: int, now_ns: int) -> None:
         """An answer says that there is no *name* in *parent*; 0: that is not to be kept."""
@@ -146,6 +149,7 @@ class GuestKernel:
             self.invalidate_attributes(replaced.inode, MODE)
         if dentry is not None:
             self._dentries[new_parent, new_name] = dentry
+            self.inode(dentry.inode).place = new_parent, new_name
             self.invalidate_attributes(dentry.inode, CTIME)
         self.changed_directory(parent)
         self.changed_directory(new_parent)
@@ -153,6 +157,13 @@ class GuestKernel:
     def changed_directory(self, inode: int) -> None:
         """The guest itself has changed its names: its attributes go, its entries stay (rule 8)."""
         self.invalidate_attributes(inode, ALL)
+
+    def changed_mode(self, directory: int) -> None:
+        """The guest itself has set *directory*'s mode: its dentry is revalidated (fuse_setattr)."""
+        inode = self._inodes.get(directory)
+        dentry = None if inode is None or inode.place is None else self._dentries.get(inode.place)
+        if dentry is not None and dentry.inode == directory:
+            dentry.expiry = -1
 
     # Attributes
 

@@ -64,7 +64,9 @@ def _of_a_lookup(recording: Recording, index: int, is_known: bool) -> tuple[int,
         return parent, then.inode if is_target and then is not None else parent
     if role is Lookup.EXCLUSIVE and question.call.startswith("rename"):
         return ()
-    makes = question.call.endswith((" O_CREAT", " O_EXCL")) or (
+    goes_on_in_it = then is not None and then.inode == question.found and bool(then.name)
+    may_make = not goes_on_in_it and not question.error
+    makes = (may_make and question.call.endswith((" O_CREAT", " O_EXCL"))) or (
         then is not None
         and then.operation is Operation.CREATE
         and (then.inode, then.name) == (parent, question.name)

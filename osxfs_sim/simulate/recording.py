@@ -35,6 +35,10 @@ CHANGES = frozenset(
 """What makes another answer of what is asked after it."""
 
 
+SETS_MODE = frozenset({"chmod", "fchmod", "fchmodat", "fchmodat2"})
+"""The calls whose SETATTR is of a mode."""
+
+
 class RecordingError(UserError):
     """A trace that nothing can be predicted from, and which one could be."""
 
@@ -235,10 +239,15 @@ def _makes(lookup: Question, then: Question | None) -> bool:
     place = lookup.inode, lookup.name
     if then is not None and then.operation is Operation.RENAME:
         return (then.found, then.new_name) == place
-    if lookup.call:
-        return lookup.call in _RENAME or lookup.call in _MAKE_A_NAME
-    # Without the call: where a name was missing, its making follows.
-    if then is None or then.operation not in MAKES_A_NAME or (then.inode, then.name) != place:
+    follows = (
+        then is not None and then.operation in MAKES_A_NAME and (then.inode, then.name) == place
+    )
+    if lookup.call in _LINK | _RENAME:
+        return True  # the first of their two names is told by its place
+    if lookup.call and (follows or not lookup.error):
+        return lookup.call in _MAKE_A_NAME
+    # Where a name was missing, its making follows, or it was that of a directory on the way.
+    if then is None or not follows:
         return False
     return then.operation is not Operation.CREATE or bool(then.flags & os.O_EXCL)
 

@@ -2,22 +2,29 @@
 
 Each question of a recording is asked when what it waits for has been answered (dependencies.py).
 The guest's kernel answers it out of its caches (a hit), or the share has to be asked, which takes
-what the latency model says (a crossing), or the share's guest side knows the answer (names).
+what the latency model says (a crossing), or the share's guest side knows the answer (names), or
+takes the change and has it written back later (held).
 
 This is what other, faster implementations are compared with, and both with the live kernel.
 """
 
 import heapq
+import os
+import stat as modes
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from osxfs_sim.model.operations import UNAWAITED, Operation
+from osxfs_sim.simulate.background import Background
 from osxfs_sim.simulate.dependencies import NOTHING, Order
 from osxfs_sim.simulate.guest_kernel import ALL, CONTENT, MODE, NEGATIVE, GuestKernel, Ticks
+from osxfs_sim.simulate.pending_changes import HELD, PendingTree
 from osxfs_sim.simulate.permissions import checked_after, checked_before
 from osxfs_sim.simulate.recording import (
     LISTS,
     MAKES_A_NAME,
+    SETS_MODE,
     TAKES_A_NAME,
     UNKNOWN,
     Lookup,
@@ -29,6 +36,8 @@ from osxfs_sim.simulate.share import Share, System
 ROOT = 1
 """The inode number of a share's root (FUSE_ROOT_ID)."""
 _NO_STATUS = (-1, -1)
+_BACKGROUND = -1  # among the numbers of questions: what is written back goes on
+_SYNCHRONOUS = os.O_SYNC | os.O_DSYNC
 
 _WANT_THE_SIZE = frozenset(
     {
@@ -60,15 +69,28 @@ class Simulated:
     """Questions that the guest's kernel answered."""
     names: int = 0
     """Questions that complete directories answered."""
+    held: Counter[Operation] = field(default_factory=Counter)
+    """Questions that write-back answered on the guest's side, changes among them."""
+    background: Counter[Operation] = field(default_factory=Counter)
+    """Crossings by which changes were written back, beside the requests; all, when it has ended."""
     added: Counter[Operation] = field(default_factory=Counter)
     """Crossings that the recording does not have: what permissions and capabilities are checked
     by. They are among *crossings*."""
 
     @property
     def questions(self) -> int:
-        """All that was asked: each is a hit, a crossing, or answered by names."""
+        """All that was asked: each is a hit, a crossing, held, or answered by names."""
         own = self.crossings.total() - self.added.total()
-        return own + self.hits.total() + self.names
+        return own + self.hits.total() + self.held.total() + self.names
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A question that waits for what is written back."""
+
+    sequence: int  # of the last change that the host must have; 0: none
+    size_bytes: int | None  # for how many bytes there must be room among what is pending
+    go_on: Callable[[int], "int | _Waiting"]  # by the moment; the moment of the answer
 
 
 class Reference:
@@ -80,8 +102,9 @@ class Reference:
         """*tick_ns* is the kernel's (1 s / CONFIG_HZ), *seed* the latencies'."""
         self._recording = recording
         self._order = order
-        self.log: list[tuple[int, Operation]] | None = None
-        """Where each crossing is noted, by the number of the question it is for; None: nowhere."""
+        self.log: list[tuple[int, Operation, bool]] | None = None
+        """Where each crossing is noted, by the number of the question it is for, and what is held,
+        which the last says; None: nowhere."""
         self._asking = 0
         self._system = system
         self._kernel = GuestKernel(Ticks(tick_ns))
@@ -90,6 +113,13 @@ class Reference:
         self._read_since_open: set[int] = set()
         self._asked_for_xattrs: dict[int, int] = {}  # by thread, in its last question
         self._listing: set[int] = set()  # handles that have begun to be listed
+        self._due: list[tuple[int, int]] = []  # when, and which question
+        self._pending: PendingTree | None = None
+        self._waiting: list[tuple[int, _Waiting]] = []
+        self._synchronous: set[int] = set()  # handles whose writes are synced
+        if system.write_back is not None:
+            self._pending = PendingTree(system.write_back, ROOT)
+            self._background = Background(self._pending, self._share.due_ns, self._wake_at)
         self._result = Simulated()
         # Whoever mounts it looks at its root, before the command starts.
         root_ns = self._share.timeouts(b"", UNKNOWN, recording.begin_ns).attr_timeout_ns
@@ -101,7 +131,7 @@ class Reference:
         followers: list[list[int]] = [[] for _ in questions]
         waits = [0] * len(questions)
         ready_ns = [self._recording.begin_ns] * len(questions)
-        due: list[tuple[int, int]] = []
+        due = self._due
         for index, previous in enumerate(order.previous):
             before = (*order.after[index], *(() if previous == NOTHING else (previous,)))
             waits[index] = len(before)
@@ -113,22 +143,65 @@ class Reference:
                 heapq.heappush(due, (ready_ns[index], index))
         ends_ns = self._recording.begin_ns
         while due:
-            arrival_ns, index = heapq.heappop(due)
-            end_ns = self._ask(index, questions[index], arrival_ns)
-            ends_ns = max(ends_ns, end_ns)
-            for follower in followers[index]:
-                think_ns = order.think_ns[follower] if order.previous[follower] == index else 0
-                ready_ns[follower] = max(ready_ns[follower], end_ns + think_ns)
-                waits[follower] -= 1
-                if not waits[follower]:
-                    heapq.heappush(due, (ready_ns[follower], follower))
+            now_ns, index = heapq.heappop(due)
+            if index == _BACKGROUND:
+                self._background.wake(now_ns)
+                answered = self._resumed(now_ns)
+            else:
+                answered = [(index, self._ask(index, questions[index], now_ns))]
+            for each, end_ns in answered:
+                if isinstance(end_ns, _Waiting):
+                    self._waiting.append((each, end_ns))
+                    continue
+                ends_ns = max(ends_ns, end_ns)
+                for follower in followers[each]:
+                    think_ns = order.think_ns[follower] if order.previous[follower] == each else 0
+                    ready_ns[follower] = max(ready_ns[follower], end_ns + think_ns)
+                    waits[follower] -= 1
+                    if not waits[follower]:
+                        heapq.heappush(due, (ready_ns[follower], follower))
         self._result.wall_ns = ends_ns + order.tail_ns - self._recording.begin_ns
+        if self._pending is not None:
+            self._result.background = self._background.crossings
         return self._result
+
+    # What waits for write-back
+
+    def _wake_at(self, moment_ns: int) -> None:
+        heapq.heappush(self._due, (moment_ns, _BACKGROUND))
+
+    def _resumed(self, now_ns: int) -> "list[tuple[int, int | _Waiting]]":
+        """The questions that go on now, each with when it has its answer, or for what it waits."""
+        waiting, self._waiting = self._waiting, []
+        resumed = []
+        for index, each in waiting:
+            if self._may_go_on(each, now_ns):
+                self._asking = index
+                resumed.append((index, each.go_on(now_ns)))
+            else:
+                self._waiting.append((index, each))
+        return resumed
+
+    def _may_go_on(self, waiting: _Waiting, now_ns: int) -> bool:
+        """Whether there is nothing to wait for; has what there is written back."""
+        assert self._pending is not None
+        changes = self._pending.changes
+        if waiting.size_bytes is not None and not changes.has_room_for(waiting.size_bytes):
+            # A few more than there must be, so that the worker need not begin anew for each.
+            self._background.flush_up_to(changes.oldest_sequence + changes.spec.in_flight, now_ns)
+            return False
+        if waiting.sequence and not self._background.is_flushed(waiting.sequence):
+            self._background.flush_up_to(waiting.sequence, now_ns)
+            return False
+        return True
+
+    def _wait(self, waiting: _Waiting, now_ns: int) -> "int | _Waiting":
+        return waiting.go_on(now_ns) if self._may_go_on(waiting, now_ns) else waiting
 
     # One question
 
-    def _ask(self, index: int, question: Question, now_ns: int) -> int:
-        """When its thread has its answer."""
+    def _ask(self, index: int, question: Question, now_ns: int) -> "int | _Waiting":
+        """When its thread has its answer, or for what it waits before it can be answered."""
         self._asking = index
         operation = question.operation
         if operation in UNAWAITED:
@@ -141,8 +214,9 @@ class Reference:
             checked = checked_before(self._recording, index, is_known=is_known)
             now_ns = self._check_permissions(checked, now_ns)
         if self._asks_for_capabilities(question):
-            self._result.added[Operation.GETXATTR] += 1
-            now_ns = self._cross(Operation.GETXATTR, 0, now_ns)
+            now_ns = self._ask_for_capabilities(question, now_ns)
+        if self._pending is not None:
+            self._pending.learn(question)
         if operation is Operation.LOOKUP:
             return self._look_up(index, question, now_ns)
         if self._is_hit(index, question, now_ns):
@@ -150,13 +224,63 @@ class Reference:
             if operation is Operation.READ:
                 self._read_since_open.add(question.inode)
             return now_ns
-        if operation in LISTS:
+        if self._pending is not None:
+            return self._ask_with_write_back(index, question, now_ns)
+        return self._ask_host(index, question, now_ns)
+
+    def _ask_host(self, index: int, question: Question, now_ns: int) -> int:
+        if question.operation in LISTS:
             return self._list(index, question, now_ns)
-        end_ns = self._cross(operation, question.size_bytes, now_ns)
+        end_ns = self._cross(question.operation, question.size_bytes, now_ns)
+        return self._answered(index, question, end_ns)
+
+    def _answered(self, index: int, question: Question, now_ns: int) -> int:
+        """The guest's kernel learns from the answer, which has come *now_ns*."""
         if not question.error:
-            self._learn(index, question, end_ns)
-            end_ns = self._checked_afterwards(index, end_ns)
+            self._learn(index, question, now_ns)
+            now_ns = self._checked_afterwards(index, now_ns)
+        return now_ns
+
+    def _ask_with_write_back(self, index: int, question: Question, now_ns: int) -> "int | _Waiting":
+        """As _ask_host(), where a change may be pending, and the host has to have some before."""
+        assert self._pending is not None
+        return self._wait(
+            _Waiting(
+                self._pending.needs(question),
+                self._pending.size_to_hold(question),
+                lambda moment_ns: self._ask_overlaid(index, question, moment_ns),
+            ),
+            now_ns,
+        )
+
+    def _ask_overlaid(self, index: int, question: Question, now_ns: int) -> "int | _Waiting":
+        """What is answered by what is pending, and what of it crosses."""
+        assert self._pending is not None
+        answer = self._pending.answer(question, now_ns)
+        self._background.changed()
+        if not answer.is_held and answer.crosses_as is None:
+            return self._ask_host(index, question, now_ns)
+        if answer.crosses_as is not None:
+            self._result.added[answer.crosses_as] += answer.is_held
+            now_ns = self._cross(answer.crosses_as, answer.size_bytes, now_ns)
+        if answer.is_held:
+            self._hold(question.operation)
+        end_ns = self._answered(index, question, now_ns)
+        if question.operation is Operation.WRITE and question.handle in self._synchronous:
+            return self._wait(
+                _Waiting(self._pending.needed(question.inode), None, self._sync), end_ns
+            )
         return end_ns
+
+    def _sync(self, now_ns: int) -> int:
+        """What was written by a handle that is synchronous is synced."""
+        self._result.added[Operation.FSYNC] += 1
+        return self._cross(Operation.FSYNC, 0, now_ns)
+
+    def _hold(self, operation: Operation) -> None:
+        self._result.held[operation] += 1
+        if self.log is not None:
+            self.log.append((self._asking, operation, True))
 
     def _check_permissions(self, inodes: tuple[int, ...], now_ns: int) -> int:
         """The modes and owners of *inodes* are known; returns when (rule 8)."""
@@ -187,10 +311,16 @@ class Reference:
             self._asked_for_xattrs[question.thread] = question.inode
         return self._system.keeps_xattrs and _changes_content(question) and not has_asked
 
+    def _ask_for_capabilities(self, question: Question, now_ns: int) -> int:
+        if self._pending is not None and self._pending.is_local_only(question.inode):
+            return now_ns  # which has none
+        self._result.added[Operation.GETXATTR] += 1
+        return self._cross(Operation.GETXATTR, 0, now_ns)
+
     def _cross(self, operation: Operation, size_bytes: int, now_ns: int) -> int:
         self._result.crossings[operation] += 1
         if self.log is not None:
-            self.log.append((self._asking, operation))
+            self.log.append((self._asking, operation, False))
         return self._share.due_ns(operation, size_bytes, now_ns)
 
     def _look_up(self, index: int, question: Question, now_ns: int) -> int:
@@ -199,6 +329,14 @@ class Reference:
         if dentry is not None and self._recording.lookups.get(index) is not Lookup.EXCLUSIVE:
             self._kernel.used(parent, dentry)
             self._result.hits[Operation.LOOKUP] += 1
+            return self._checked_afterwards(index, now_ns)
+        if self._pending is not None and self._pending.answer(question, now_ns) is HELD:
+            self._hold(Operation.LOOKUP)
+            if question.error == "ENOENT":
+                self._keep_missing(question, now_ns)
+            elif not question.error:
+                self._keep_entry(question, now_ns)
+                self._kernel.looked_up(parent)
             return self._checked_afterwards(index, now_ns)
         size_bytes = 0
         if question.error == "ENOENT":
@@ -257,6 +395,7 @@ class Reference:
         return False
 
     def _released(self, question: Question) -> None:
+        self._synchronous.discard(question.handle)
         self._opened[question.inode] -= 1
         if not self._opened[question.inode]:
             self._read_since_open.discard(question.inode)
@@ -269,11 +408,16 @@ class Reference:
         if operation in (Operation.GETATTR, Operation.SETATTR):
             timeout_ns = share.timeouts(b"", question.status, now_ns).attr_timeout_ns
             kernel.attributes(inode, timeout_ns, status, now_ns)
+            is_directory = modes.S_ISDIR(question.status.mode)
+            if operation is Operation.SETATTR and is_directory and question.call in SETS_MODE:
+                kernel.changed_mode(inode)
         elif operation is Operation.OPENDIR:
             self._listing.discard(question.handle)
         elif operation is Operation.OPEN:
             kernel.opened(inode, share.keeps_pages(question.status, now_ns))
             self._opened[inode] += 1
+            if question.flags & _SYNCHRONOUS:
+                self._synchronous.add(question.handle)
         elif operation is Operation.READ:
             kernel.read(inode, question.offset_bytes, question.size_bytes)
             self._read_since_open.add(inode)
@@ -285,6 +429,8 @@ class Reference:
             share.added(inode, question.name)
             if operation is Operation.CREATE:
                 self._opened[question.found] += 1
+                if question.flags & _SYNCHRONOUS:
+                    self._synchronous.add(question.handle)
         elif operation in TAKES_A_NAME:
             kernel.removed(inode, question.name)
         elif operation is Operation.RENAME:

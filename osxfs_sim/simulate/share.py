@@ -18,6 +18,7 @@ from osxfs_sim.model.caching import (
 from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.model.latency import LatencyModel, LatencySpec
 from osxfs_sim.model.operations import CLASS_OF, Operation
+from osxfs_sim.model.write_back import WriteBackSpec
 from osxfs_sim.simulate.recording import Recording, Status
 
 _DIRENT_BYTES = 24  # what a name takes in a listing, besides itself (struct fuse_dirent)
@@ -38,6 +39,8 @@ class System:
     keeps_xattrs: bool = False
     """Whether the guest has extended attributes: its kernel then asks before each write whether
     the file has capabilities that end with it (security.capability)."""
+    write_back: WriteBackSpec | None = None
+    """How long changes may be pending, and how many; None: each crosses at once."""
     checks_permissions: bool = False
     """Whether the guest's kernel checks modes and owners itself (default_permissions), and has to
     know them for each directory on a path; else it asks by ACCESS, for access(2) and chdir(2)."""

@@ -41,6 +41,14 @@ ARMS = {
     "osxfs-complete, for long": Arm("c", "osxfs-complete", FOR_LONG),
     "virtiofsd-auto, for long": Arm("d", "virtiofsd-auto", {"cache_timeout_ns": LONG_NS}),
     "host, not at all": Arm("e", "host"),
+    "osxfs-delegated, for long": Arm(
+        "f", "osxfs-delegated", {"cache_timeout_ns": LONG_NS, "write_back_age_ns": LONG_NS}
+    ),
+    "osxfs-delegated, not at all": Arm(
+        "g",
+        "osxfs-delegated",
+        {"cache_timeout_ns": 0, "write_back_age_ns": LONG_NS},
+    ),
 }
 USUAL = "osxfs-negative, for long"
 _MOST_RECORDINGS = 5

@@ -27,6 +27,8 @@ Asked = dict[Sequence_, list[str]]
 """Of each sequence the names of the requests that somebody waited for, in turn."""
 _UNAWAITED = {operation.name for operation in UNAWAITED}
 _TELLING = {"LOOKUP", "GETATTR", "SETATTR"}
+HELD = ", held"
+"""After the name of a request that write-back answered on the guest's side."""
 
 
 def _read(path: str) -> None:
@@ -44,6 +46,22 @@ def _write(path: str) -> None:
         os.write(fd, b"x" * 10)
     finally:
         os.close(fd)
+
+
+def _sync(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _create_in(path: str) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.close(os.open("c", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=directory))
+    finally:
+        os.close(directory)
 
 
 def _create(path: str) -> None:
@@ -68,6 +86,8 @@ OPERATIONS: Mapping[str, Callable[[str], object]] = {
     "chmod a": lambda d: os.chmod(f"{d}/a", 0o600),
     "mkdir a": lambda d: os.mkdir(f"{d}/a"),
     "rmdir a": lambda d: os.rmdir(f"{d}/a"),
+    "create in a": lambda d: _create_in(f"{d}/a"),
+    "sync a": lambda d: _sync(f"{d}/a"),
 }
 """On the names a and b of a directory; what is not possible fails, as it would for a program."""
 
@@ -83,14 +103,16 @@ def sequences(longest: int, operations: Iterable[str] = OPERATIONS) -> list[Sequ
 
 
 def run_traced(live: LiveShare, trace: Path, of: Sequence[Sequence_]) -> Path:
-    """Run each of *of* in a directory of its own, every second one with a file a in it.
+    """Run each of *of* in a directory of its own: of three one has a file a, one a directory a.
 
     *trace* has what they asked.
     """
     for number, _ in enumerate(of):
         (live.source / str(number)).mkdir()
-        if number % 2:
+        if number % 3 == 1:
             (live.source / str(number) / "a").write_text("hello")
+        if number % 3 == 2:
+            (live.source / str(number) / "a").mkdir()
     os.listdir(live.guest)
     live.settle()
     live.share.start_trace(str(trace), with_calls=True)
@@ -107,7 +129,7 @@ def _by_sequence(rows: Iterable[tuple[str | None, str]], of: Sequence[Sequence_]
     asked: Asked = defaultdict(list)
     for directory, operation in rows:
         number = (directory or "")[1:]
-        if operation not in _UNAWAITED and number.isdigit():
+        if operation.removesuffix(HELD) not in _UNAWAITED and number.isdigit():
             asked[of[int(number)]].append(operation)
     return asked
 
@@ -117,9 +139,15 @@ def _rows(trace: Path) -> list[dict[str, Any]]:
 
 
 def asked_live(trace: Path, of: Sequence[Sequence_]) -> Asked:
-    """What crossed of each of *of* on the share that *trace* is of."""
-    crossed = [row for row in _rows(trace) if row["answered_by"] in ("host", "guest")]
-    return _by_sequence([(row["directory"], row["operation"]) for row in crossed], of)
+    """What each of *of* asked of the share that *trace* is of; what it held is marked as that."""
+    return _by_sequence(
+        [
+            (row["directory"], row["operation"] + (HELD if row["answered_by"] == "held" else ""))
+            for row in _rows(trace)
+            if row["answered_by"] != "names"
+        ],
+        of,
+    )
 
 
 def predicted(trace: Path, of: Sequence[Sequence_], on: System) -> Asked:
@@ -127,11 +155,17 @@ def predicted(trace: Path, of: Sequence[Sequence_], on: System) -> Asked:
     recorded = read_recording(trace)
     graph = order(recorded, Dependencies.THREADS)
     reference = Reference(recorded, graph, on, tick_ns=TICK_NS, seed=1)
-    log: list[tuple[int, Operation]] = []
+    log: list[tuple[int, Operation, bool]] = []
     reference.log = log
     reference.run()
     directories = [row["directory"] for row in _rows(trace)]
-    return _by_sequence([(directories[number], each.name) for number, each in log], of)
+    return _by_sequence(
+        [
+            (directories[number], each.name + (HELD if is_held else ""))
+            for number, each, is_held in log
+        ],
+        of,
+    )
 
 
 def without_calls(trace: Path, of: Sequence[Sequence_]) -> set[Sequence_]:

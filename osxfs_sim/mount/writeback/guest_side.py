@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pyfuse3 import FUSEError
 
 from osxfs_sim.model.complete_directories import CompleteDirectories
-from osxfs_sim.model.write_back import Change
+from osxfs_sim.model.write_back import Change, name_effects
 from osxfs_sim.mount.loop.notifications import (
     InvalAttributes,
     InvalEntry,
@@ -19,7 +19,6 @@ from osxfs_sim.mount.requests.host_calls import HostCalls
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import Spellings
-from osxfs_sim.mount.writeback.overlay import name_effects
 from osxfs_sim.mount.writeback.sync_errors import SyncErrors
 from osxfs_sim.mount.writeback.writeback import WriteBack
 

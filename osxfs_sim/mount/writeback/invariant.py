@@ -9,12 +9,12 @@ import collections
 import os
 from collections.abc import Iterable, Iterator
 
-from osxfs_sim.model.write_back import Change, Kind
+from osxfs_sim.model.write_back import Change, Kind, concerned, name_effects
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.pending import Overlay
 from osxfs_sim.mount.writeback.journal_data import SEGMENT_BYTES
 from osxfs_sim.mount.writeback.journal_reader import read_journal
-from osxfs_sim.mount.writeback.overlay import concerned, guest_path, link_effects, name_effects
+from osxfs_sim.mount.writeback.overlay import guest_path, link_effects
 from osxfs_sim.mount.writeback.writeback import WriteBack
 
 Range = tuple[int, int]

@@ -8,7 +8,6 @@ where the host has nothing at all, these alone.
 import os
 import stat as modes
 from dataclasses import dataclass
-from typing import Any
 
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.inodes import Inode
@@ -126,29 +125,6 @@ def link_effects(change: Change[Inode]) -> list[tuple[Inode, int]]:
                     effects.append((change.replaced, -1))
             return effects
     return []
-
-
-def concerned(change: Change[Inode]) -> set[Inode]:
-    """The inodes in whose overlays *change* is counted: target, directories, what is replaced."""
-    found: set[Any] = {change.target, *change.directories}
-    if change.replaced is not None:
-        found.add(change.replaced)
-    return found
-
-
-def name_effects(change: Change[Inode]) -> list[tuple[Inode, bytes, Inode | None]]:
-    """The names that *change* gives and takes, as (directory, name, inode or None: taken)."""
-    parent = change.parent
-    if parent is None:
-        return []
-    if change.kind in (Kind.UNLINK, Kind.RMDIR):
-        return [(parent, change.name, None)]
-    effects: list[tuple[Inode, bytes, Inode | None]] = []
-    if change.kind is Kind.RENAME:
-        assert change.old_parent is not None
-        effects.append((change.old_parent, change.old_name, None))
-    effects.append((parent, change.name, change.target))
-    return effects
 
 
 def names_changed(directory: Inode, now_ns: int) -> None:

@@ -13,12 +13,19 @@ from typing import Any
 
 from osxfs_sim.fs import at
 from osxfs_sim.model.extents import Extents, Piece
-from osxfs_sim.model.write_back import Change, Kind, PendingChanges, WriteBackSpec
+from osxfs_sim.model.write_back import (
+    Change,
+    Kind,
+    PendingChanges,
+    WriteBackSpec,
+    concerned,
+    name_effects,
+)
 from osxfs_sim.mount.tree.backing import StaleError
 from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.mount.tree.pending import Overlay, drop_overlay, overlay_of
 from osxfs_sim.mount.writeback.journal import Journal
-from osxfs_sim.mount.writeback.overlay import concerned, link_effects, name_effects
+from osxfs_sim.mount.writeback.overlay import link_effects
 from osxfs_sim.mount.writeback.pending_descriptors import PendingDescriptors
 
 log = logging.getLogger(__name__)

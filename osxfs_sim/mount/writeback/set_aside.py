@@ -14,14 +14,14 @@ from typing import Any
 
 from osxfs_sim.model.ownership import UNSET
 from osxfs_sim.model.status import ChangeSetAside
-from osxfs_sim.model.write_back import Change, Closure, Kind
+from osxfs_sim.model.write_back import Change, Closure, Kind, name_effects
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.pending import overlay_of
 from osxfs_sim.mount.writeback.effect_applier import EffectApplier
 from osxfs_sim.mount.writeback.journal_directory import aside_of
 from osxfs_sim.mount.writeback.journal_format import Refusal
-from osxfs_sim.mount.writeback.overlay import guest_path, name_effects, path_of_change
+from osxfs_sim.mount.writeback.overlay import guest_path, path_of_change
 from osxfs_sim.mount.writeback.pending_state import PendingState
 from osxfs_sim.mount.writeback.quarantine import Quarantine, open_quarantine
 from osxfs_sim.mount.writeback.restoring import seen_now

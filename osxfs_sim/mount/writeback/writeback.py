@@ -22,7 +22,14 @@ from collections.abc import Callable, Iterable
 from osxfs_sim.model.operations import CLASS_OF, Operation
 from osxfs_sim.model.refusals import OF_ROOM, Verdict, judge
 from osxfs_sim.model.status import RefusalStatus, SetAsideStatus, WriteBackStatus
-from osxfs_sim.model.write_back import Change, Kind, PendingChanges, WriteBackSpec
+from osxfs_sim.model.write_back import (
+    OPERATION_OF,
+    Change,
+    Kind,
+    PendingChanges,
+    WriteBackSpec,
+    made_by,
+)
 from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.latency.receipt import Receipt
 from osxfs_sim.mount.loop.reactor import Reactor, Signal, in_thread, pause, until, wait, yield_
@@ -45,15 +52,6 @@ _NEVER = -1
 # Who has used up the patience for one change is not waited for again with the next.
 _PATIENCE_COMES_BACK_NS = 60_000_000_000
 _OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
-
-_OPERATION_OF = {
-    Kind.WRITE: Operation.WRITE,
-    Kind.SET: Operation.SETATTR,
-    Kind.LINK: Operation.LINK,
-    Kind.UNLINK: Operation.UNLINK,
-    Kind.RMDIR: Operation.RMDIR,
-    Kind.RENAME: Operation.RENAME,
-}
 
 
 class WriteBack:
@@ -486,7 +484,6 @@ class WriteBack:
 def _operation_of(change: "Change[Inode]") -> Operation:
     """The request by which *change* crosses."""
     if change.kind is not Kind.MAKE:
-        return _OPERATION_OF[change.kind]
-    if change.target.is_directory:
-        return Operation.MKDIR
-    return Operation.SYMLINK if change.detail.link_target else Operation.CREATE
+        return OPERATION_OF[change.kind]
+    is_symlink = bool(change.detail.link_target)
+    return made_by(is_directory=change.target.is_directory, is_symlink=is_symlink)
