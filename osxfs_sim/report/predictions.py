@@ -8,7 +8,8 @@ from osxfs_sim.simulate.prediction import Prediction
 _LEGEND = (
     "wall: of the system itself, whose server takes no processor from the workload. one line: "
     "native and each request's latency, one after the other. missing: LOOKUPs of names that do "
-    "not exist. hits: answered by the guest's kernel. names: by complete directories."
+    "not exist. hits: answered by the guest's kernel. names: by complete directories. held: by "
+    "write-back, which lets changes cross later: in the background."
 )
 
 
@@ -27,13 +28,13 @@ def prediction_table(prediction: Prediction) -> Table:
         "predicted",
         (
             *("arm", "wall", "from", "to", "one line", "requests", "missing", "hits", "names"),
-            "most of them",
+            *("held", "background", "most of them"),
         ),
-        numbers=frozenset(range(1, 9)),
+        numbers=frozenset(range(1, 11)),
         legend=_LEGEND,
     )
     if prediction.native_ns is not None:
-        table.add_row("native, measured", _s(prediction.native_ns), *[""] * 8)
+        table.add_row("native, measured", _s(prediction.native_ns), *[""] * 10)
     for arm in prediction.arms:
         table.add_row(
             arm.name,
@@ -45,6 +46,8 @@ def prediction_table(prediction: Prediction) -> Table:
             format_count(arm.missing_lookups),
             format_count(arm.hits),
             format_count(arm.names) if arm.names else "",
+            format_count(arm.held) if arm.held else "",
+            format_count(sum(arm.background.values())) if arm.background else "",
             _most(arm.requests),
         )
     return table.without_empty(1)

@@ -5,11 +5,13 @@ One recording of a share that caches nothing holds every question that a guest c
 share's guest side by what it knows, and the rest crosses. What decides is what decides in a
 mounted share: the objects of model/. This package imports nothing of mount/, nor mount/ of it.
 
-    recording     a trace as the questions that a guest asked, and what they tell of its tree
-    dependencies  what each question had to wait for: a closed loop, as a graph
-    guest_kernel  the caches of the guest's kernel: dentries, attributes and pages
-    permissions   of which objects the kernel has to know mode and owner, where it checks them
-    share         what a share would answer, for how long that may be kept, and what it takes
-    reference     a share in virtual time, slow and obvious: one question at a time
-    prediction    what a recording comes to on several systems, beside the one-line model
+    recording        a trace as the questions that a guest asked, and what they tell of its tree
+    dependencies     what each question had to wait for: a closed loop, as a graph
+    guest_kernel     the caches of the guest's kernel: dentries, attributes and pages
+    permissions      of which objects the kernel has to know mode and owner, where it checks them
+    pending_changes  what of the guest's changes is pending, and what is answered out of that
+    background       writes them back, beside the requests
+    share            what a share would answer, for how long that may be kept, and what it takes
+    reference        a share in virtual time, slow and obvious: one question at a time
+    prediction       what a recording comes to on several systems, beside the one-line model
 """

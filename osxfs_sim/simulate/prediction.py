@@ -38,6 +38,10 @@ class Predicted:
     """Questions that the guest's kernel answers out of its caches."""
     names: int
     """Questions that complete directories answer."""
+    held: int
+    """Questions that write-back answers on the guest's side, the changes that it takes included."""
+    background: dict[str, int]
+    """Requests by which pending changes cross, beside *requests*; of the first seed."""
     one_line_ns: int
     """Native and each awaited request's latency, one after the other."""
 
@@ -136,6 +140,8 @@ def _predicted(system: System, runs: list[Simulated], native_ns: int) -> Predict
         first.missing_lookups,
         first.hits.total(),
         first.names,
+        first.held.total(),
+        {operation.name: count for operation, count in sorted(first.background.items())},
         native_ns + _one_after_the_other_ns(system, first),
     )
 

@@ -126,7 +126,7 @@ def test_each_model_of_what_waits_for_what_is_named(
         ({"lost": 7}, (), "is not whole, 7 requests are lost; record it again: osxfs-sim record"),
         ({}, ("--arm", "native"), "native makes no requests"),
         ({}, ("--arm", "docker-vz-sync"), "docker-vz-sync makes no requests"),
-        ({}, ("--arm", "osxfs-delegated"), "holds changes back, which is not predicted yet"),
+        ({}, ("--arm", "osxfs-delegated-kernel"), "the guest's kernel hold writes back, which is"),
         ({}, ("--arm", "virtiofsd-none"), "reads directly, which is not predicted yet"),
         ({}, ("--arm", "osxfsd"), "'osxfsd'"),
         ({}, ("--dependencies", "none"), "'none' is not one of"),

@@ -176,7 +176,13 @@ def test_who_only_looks_does_not() -> None:
 
 
 def test_a_directory_on_the_way_is_walked_through() -> None:
-    assert exclusive(found(b"d", 8, call="mkdir"), missed(b"e", 8, call="mkdir")) == {1}
+    made = asked("MKDIR", 8, b"e", found=9, status=A_DIRECTORY, call="mkdir")
+    assert exclusive(found(b"d", 8, call="mkdir"), missed(b"e", 8, call="mkdir"), made) == {1}
+
+
+def test_a_missing_directory_on_the_way_to_what_is_made_is_no_name_that_is_made() -> None:
+    """mkdir("d/e/f") where there is no e, as of mkdir -p: a negative dentry of e ends it."""
+    assert exclusive(found(b"d", 8, call="mkdir"), missed(b"e", 8, call="mkdir")) == set()
 
 
 def test_the_target_of_a_rename_is_asked_for_in_any_case() -> None:

@@ -79,16 +79,16 @@ def simulate(
     on: System,
     *,
     by: Dependencies = Dependencies.THREADS,
-    log: list[tuple[int, Operation]] | None = None,
+    log: list[tuple[int, Operation, bool]] | None = None,
 ) -> Simulated:
-    """One run of *recorded* on a system; *log* is told what crossed for which question."""
+    """One run of *recorded* on a system; *log* is told what crossed, or was held, for whom."""
     reference = Reference(recorded, order(recorded, by), on, tick_ns=TICK_NS, seed=1)
     reference.log = log
     return reference.run()
 
 
 def crossed(questions: Sequence[Question], on: System) -> list[str]:
-    """What crosses of *questions*, in turn, by name."""
-    log: list[tuple[int, Operation]] = []
+    """What crosses of *questions*, in turn, by name; what is held is none of it."""
+    log: list[tuple[int, Operation, bool]] = []
     simulate(recording(*questions), on, log=log)
-    return [operation.name for _, operation in log]
+    return [operation.name for _, operation, is_held in log if not is_held]
