@@ -432,7 +432,7 @@ class PendingChanges(Generic[T]):
         last = self._changes.get(self.last_sequence)
         if (
             last is not None
-            and last.target is target
+            and last.target == target
             and last.kind is Kind.WRITE
             and last.offset + last.length == offset
             and last.position + last.length == position
@@ -455,7 +455,7 @@ class PendingChanges(Generic[T]):
 
     def _count_inside(self, change: Change[T], number: int) -> None:
         for directory in change.directories:
-            if directory is not change.target:
+            if directory != change.target:
                 count = self._inside.get(directory, 0) + number
                 if count:
                     self._inside[directory] = count

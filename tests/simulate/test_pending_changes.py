@@ -60,6 +60,16 @@ def test_a_new_file_costs_its_lookup_alone_and_crosses_later() -> None:
     assert background(*a_new_file()) == {"CREATE": 1, "WRITE": 1}
 
 
+def test_what_is_written_in_pieces_crosses_as_one() -> None:
+    """As in a mounted share, whose objects are no numbers: large ones are told apart by value."""
+    opened = [found(b"a", 70_000), asked("OPEN", 70_000, handle=1)]
+    pieces = [
+        asked("WRITE", int("70000"), offset_bytes=n * 1_000, size_bytes=1_000, handle=1)
+        for n in range(5)
+    ]
+    assert background(*opened, *pieces) == {"WRITE": 1}
+
+
 def test_fsync_has_what_is_pending_of_the_file_cross_before_it() -> None:
     others = a_new_file(b"b", 4, 2)
     run = simulate(recording(*a_new_file(), SYNCED, *others), HELD)
