@@ -43,7 +43,7 @@ def test_every_measured_case_is_one_of_the_pages() -> None:
 
 
 def test_every_arm_that_is_measured_is_explained() -> None:
-    explained = PAGE.partition("| arm | what it believes")[2].partition("\n\n")[0]
+    explained = PAGE.partition("| arm | what it caches")[2].partition("\n\n")[0]
     from osxfs_sim.cli.arms import parse_arms
     from osxfs_sim.lab.sweep import load_sweep
 
