@@ -79,7 +79,9 @@ def record(
         )
         assert recorded.trace is not None
         made = Path(traces) / recorded.trace
-        rewrite_notes(made, {**read_header(made).notes, "native_wall_ns": native_wall_ns})
+        workload = {"case": case, "quick": quick, "variant": variant, "toggles": list(toggles)}
+        told = {"native_wall_ns": native_wall_ns, "workload": workload}
+        rewrite_notes(made, {**read_header(made).notes, **told})
         write_output(target, made.read_bytes())
     return target
 

@@ -8,15 +8,18 @@ policy has to answer a part of them, which the rules of the guest's kernel decid
 import enum
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from osxfs_sim.model.caching import CachePolicy, Consistent
 from osxfs_sim.model.operations import UNAWAITED, Operation
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.trace.format import read_trace
 from osxfs_sim.trace.schema import Header
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MAKES_A_NAME = frozenset(
     {
@@ -306,8 +309,7 @@ def read_recording(path: str | Path) -> Recording:
     """
     header, table = read_trace(path)
     check(header, path)
-    rows = table.to_pylist()
-    return Recording(header, [_question(row) for row in rows])
+    return Recording(header, _questions(table))
 
 
 def check(header: Header, path: str | Path) -> None:
@@ -328,30 +330,39 @@ def check(header: Header, path: str | Path) -> None:
 _UNCACHED = {policy.describe() for policy in (CachePolicy(), Consistent())}
 
 
+def _questions(table: "pa.Table") -> list[Question]:
+    """The rows of *table*, column by column: a trace has hundreds of thousands."""
+    table = table.unify_dictionaries()
+
+    def numbers(name: str) -> list[int]:
+        return table.column(name).to_numpy().tolist()  # type: ignore[no-any-return]
+
+    def words(name: str, as_read: Callable[[str | None], Any]) -> Iterator[Any]:
+        """*name*'s column of words: each different one is read once."""
+        column = table.column(name).combine_chunks()
+        read = [as_read(each) for each in column.dictionary.to_pylist()]
+        if column.null_count:
+            read.append(as_read(None))
+        return map(read.__getitem__, column.indices.fill_null(len(read) - 1).to_numpy().tolist())
+
+    known: dict[tuple[int, int, int, int], Status] = {}
+    statuses = []
+    of_status = (numbers(each) for each in ("mode", "object_bytes", "mtime_ns", "links"))
+    for told in zip(*of_status, strict=True):
+        status = known.get(told)
+        if status is None:
+            status = known[told] = Status(*told) if told[0] else UNKNOWN
+        statuses.append(status)
+    columns = (
+        words("operation", lambda name: Operation[name or ""]),
+        *(numbers("process"), numbers("inode"), words("name", _bytes), numbers("found")),
+        words("error", lambda error: error or ""),
+        *(numbers("offset_bytes"), numbers("size_bytes"), statuses, numbers("flags")),
+        *(numbers("handle"), words("new_name", _bytes), words("call", lambda call: call or "")),
+        *(numbers("arrival_ns"), numbers("took_ns")),
+    )
+    return list(map(Question._make, zip(*columns, strict=True)))
+
+
 def _bytes(name: str | None) -> bytes:
     return b"" if name is None else name.encode("utf-8", "surrogateescape")
-
-
-def _status_of(row: dict[str, Any]) -> Status:
-    mode = row["mode"]
-    return Status(mode, row["object_bytes"], row["mtime_ns"], row["links"]) if mode else UNKNOWN
-
-
-def _question(row: dict[str, Any]) -> Question:
-    return Question(
-        Operation[row["operation"]],
-        row["process"],
-        row["inode"],
-        _bytes(row["name"]),
-        row["found"],
-        row["error"] or "",
-        row["offset_bytes"],
-        row["size_bytes"],
-        _status_of(row),
-        row["flags"],
-        row["handle"],
-        _bytes(row["new_name"]),
-        row["call"] or "",
-        row["arrival_ns"],
-        row["took_ns"],
-    )

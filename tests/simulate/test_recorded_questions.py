@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from support.complaints import complaint
 from support.recordings import A_DIRECTORY, A_FILE, asked, found, missed, recording
+from support.traces import found as found_row
 from support.traces import in_turn, row, write_trace
 from support.traces import missed as missed_row
 
@@ -238,3 +239,32 @@ def test_without_calls_what_follows_tells() -> None:
     assert exclusive(missed(b"a"), asked("CREATE", 1, b"a", flags=0o200, **made)) == {0}
     assert exclusive(missed(b"a"), asked("CREATE", 1, b"a", flags=0, **made)) == set()
     assert exclusive(missed(b"a"), asked("MKDIR", 1, b"other", **made)) == set()
+
+
+def test_what_is_read_column_by_column_is_what_the_rows_say(tmp_path: Path) -> None:
+    rows = [
+        found_row("lib", 2, mode=0o040755, object_bytes=40, links=2, mtime_ns=7),
+        missed_row("café", 2),
+        row("RENAME", 2, name="a", new_name="b", found=2, call="rename"),
+        row("FORGET", 2),
+        row("READ", 3, offset_bytes=4_096, size_bytes=10, handle=5),
+    ]
+    path = write_trace(tmp_path / "t", in_turn(rows), policy=UNCACHED)
+    read = read_recording(path).questions
+    assert [each.operation.name for each in read] == [
+        "LOOKUP",
+        "LOOKUP",
+        "RENAME",
+        "FORGET",
+        "READ",
+    ]
+    assert read[0].status == Status(0o040755, 40, 7, 2)
+    assert read[1].name == "café".encode()
+    assert (read[1].error, read[1].status) == ("ENOENT", UNKNOWN)
+    assert (read[2].name, read[2].new_name, read[2].call) == (b"a", b"b", "rename")
+    assert (read[4].offset_bytes, read[4].size_bytes, read[4].handle) == (4_096, 10, 5)
+    assert all(type(each.inode) is int for each in read), "no numbers of numpy, which are slow"
+
+
+def test_a_recording_of_nothing_is_read(tmp_path: Path) -> None:
+    assert len(read_recording(write_trace(tmp_path / "t", [], policy=UNCACHED))) == 0
