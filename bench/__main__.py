@@ -21,6 +21,7 @@ from bench import (
     latency,
     listing,
     machine,
+    prediction,
     results,
     sequential,
     small_writes,
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "burst": burst.measure,
     "write_back": write_back.measure,
     "tracing": tracing.measure,
+    "prediction": prediction.measure,
 }
 _MISSED, _FAILED = 1, 3
 _WIDTH_OF_FILES = 180
