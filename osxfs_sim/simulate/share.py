@@ -58,6 +58,7 @@ class Share:
             CompleteDirectories() if system.policy.complete else None
         )
         self._began_ns = began_ns
+        self._stats: dict[Status, Any] = {}  # as policies expect them; most come again and again
 
     def due_ns(self, operation: Operation, size_bytes: int, arrival_ns: int) -> int:
         """When the answer to a request that crosses is there, on the simulation's clock."""
@@ -69,7 +70,7 @@ class Share:
         """For how long what an answer says may be kept."""
         if status.mode and not is_ever_cached(status.mode):
             return UNCACHED
-        return self._policy.found(name, _as_stat(status), self._began_ns + now_ns)
+        return self._policy.found(name, self._as_stat(status), self._began_ns + now_ns)
 
     def negative_timeout_ns(self, name: bytes, now_ns: int) -> int:
         """For how long may be kept that there is no such name."""
@@ -77,7 +78,14 @@ class Share:
 
     def keeps_pages(self, status: Status, now_ns: int) -> bool:
         """Whether pages outlive an open."""
-        return self._policy.keep_pages(_as_stat(status), self._began_ns + now_ns)
+        return self._policy.keep_pages(self._as_stat(status), self._began_ns + now_ns)
+
+    def _as_stat(self, status: Status) -> Any:
+        """*status* as a policy expects it: an os.stat_result."""
+        known = self._stats.get(status)
+        if known is None:
+            known = self._stats[status] = _as_stat(status)
+        return known
 
     # Complete directories
 
@@ -112,7 +120,6 @@ class Share:
 
 
 def _as_stat(status: Status) -> Any:
-    """*status* as a policy expects it: an os.stat_result."""
     whole_s = max(0, status.mtime_ns) // 10**9
     return os.stat_result(
         (
