@@ -21,7 +21,6 @@ from bench import (
     latency,
     listing,
     machine,
-    prediction,
     results,
     sequential,
     small_writes,
@@ -46,7 +45,6 @@ BENCHMARKS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "burst": burst.measure,
     "write_back": write_back.measure,
     "tracing": tracing.measure,
-    "prediction": prediction.measure,
 }
 _MISSED, _FAILED = 1, 3
 _WIDTH_OF_FILES = 180

@@ -8,7 +8,6 @@ root) gives the verdict NOT_MEASURED, which is neither met nor missed.
 
 import enum
 import math
-import statistics
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -115,12 +114,6 @@ def _column(key: str, **wanted: object) -> Callable[[Result], list[float]]:
         return [float(row[key]) for row in _rows(result, **wanted) if row.get(key) is not None]
 
     return figure
-
-
-def _median_error(result: Result) -> list[float]:
-    """The median of how far predicted wall times are off, whichever way."""
-    errors = [abs(row["error"]) for row in _rows(result) if "error" in row]
-    return [statistics.median(errors)] if errors else []
 
 
 def _off_by(asked_us: float) -> Callable[[Result], list[float]]:
@@ -422,36 +415,4 @@ TARGETS: tuple[Target, ...] = (
         below=2,
     ),
     Target("requests lost by the trace", "tracing", "none", "requests", _column("lost"), at_most=0),
-    Target(
-        "requests of serial workloads, predicted",
-        "prediction",
-        "as many of each operation",
-        "share",
-        _column("requests_off_by", parallel=False),
-        at_most=0,
-    ),
-    Target(
-        "requests of parallel workloads, predicted",
-        "prediction",
-        "within 2 %",
-        "share",
-        _column("requests_off_by", parallel=True),
-        at_most=0.02,
-    ),
-    Target(
-        "wall times predicted, in the median",
-        "prediction",
-        "within 5 %",
-        "share",
-        _median_error,
-        at_most=0.05,
-    ),
-    Target(
-        "predicting from a recording, by the reference",
-        "prediction",
-        "at least 1 M requests/s",
-        "requests/s",
-        _column("osxfs_per_s"),
-        at_least=1_000_000,
-    ),
 )

@@ -79,9 +79,7 @@ def record(
         )
         assert recorded.trace is not None
         made = Path(traces) / recorded.trace
-        workload = {"case": case, "quick": quick, "variant": variant, "toggles": list(toggles)}
-        told = {"native_wall_ns": native_wall_ns, "workload": workload}
-        rewrite_notes(made, {**read_header(made).notes, **told})
+        rewrite_notes(made, {**read_header(made).notes, "native_wall_ns": native_wall_ns})
         write_output(target, made.read_bytes())
     return target
 

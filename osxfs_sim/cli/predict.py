@@ -14,9 +14,8 @@ from osxfs_sim.fs.output import write_output
 from osxfs_sim.predicting import USUAL_ARMS
 from osxfs_sim.predicting import predict as predict_arms
 from osxfs_sim.predicting import record as record_case
-from osxfs_sim.report.predictions import prediction_report, verification_report
+from osxfs_sim.report.predictions import prediction_report
 from osxfs_sim.simulate.dependencies import Dependencies
-from osxfs_sim.verifying import verify as verify_arms
 
 SCHEMA = 1
 """Of what --json saves: it grows when a key changes its meaning or goes."""
@@ -97,59 +96,21 @@ def record(
     default=1,
     help="So many runs of each arm, which differ where latencies are drawn. [1]",
 )
-@click.option(
-    "--verify",
-    "count",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Run N of the arms live as well, drawn at random, and print predicted beside measured. "
-    "Needs what the case needs.",
-)
-@click.option(
-    "--runs",
-    type=click.IntRange(min=1),
-    default=1,
-    help="With --verify: live runs of each; the median counts. [1]",
-)
-@click.option(
-    "--directory",
-    type=click.Path(exists=True, file_okay=False, writable=True),
-    help="With --verify: where host trees lie. [memory: /dev/shm]",
-)
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Save the prediction.")
 def predict(
-    recording: str,
-    arms: tuple[str, ...],
-    dependencies: str,
-    seeds: int,
-    count: int | None,
-    runs: int,
-    directory: str | None,
-    json_file: str | None,
+    recording: str, arms: tuple[str, ...], dependencies: str, seeds: int, json_file: str | None
 ) -> None:
     """Predict in virtual time what RECORDING would take on other systems."""
-    if count is None and (runs != 1 or directory is not None):
-        raise click.UsageError("--runs and --directory are of live runs: add --verify N")
     if json_file is not None:
         check_can_be_written(json_file)
-    wanted = parse_arms(arms or USUAL_ARMS)
     prediction = predict_arms(
-        recording, wanted, dependencies=dependencies, seeds=range(1, seeds + 1)
+        recording,
+        parse_arms(arms or USUAL_ARMS),
+        dependencies=dependencies,
+        seeds=range(1, seeds + 1),
     )
     prediction_report(prediction)
-    document = {"schema": SCHEMA, **asdict(prediction)}
-    if count is not None:
-        verified = verify_arms(
-            recording,
-            wanted,
-            count=count,
-            runs=runs,
-            dependencies=dependencies,
-            directory=directory,
-            say=tell,
-        )
-        verification_report(verified)
-        document["verified"] = [asdict(each) for each in verified]
     if json_file is not None:
+        document = {"schema": SCHEMA, **asdict(prediction)}
         write_output(Path(json_file), json.dumps(document, indent=1) + "\n")
         tell(f"saved to {json_file}")

@@ -1,24 +1,15 @@
 """A prediction as a table: what each system would take, and what leaves it so many requests."""
 
-from collections.abc import Sequence
-
-from osxfs_sim.model.formatting import format_count, format_fixed, format_signed, format_wall_time
+from osxfs_sim.model.formatting import format_count, format_fixed, format_wall_time
 from osxfs_sim.report.console import console
 from osxfs_sim.report.tables import Table
 from osxfs_sim.simulate.prediction import Prediction
-from osxfs_sim.simulate.verification import OF_MEMORY, Verified
 
 _LEGEND = (
     "wall: of the system itself, whose server takes no processor from the workload. one line: "
     "native and each request's latency, one after the other. missing: LOOKUPs of names that do "
     "not exist. hits: answered by the guest's kernel. names: by complete directories. held: by "
     "write-back, which lets changes cross later: in the background."
-)
-_LEGEND_VERIFIED = (
-    "error: by how much the predicted time is longer than the measured one, whose server took "
-    "processors from the workload. one line, threads alone: the errors of the one-line model, and "
-    "of a prediction in which threads wait for nothing of each other. requests: without FORGETs; "
-    "equal: of each operation as many."
 )
 
 
@@ -60,57 +51,6 @@ def prediction_table(prediction: Prediction) -> Table:
             _most(arm.requests),
         )
     return table.without_empty(1)
-
-
-def verification_report(verified: Sequence[Verified]) -> None:
-    """Print what was predicted of arms beside what was measured of them."""
-    out = console()
-    out.print(verification_table(verified))
-    for each in verified:
-        for name, (predicted, measured) in each.differing.items():
-            out.print(
-                f"{each.predicted.name}: {name} predicted {format_count(predicted)}, "
-                f"measured {format_count(measured)}",
-                markup=False,
-                highlight=False,
-            )
-
-
-def verification_table(verified: Sequence[Verified]) -> Table:
-    """A line for each arm: times with their errors, and how many requests."""
-    ranged = any(each.lowest_ns != each.highest_ns for each in verified)
-    table = Table(
-        "predicted beside measured",
-        (
-            *("arm", "predicted", "measured", "from", "to", "error", "one line", "threads alone"),
-            *("requests", "measured", "equal"),
-        ),
-        numbers=frozenset(range(1, 10)),
-        legend=_LEGEND_VERIFIED,
-    )
-    for each in verified:
-        table.add_row(
-            each.predicted.name,
-            _s(each.predicted.wall_ns),
-            _s(each.measured_ns),
-            _s(each.lowest_ns) if ranged else "",
-            _s(each.highest_ns) if ranged else "",
-            _percent(each.error),
-            _percent(each.one_line_error),
-            _percent(each.threads_error),
-            format_count(_but_for_forgets(each.predicted.requests)),
-            format_count(sum(each.requests.values())),
-            "no" if each.differing else "yes",
-        )
-    return table.without_empty(1)
-
-
-def _but_for_forgets(requests: dict[str, int]) -> int:
-    return sum(count for name, count in requests.items() if name != OF_MEMORY)
-
-
-def _percent(share: float) -> str:
-    return f"{format_signed(share * 100, 1)} %"
 
 
 def notes(prediction: Prediction) -> list[str]:

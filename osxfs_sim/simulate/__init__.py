@@ -14,5 +14,4 @@ mounted share: the objects of model/. This package imports nothing of mount/, no
     share            what a share would answer, for how long that may be kept, and what it takes
     reference        a share in virtual time, slow and obvious: one question at a time
     prediction       what a recording comes to on several systems, beside the one-line model
-    verification     a prediction beside what was measured
 """

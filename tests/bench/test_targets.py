@@ -104,13 +104,6 @@ GOOD: dict[str, Result] = {
         ]
     },
     "tracing": {"rows": [{"cost_us": 1.4, "lost": 0}, {"cost_us": 1.2, "lost": 0}]},
-    "prediction": {
-        "rows": [
-            {"parallel": False, "requests_off_by": 0.0, "error": -0.03},
-            {"parallel": True, "requests_off_by": 0.01, "error": 0.04},
-            {"recording": "rake", "osxfs_per_s": 1_100_000},
-        ]
-    },
     "inodes": {
         "bytes_per_inode": 400.0,
         "rows": [
@@ -165,10 +158,6 @@ SPOILED: dict[str, list[tuple[int | None, str, Any, float]]] = {
     "changes held beyond the limit": [(2, "most_changes_at_risk", 57, 7.0)],
     "recording a request, in the median": [(1, "cost_us", 2.25, 0.25)],
     "requests lost by the trace": [(0, "lost", 3, 3.0)],
-    "requests of serial workloads, predicted": [(0, "requests_off_by", 0.01, 0.01)],
-    "requests of parallel workloads, predicted": [(1, "requests_off_by", 0.03, 0.01)],
-    "wall times predicted, in the median": [(0, "error", -0.2, 0.07)],
-    "predicting from a recording, by the reference": [(2, "osxfs_per_s", 900_000, 100_000.0)],
     "memory after they are forgotten, of what may be left": [
         (2, "now_bytes", 230_000_000, 1.0),
     ],
