@@ -15,6 +15,7 @@ from osxfs_sim.model.operations import UNAWAITED, Operation
 from osxfs_sim.simulate.dependencies import NOTHING, Order
 from osxfs_sim.simulate.guest_kernel import ALL, CONTENT, MODE, NEGATIVE, GuestKernel, Ticks
 from osxfs_sim.simulate.permissions import checked_after, checked_before
+from osxfs_sim.simulate.processors import wall_on
 from osxfs_sim.simulate.recording import (
     LISTS,
     MAKES_A_NAME,
@@ -123,6 +124,17 @@ class Reference:
                 if not waits[follower]:
                     heapq.heappush(due, (ready_ns[follower], follower))
         self._result.wall_ns = ends_ns + order.tail_ns - self._recording.begin_ns
+        return self._result
+
+    def run_on(self, processors: int, per_request_ns: int) -> Simulated:
+        """Ask all, the server on the workload's *processors*: each crossing takes it so long."""
+
+        def ask(index: int, now_ns: int) -> tuple[int, int]:
+            before = self._result.crossings.total()
+            end_ns = self._ask(index, self._recording.questions[index], now_ns)
+            return end_ns, (self._result.crossings.total() - before) * per_request_ns
+
+        self._result.wall_ns = wall_on(self._order, processors, ask, self._recording.begin_ns)
         return self._result
 
     # One question
