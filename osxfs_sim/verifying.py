@@ -1,5 +1,6 @@
 """Predictions against live runs: the recorded case live, beside what was predicted."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,15 @@ def verify(
     runs: int = 1,
     seed: int = 1,
     dependencies: str | Dependencies = Dependencies.OBJECTS,
+    processors: int | None = None,
     say: Callable[[str], None] | None = None,
     directory: str | None = None,
 ) -> tuple[Verified, ...]:
     """Run *count* of *arms* live, *runs* times each, beside what *trace* predicts of them.
 
-    *seed* draws which, and is the runs' own; *directory* is where host trees lie. A run that
-    fails says so in the result.
+    *seed* draws which, and is the runs' own; *directory* is where host trees lie,
+    *processors* how many server and workload share (None: all that this process may use). A run
+    that fails says so in the result.
 
     Raises UserError for a recording that does not say which case it is of, what predict() does,
     and what lab.comparing.run_comparison does where the case or a mount cannot be had.
@@ -36,7 +39,8 @@ def verify(
     workload = workload_of(trace)
     every = [Arm(arm, arm) if isinstance(arm, str) else arm for arm in arms]
     chosen = drawn(every, count, seed)
-    predicted = predict(trace, chosen, dependencies=dependencies)
+    shared = processors or len(os.sched_getaffinity(0))
+    predicted = predict(trace, chosen, dependencies=dependencies, processors=shared)
     threads = predict(trace, chosen, dependencies=Dependencies.THREADS)
     comparison = run_comparison(
         workload.pop("case"),

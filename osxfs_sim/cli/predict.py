@@ -148,6 +148,7 @@ def predict(
             runs=verify_runs,
             seed=verify_seed,
             dependencies=dependencies,
+            processors=processors,
             say=tell,
         )
         verification_report(verified)

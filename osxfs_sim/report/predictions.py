@@ -6,9 +6,10 @@ from osxfs_sim.report.tables import Table
 from osxfs_sim.simulate.prediction import Prediction
 
 _LEGEND = (
-    "wall: of the system itself, whose server takes no processor from the workload. here: its server "
-    "on the workload's processors. one line: native and each request's latency, one after the other. missing: LOOKUPs of names that do "
-    "not exist. hits: answered by the guest's kernel. names: by complete directories."
+    "wall: of the system itself, whose server takes no processor from the workload. here: its "
+    "server on the workload's processors. one line: native and each request's latency, one after "
+    "the other. missing: LOOKUPs of names that do not exist. hits: answered by the guest's kernel. "
+    "names: by complete directories."
 )
 
 
@@ -26,18 +27,8 @@ def prediction_table(prediction: Prediction) -> Table:
     table = Table(
         "predicted",
         (
-            *(
-                "arm",
-                "wall",
-                "from",
-                "to",
-                "here",
-                "one line",
-                "requests",
-                "missing",
-                "hits",
-                "names",
-            ),
+            *("arm", "wall", "from", "to", "here", "one line", "requests", "missing", "hits"),
+            "names",
             "most of them",
         ),
         numbers=frozenset(range(1, 10)),

@@ -9,7 +9,8 @@ from osxfs_sim.simulate.verification import Verified
 
 _LEGEND = (
     "error: of the predicted wall time against the median measured, on this machine, whose server "
-    "shares the processors with the workload. one line: that of native and each request's latency. "
+    "shares the processors with the workload. here off: the same of the time predicted for just "
+    "that. one line: that of native and each request's latency. "
     "threads: that of a prediction without other dependencies."
 )
 
@@ -27,10 +28,11 @@ def verification_table(arms: Sequence[Verified]) -> Table:
     table = Table(
         "predicted and measured",
         (
-            *("arm", "predicted", "measured", "runs", "error", "one line", "threads"),
+            *("arm", "predicted", "here", "measured", "runs", "error", "here off", "one line"),
+            "threads",
             *("requests", "measured requests"),
         ),
-        numbers=frozenset(range(1, 9)),
+        numbers=frozenset(range(1, 11)),
         legend=_LEGEND,
     )
     for arm in arms:
@@ -38,9 +40,10 @@ def verification_table(arms: Sequence[Verified]) -> Table:
         table.add_row(
             arm.name,
             format_wall_time(arm.predicted_ns / 1e9),
+            "" if arm.here_ns is None else format_wall_time(arm.here_ns / 1e9),
             format_wall_time(arm.measured_ns / 1e9) if arm.measured_ns is not None else "failed",
             format_count(arm.runs),
-            *(_error(each) for each in (arm.error, arm.one_line_error, arm.threads_error)),
+            *(_error(each) for each in errors_of(arm)),
             format_count(sum(both[0] for both in arm.requests.values())) if measured else "",
             format_count(sum(both[1] for both in arm.requests.values())) if measured else "",
         )
@@ -63,6 +66,11 @@ def verification_notes(arms: Sequence[Verified]) -> list[str]:
         elif arm.counts_equal:
             lines.append(f"{arm.name}: every operation as often as predicted")
     return lines
+
+
+def errors_of(arm: Verified) -> tuple[float | None, ...]:
+    """The errors of *arm*, of the system, of a live run here, the one line and threads alone."""
+    return arm.error, arm.here_error, arm.one_line_error, arm.threads_error
 
 
 def _error(error: float | None) -> str:

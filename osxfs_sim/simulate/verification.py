@@ -43,6 +43,11 @@ class Verified:
     """Of the prediction, as a part of what was measured: 0.05 is 5 % too long."""
     one_line_error: float | None
     """Of native and each request's latency, one after the other."""
+    here_ns: int | None
+    """The wall time predicted of a live run, server and workload on the same processors; None:
+    the recording does not say what its server took."""
+    here_error: float | None
+    """Of that prediction."""
     threads_error: float | None
     """Of a prediction by threads alone."""
     requests: dict[str, tuple[int, int]]
@@ -77,15 +82,17 @@ def verified(predicted: Predicted, by_threads: Predicted, measured: Measured) ->
         len(measured.walls_ns),
         error_of(predicted.wall_ns, live_ns),
         error_of(predicted.one_line_ns, live_ns),
+        predicted.here_ns,
+        error_of(predicted.here_ns, live_ns),
         error_of(by_threads.wall_ns, live_ns),
         {name: both for name, both in counts.items() if any(both)},
         measured.failures,
     )
 
 
-def error_of(predicted: int, measured: int | None) -> float | None:
-    """By what part of *measured* the prediction is too large; None where nothing was measured."""
-    return None if not measured else predicted / measured - 1
+def error_of(predicted: int | None, measured: int | None) -> float | None:
+    """By what part of *measured* the prediction is too large; None where one is not known."""
+    return None if predicted is None or not measured else predicted / measured - 1
 
 
 def drawn(arms: Sequence[_T], count: int, seed: int) -> list[_T]:

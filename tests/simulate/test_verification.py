@@ -47,3 +47,4 @@ def test_arms_are_drawn_by_the_seed_and_keep_their_order() -> None:
 def test_nothing_measured_has_no_error() -> None:
     assert error_of(5, None) is None
     assert error_of(5, 0) is None
+    assert error_of(None, 5) is None
