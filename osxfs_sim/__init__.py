@@ -24,6 +24,7 @@ A map of the code:
     sharing      osxfs_sim.share(): a share for the time of a with block
     settings     what a user asks of a share, and the system that results
     predicting   record and predict: cases, profiles and simulate brought together
+    verifying    predictions beside live runs of the recorded case
     emulated_shares  the emulated share as the lab wants it handed in: arms become mounts
     toml_files   files that people write: read, checked, and their mistakes told
     sources      which program and which files a result came of
@@ -57,6 +58,7 @@ __all__ = [
     "predict",
     "record",
     "share",
+    "verify",
 ]
 
 __version__ = "0.1.0"
@@ -75,6 +77,7 @@ _HOMES = {
     "predict": "predicting",
     "record": "predicting",
     "share": "sharing",
+    "verify": "verifying",
 }
 
 

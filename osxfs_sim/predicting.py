@@ -79,7 +79,23 @@ def record(
         )
         assert recorded.trace is not None
         made = Path(traces) / recorded.trace
-        rewrite_notes(made, {**read_header(made).notes, "native_wall_ns": native_wall_ns})
+        share = recorded.share or {}
+        rewrite_notes(
+            made,
+            {
+                **read_header(made).notes,
+                "native_wall_ns": native_wall_ns,
+                "workload": {
+                    "case": case,
+                    "quick": quick,
+                    "variant": variant,
+                    "toggles": list(toggles),
+                },
+                # What the server took in the very run that is kept, for simulate/processors.py.
+                "server_processor_ns": round(share.get("server_processor_s", 0.0) * 1e9),
+                "server_requests": sum(share.get("requests", {}).values()),
+            },
+        )
         write_output(target, made.read_bytes())
     return target
 
@@ -90,12 +106,14 @@ def predict(
     *,
     dependencies: str | Dependencies = Dependencies.OBJECTS,
     seeds: Sequence[int] = (1,),
+    processors: int | None = None,
 ) -> Prediction:
     """What the recorded workload *trace* would take on each of *arms*.
 
     An arm is the name of a profile, or an Arm with options. *dependencies* is the model of what
     waits for what (simulate/dependencies.py); one run is simulated for each of *seeds*, which
-    matter where latencies are drawn.
+    matter where latencies are drawn. With *processors* also what a live run would show whose
+    server shares so many with the workload, as far as the recording says what its server took.
 
     Raises TraceError for a file that is no trace; RecordingError, with the command that records
     the right one, for a trace that does not hold every question; and UserError for an arm that
@@ -109,6 +127,7 @@ def predict(
         dependencies=Dependencies(dependencies),
         seeds=seeds,
         tick_ns=kernel_tick_ns(),
+        processors=processors,
     )
 
 

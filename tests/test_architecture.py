@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "exports": {"model", "settings", "fs", "toml_files", "share_options"},
     # The lab is handed how an arm is mounted: this is where the two meet.
     "predicting": {"fs", "model", "trace", "simulate", "coherence", "lab", "emulated_shares"},
+    "verifying": {"model", "trace", "simulate", "lab", "emulated_shares", "predicting"},
     "emulated_shares": {"lab", "mount", "settings", "catalogue", "model"},
 }
 

@@ -1,6 +1,7 @@
 """``record`` and ``predict``: a workload once, and what it would take on any other system."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from osxfs_sim.predicting import USUAL_ARMS
 from osxfs_sim.predicting import predict as predict_arms
 from osxfs_sim.predicting import record as record_case
 from osxfs_sim.report.predictions import prediction_report
+from osxfs_sim.report.verifications import verification_report
 from osxfs_sim.simulate.dependencies import Dependencies
+from osxfs_sim.verifying import verify
 
 SCHEMA = 1
 """Of what --json saves: it grows when a key changes its meaning or goes."""
@@ -96,9 +99,34 @@ def record(
     default=1,
     help="So many runs of each arm, which differ where latencies are drawn. [1]",
 )
+@click.option(
+    "--processors",
+    type=click.IntRange(min=1),
+    help="How many the server and the workload share in a live run, which is predicted, too. "
+    "[those of this machine]",
+)
+@click.option(
+    "--verify",
+    "live_arms",
+    type=click.IntRange(min=1),
+    help="Draw so many of the arms, run them live, and show predicted beside measured. It needs "
+    "what the case needs, and FUSE.",
+)
+@click.option(
+    "--verify-runs", type=click.IntRange(min=1), default=1, help="Live runs of each of them. [1]"
+)
+@click.option("--verify-seed", type=int, default=1, help="Draws the arms that are run live. [1]")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Save the prediction.")
 def predict(
-    recording: str, arms: tuple[str, ...], dependencies: str, seeds: int, json_file: str | None
+    recording: str,
+    arms: tuple[str, ...],
+    dependencies: str,
+    seeds: int,
+    processors: int | None,
+    live_arms: int | None,
+    verify_runs: int,
+    verify_seed: int,
+    json_file: str | None,
 ) -> None:
     """Predict in virtual time what RECORDING would take on other systems."""
     if json_file is not None:
@@ -108,9 +136,27 @@ def predict(
         parse_arms(arms or USUAL_ARMS),
         dependencies=dependencies,
         seeds=range(1, seeds + 1),
+        processors=processors or len(os.sched_getaffinity(0)),
     )
     prediction_report(prediction)
+    verified = None
+    if live_arms is not None:
+        verified = verify(
+            recording,
+            parse_arms(arms or USUAL_ARMS),
+            count=live_arms,
+            runs=verify_runs,
+            seed=verify_seed,
+            dependencies=dependencies,
+            processors=processors,
+            say=tell,
+        )
+        verification_report(verified)
     if json_file is not None:
         document = {"schema": SCHEMA, **asdict(prediction)}
+        if verified is not None:
+            document["verified"] = [
+                {**asdict(each), "counts_equal": each.counts_equal} for each in verified
+            ]
         write_output(Path(json_file), json.dumps(document, indent=1) + "\n")
         tell(f"saved to {json_file}")

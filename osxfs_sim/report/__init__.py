@@ -8,6 +8,7 @@ runs              a case study's arms
 frontier          the frontier in tables
 comparison        several arms, with how sure one can be
 predictions       what a recorded workload would take on other systems
+verifications     predictions beside live runs: the error of each
 trade_off         what each arm gained, and what that put at risk
 risk              which answers were stale while the host was edited
 coherence         the scorecard of events, and staleness

@@ -1,15 +1,16 @@
 """A prediction as a table: what each system would take, and what leaves it so many requests."""
 
-from osxfs_sim.model.formatting import format_count, format_fixed, format_wall_time
+from osxfs_sim.model.formatting import format_count, format_duration, format_fixed, format_wall_time
 from osxfs_sim.report.console import console
 from osxfs_sim.report.tables import Table
 from osxfs_sim.simulate.prediction import Prediction
 
 _LEGEND = (
-    "wall: of the system itself, whose server takes no processor from the workload. one line: "
-    "native and each request's latency, one after the other. missing: LOOKUPs of names that do "
-    "not exist. hits: answered by the guest's kernel. names: by complete directories. held: by "
-    "write-back, which lets changes cross later: in the background."
+    "wall: of the system itself, whose server takes no processor from the workload. here: its "
+    "server on the workload's processors. one line: native and each request's latency, one after "
+    "the other. missing: LOOKUPs of names that do not exist. hits: answered by the guest's kernel. "
+    "names: by complete directories. held: by write-back, which lets changes cross later: in the "
+    "background."
 )
 
 
@@ -27,20 +28,21 @@ def prediction_table(prediction: Prediction) -> Table:
     table = Table(
         "predicted",
         (
-            *("arm", "wall", "from", "to", "one line", "requests", "missing", "hits", "names"),
-            *("held", "background", "most of them"),
+            *("arm", "wall", "from", "to", "here", "one line", "requests", "missing", "hits"),
+            *("names", "held", "background", "most of them"),
         ),
-        numbers=frozenset(range(1, 11)),
+        numbers=frozenset(range(1, 12)),
         legend=_LEGEND,
     )
     if prediction.native_ns is not None:
-        table.add_row("native, measured", _s(prediction.native_ns), *[""] * 10)
+        table.add_row("native, measured", _s(prediction.native_ns), *[""] * 11)
     for arm in prediction.arms:
         table.add_row(
             arm.name,
             _s(arm.wall_ns),
             _s(arm.lowest_ns) if drawn else "",
             _s(arm.highest_ns) if drawn else "",
+            "" if arm.here_ns is None else _s(arm.here_ns),
             _s(arm.one_line_ns),
             format_count(arm.crossings),
             format_count(arm.missing_lookups),
@@ -68,6 +70,20 @@ def notes(prediction: Prediction) -> list[str]:
         lines.append(
             f"think times of the recording count {format_fixed(prediction.think_scale, 2)} times, "
             "so that a share without cost takes the native time"
+        )
+    if prediction.processors is None:
+        return lines
+    if prediction.per_request_ns is None:
+        lines.append(
+            "the recording does not say what its server took, so nothing is said of a live run; "
+            "osxfs-sim record keeps it"
+        )
+    else:
+        lines.append(
+            f"here: {prediction.processors} processors; a request takes the server "
+            f"{format_duration(prediction.per_request_ns)} of one, the mean of the recording's own "
+            f"run, its tracing included; think times count "
+            f"{format_fixed(prediction.think_scale_here or 1.0, 2)} times"
         )
     return lines
 

@@ -14,4 +14,6 @@ mounted share: the objects of model/. This package imports nothing of mount/, no
     share            what a share would answer, for how long that may be kept, and what it takes
     reference        a share in virtual time, slow and obvious: one question at a time
     prediction       what a recording comes to on several systems, beside the one-line model
+    verification     what was predicted beside what was measured, with the error of each model
+    processors       what a live run shows: the server on the processors of the workload
 """

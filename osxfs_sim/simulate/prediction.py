@@ -13,6 +13,7 @@ from osxfs_sim.model.caching import Consistent
 from osxfs_sim.model.latency import NO_LATENCY
 from osxfs_sim.model.operations import CLASS_OF, UNAWAITED
 from osxfs_sim.simulate.dependencies import Dependencies, Order, order
+from osxfs_sim.simulate.processors import server_cost
 from osxfs_sim.simulate.recording import Recording
 from osxfs_sim.simulate.reference import Reference, Simulated
 from osxfs_sim.simulate.share import System
@@ -44,6 +45,10 @@ class Predicted:
     """Requests by which pending changes cross, beside *requests*; of the first seed."""
     one_line_ns: int
     """Native and each awaited request's latency, one after the other."""
+    here_ns: int | None = None
+    """The wall time where the server shares the workload's processors; None: not asked for, of a
+    system with write-back, or the recording does not say what its server took. The median of all
+    seeds."""
 
     @property
     def crossings(self) -> int:
@@ -69,6 +74,12 @@ class Prediction:
     """
     dependencies: Dependencies
     """The model of what waits for what."""
+    processors: int | None = None
+    """How many the server and the workload share in *here_ns*; None: not asked for."""
+    per_request_ns: int | None = None
+    """What a request takes the server, measured in the recording's own run; None: not known."""
+    think_scale_here: float | None = None
+    """As *think_scale*, on these processors; None: not asked for."""
 
 
 def predict_systems(
@@ -78,24 +89,41 @@ def predict_systems(
     dependencies: Dependencies = Dependencies.OBJECTS,
     seeds: Sequence[int] = (1,),
     tick_ns: int,
+    processors: int | None = None,
 ) -> Prediction:
     """What *recording* would come to on each of *systems*.
+
+    With *processors* also where its server shares so many with the workload.
 
     One run for each of *seeds*, which matter where latencies are drawn; *tick_ns* is that of the
     guest's kernel (1 s / CONFIG_HZ).
     """
-    graph = order(recording, dependencies)
+    recorded = graph = order(recording, dependencies)
     native_ns = native_of(recording)
     scale = 1.0
     if native_ns is not None:
         scale = _think_scale(recording, graph, native_ns, tick_ns)
         graph = _scaled(graph, scale)
+    cost = server_cost(recording) if processors is not None else None
+    scale_here, here = scale, graph
+    if processors is not None and cost is not None and native_ns is not None:
+        scale_here = _think_scale_on(recording, recorded, native_ns, tick_ns, processors)
+        here = _scaled(recorded, scale_here)
     arms = []
     for system in systems:
         runs = [
             Reference(recording, graph, system, tick_ns=tick_ns, seed=seed).run() for seed in seeds
         ]
-        arms.append(_predicted(system, runs, native_ns or recording.end_ns - recording.begin_ns))
+        predicted = _predicted(system, runs, native_ns or recording.end_ns - recording.begin_ns)
+        if processors is not None and cost is not None and system.write_back is None:
+            walls = [
+                Reference(recording, here, system, tick_ns=tick_ns, seed=seed)
+                .run_on(processors, cost.per_request_ns)
+                .wall_ns
+                for seed in seeds
+            ]
+            predicted = replace(predicted, here_ns=round(statistics.median(walls)))
+        arms.append(predicted)
     return Prediction(
         tuple(arms),
         len(recording),
@@ -103,6 +131,9 @@ def predict_systems(
         native_ns,
         scale,
         dependencies,
+        processors,
+        cost.per_request_ns if cost is not None else None,
+        scale_here if cost is not None else None,
     )
 
 
@@ -119,6 +150,28 @@ def _think_scale(recording: Recording, graph: Order, native_ns: int, tick_ns: in
     free = System("free", Consistent(), NO_LATENCY)
     whole = Reference(recording, graph, free, tick_ns=tick_ns, seed=0).run()
     return native_ns / whole.wall_ns if whole.wall_ns else 1.0
+
+
+_ROUNDS = 6
+"""After so many corrections in turn, a scale on busy processors is as good as it gets."""
+
+
+def _think_scale_on(
+    recording: Recording, graph: Order, native_ns: int, tick_ns: int, processors: int
+) -> float:
+    """As _think_scale, where threads that compute share *processors*.
+
+    Recorded think times have waited for processors already; here they do once more, and so are
+    scaled until a share that costs nothing takes the native time.
+    """
+    free, scale = System("free", Consistent(), NO_LATENCY), 1.0
+    for _ in range(_ROUNDS):
+        scaled = _scaled(graph, scale)
+        run = Reference(recording, scaled, free, tick_ns=tick_ns, seed=0).run_on(processors, 0)
+        if not run.wall_ns or abs(run.wall_ns - native_ns) * 1_000 <= native_ns:
+            break
+        scale *= native_ns / run.wall_ns
+    return scale
 
 
 def _scaled(graph: Order, scale: float) -> Order:

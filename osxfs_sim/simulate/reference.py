@@ -21,6 +21,7 @@ from osxfs_sim.simulate.dependencies import NOTHING, Order
 from osxfs_sim.simulate.guest_kernel import ALL, CONTENT, MODE, NEGATIVE, GuestKernel, Ticks
 from osxfs_sim.simulate.pending_changes import HELD, PendingTree
 from osxfs_sim.simulate.permissions import checked_after, checked_before
+from osxfs_sim.simulate.processors import wall_on
 from osxfs_sim.simulate.recording import (
     LISTS,
     MAKES_A_NAME,
@@ -163,6 +164,22 @@ class Reference:
         self._result.wall_ns = ends_ns + order.tail_ns - self._recording.begin_ns
         if self._pending is not None:
             self._result.background = self._background.crossings
+        return self._result
+
+    def run_on(self, processors: int, per_request_ns: int) -> Simulated:
+        """Ask all, the server on the workload's *processors*: each crossing takes it so long.
+
+        Not of a system with write-back, whose server works in the background, too.
+        """
+        assert self._pending is None
+
+        def ask(index: int, now_ns: int) -> tuple[int, int]:
+            before = self._result.crossings.total()
+            end_ns = self._ask(index, self._recording.questions[index], now_ns)
+            assert not isinstance(end_ns, _Waiting)
+            return end_ns, (self._result.crossings.total() - before) * per_request_ns
+
+        self._result.wall_ns = wall_on(self._order, processors, ask, self._recording.begin_ns)
         return self._result
 
     # What waits for write-back
