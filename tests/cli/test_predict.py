@@ -73,6 +73,27 @@ def test_a_case_is_recorded_and_predicted(cli: Command, small_case, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("need_fuse")
+def test_predictions_are_verified_by_live_runs(cli: Command, small_case, tmp_path: Path) -> None:
+    small_case("look", CASE, SCRIPTS)
+    options = ("-o", "look.parquet", "--native-runs", "1", "--directory", ".")
+    where = {"cwd": tmp_path, "cache": tmp_path / "cache"}
+    assert cli("record", "./look", *options, **where).returncode == 0
+    # Timeouts that no machine is too slow for, and none at all.
+    arms = ("--arm", "osxfs-negative --cache-timeout 1h --negative-timeout 1h", "--arm", "osxfs")
+    options = (*arms, "--verify", "5", "--verify-runs", "2", "--json", "v.json")
+    result = cli("predict", "look.parquet", *options, **where)
+    assert result.returncode == 0, result.stderr
+    assert "predicted and measured" in result.stdout
+    negative, osxfs = json.loads((tmp_path / "v.json").read_text())["verified"]
+    for each in (negative, osxfs):
+        assert each["runs"] == 2
+        assert each["here_ns"] > 0, "the recording says what its server took"
+        predicted, measured = each["requests"]["LOOKUP"]
+        assert predicted == measured
+    assert negative["requests"]["LOOKUP"][1] < osxfs["requests"]["LOOKUP"][1]
+
+
+@pytest.mark.usefixtures("need_fuse")
 def test_a_workload_that_fails_leaves_no_recording(small_case, tmp_path: Path) -> None:
     folder = small_case("look", CASE, SCRIPTS | {"run.sh": "echo broken >&2; exit 3"})
     with pytest.raises(RecordingFailedError, match="exit code 3: broken"):
@@ -131,6 +152,7 @@ def test_each_model_of_what_waits_for_what_is_named(
         ({}, ("--arm", "osxfsd"), "'osxfsd'"),
         ({}, ("--dependencies", "none"), "'none' is not one of"),
         ({}, ("--seeds", "0"), "0 is not in the range"),
+        ({}, ("--verify", "1"), "does not say which case it is of: record it anew with osxfs-sim"),
         ({}, ("--json", "no/where.json"), "cannot be written: its directory does not"),
     ],
 )
