@@ -45,6 +45,8 @@ ARMS = (
     "virtiofsd-auto",
 )
 """Twelve systems that can be predicted; none of them was used to tune anything."""
+_NOT_ALL = 3
+"""The exit code where a cell could not be measured, as that of benchmarks."""
 _ERRORS = ("error", "here_error", "one_line_error", "threads_error")
 """Of a cell: of the system, of a live run here, of the one line, and of threads alone."""
 
@@ -68,6 +70,8 @@ def main(output: Path, cases: str, arms: str, runs: int, native_runs: int, quick
     console.print(table_of(cells))
     for line in summary(cells):
         console.print(line, highlight=False)
+    if len(cells) < len(cases.split(",")) * len(chosen):
+        raise SystemExit(_NOT_ALL)
 
 
 def _cells(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from osxfs_sim.emulated_shares import EmulatedShares
-from osxfs_sim.lab.arms import Arm
+from osxfs_sim.lab.arms import NATIVE, Arm
 from osxfs_sim.lab.comparing import run_comparison
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.predicting import USUAL_ARMS, predict
@@ -44,7 +44,8 @@ def verify(
     threads = predict(trace, chosen, dependencies=Dependencies.THREADS)
     comparison = run_comparison(
         workload.pop("case"),
-        chosen,
+        # A comparison has two arms at least.
+        (Arm(NATIVE, NATIVE), *chosen),
         shares=EmulatedShares(),
         samples=runs,
         seed=seed,

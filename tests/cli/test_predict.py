@@ -70,6 +70,24 @@ def test_a_case_is_recorded_and_predicted(cli: Command, small_case, tmp_path: Pa
     assert missing["osxfs"] - missing["osxfs-negative"] == 3
     assert missing["osxfs-complete"] < missing["osxfs-negative"]
     assert arms["osxfs"]["wall_ns"] > arms["osxfs-negative"]["wall_ns"]
+    notes = recording.header.notes
+    assert notes["server_processor_ns"] >= 0
+    assert notes["server_requests"] > 0
+    verify = ("--verify", "1", "--arm", "osxfs-negative", "--json", "v.json")
+    verified = cli("predict", "look.parquet", *verify, cwd=tmp_path, cache=tmp_path / "cache")
+    assert verified.returncode == 0, verified.stderr
+    (arm,) = json.loads((tmp_path / "v.json").read_text())["verified"]
+    assert (arm["name"], arm["runs"], arm["failures"]) == ("osxfs-negative", 1, [])
+    assert arm["requests"]["LOOKUP"][0] == arm["requests"]["LOOKUP"][1]
+
+
+def test_a_recording_that_does_not_say_its_case_cannot_be_verified(
+    cli: Command, tmp_path: Path
+) -> None:
+    a_recording(tmp_path / "r.parquet")
+    refused = cli("predict", "r.parquet", "--verify", "1", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "does not say which case it is of" in refused.stderr
 
 
 @pytest.mark.usefixtures("need_fuse")
