@@ -121,7 +121,8 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
 
     Until it is unmounted or a signal comes; then it cleans up. *on_ready* is called once with the
     first status when the share can be used; until then *say* is told what takes its time. It
-    raises, with one line for the user, before that.
+    raises, with one line for the user, before that; and at the end, where something could not be
+    written back, or the mount was taken away from it.
     """
     system = settings.system()
     user = server_user(settings.user)

@@ -54,7 +54,7 @@ class GuestAttributes:
         at.remove_attribute(fd, name)
 
     def check(self, name: bytes) -> None:
-        """Check that attribute *name* is shared. Raises OSError: ENOSYS (none is), EOPNOTSUPP."""
+        """Check that *name* is shared. Raises OSError: ENOSYS (none is), EOPNOTSUPP (an ACL)."""
         if not self._allowed:
             raise OSError(errno.ENOSYS, "not shared")
         if name.startswith(_ACCESS_LISTS):
