@@ -211,12 +211,14 @@ class AttributeHandlers:
     def defer_set(self, inode: Inode, detail: SetDetail) -> None:
         """Set attributes for the guest at once, and on the host later. Raises OSError."""
         self._write_back.pending.check_not_aside(inode)
-        self._deferring.record_seen(inode)
-        overlay = overlay_of(inode)
-        if not overlay.orphan:
+        is_orphan = inode.overlay is not None and inode.overlay.orphan
+        if not is_orphan:
             self._room.check(0)
+        self._deferring.record_seen(inode)
+        if not is_orphan:
             change = Change(Kind.SET, inode, time.monotonic_ns(), detail=detail)
             self._write_back.defer(change)
+        overlay = overlay_of(inode)
         overlay.ctime_ns = detail.at_ns
         if detail.size is not None:
             if overlay.content is None:

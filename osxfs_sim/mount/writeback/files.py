@@ -359,6 +359,13 @@ class FileHandlers:
         """The guest has written *length* bytes, which are kept at *place*. Raises OSError."""
         self._write_back.pending.check_not_aside(inode)
         self._room.check(length)
+        try:
+            self._hold_write(inode, fd, offset, length, place)
+        except OSError:
+            self._write_back.pending.drop_unused(inode)  # it says what the host has only for this
+            raise
+
+    def _hold_write(self, inode: Inode, fd: int, offset: int, length: int, place: int) -> None:
         if inode.overlay is None or inode.overlay.seen is None:
             self._deferring.record_seen(inode)
         overlay = overlay_of(inode)
@@ -387,11 +394,7 @@ class FileHandlers:
                 position=place,
                 detail=detail,
             )
-            try:
-                self._write_back.defer(change)
-            except OSError:
-                self._write_back.pending.drop_unused(inode)
-                raise
+            self._write_back.defer(change)
         if overlay.content is None:
             overlay.content = Extents()
         replaced = overlay.content.write(offset, length, place)

@@ -69,12 +69,17 @@ class PendingState:
         """
         changes = self.changes
         orphaned = list(orphaned)
-        for inode in concerned(change):
-            if inode.overlay is not None and inode.overlay.aside:
-                raise StaleError  # the guest's kernel shall look again
         change.sequence = changes.last_sequence + 1
-        # Who is killed before the rest of this has all that was made on the host first.
-        self.journal.append(change)
+        try:
+            for inode in concerned(change):
+                if inode.overlay is not None and inode.overlay.aside:
+                    raise StaleError  # the guest's kernel shall look again
+            # Who is killed before the rest of this has all that was made on the host first.
+            self.journal.append(change)
+        except OSError:
+            for inode in concerned(change):
+                self.drop_unused(inode)  # it says what the host has only for this change
+            raise
         for inode in orphaned:
             if inode is change.replaced and changes.cancels(inode):
                 change.replaced = None  # the host never gets it
@@ -252,7 +257,7 @@ class PendingState:
     def drop_unused(self, inode: Inode) -> None:
         """Drop the overlay of *inode* if no change of it is pending; else does nothing."""
         overlay = inode.overlay
-        if overlay is not None and not overlay.changes and not overlay.local_only:
+        if overlay is not None and not (overlay.changes or overlay.local_only or overlay.aside):
             self._mark_clean(inode, overlay)
 
     def trim_journal(self, *, thoroughly: bool = False) -> None:

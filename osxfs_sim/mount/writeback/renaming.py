@@ -166,9 +166,10 @@ class RenameHandler:
             self._check_replaceable(moving, replaced)
             if replaced.is_directory or status.st_nlink <= 1:
                 orphaned.append(replaced)
-            self._deferring.record_seen(replaced)
         if moving.is_directory and old_parent is not new_parent:
             self._rights.check_permits(moving, _WRITE)  # its ".." changes
+        if replaced is not None and status is not None:
+            self._deferring.record_seen(replaced)
         now_ns = time.time_ns()
         change = Change(
             Kind.RENAME,

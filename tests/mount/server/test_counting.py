@@ -9,4 +9,4 @@ def test_the_least_work_takes_processor_time() -> None:
     for _ in range(50):
         counting.reset()
         sum(range(1000))
-        assert 0 < counting.processor_s
+        assert counting.processor_s > 0

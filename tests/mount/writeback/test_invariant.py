@@ -4,10 +4,12 @@ writeback/__init__.py states it. Whatever is tried with support/unmounted.py is 
 step; here the host joins in, and a server that breaks one of its five parts is found out.
 """
 
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from support.both_sides import guest_steps, host_interferes, is_applied
@@ -19,6 +21,7 @@ from osxfs_sim.mount.writeback import invariant, pending_state
 from osxfs_sim.mount.writeback.journal import Journal
 from osxfs_sim.mount.writeback.pending_descriptors import PendingDescriptors
 from osxfs_sim.mount.writeback.pending_state import PendingState
+from osxfs_sim.mount.writeback.room import HostRoom
 
 
 @pytest.fixture
@@ -49,6 +52,62 @@ def test_it_holds_whatever_guest_and_host_do(guest: Unmounted, source: Path, see
         guest.check()
     guest.finish()
     assert not guest.write_back.changes.all()
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("place", ["room", "journal"])
+def test_it_holds_where_a_change_is_refused_before_it_is_pending(
+    guest: Unmounted, source: Path, place: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk of the host, or of the journal, whichever change meets it."""
+    draw, opened = Random(seed), list[int]()
+    refusals = 0
+
+    def perhaps(method: Callable[..., None]) -> Callable[..., None]:
+        def refusing(self: Any, *arguments: Any, **keywords: Any) -> None:
+            nonlocal refusals
+            if draw.random() < 0.5:
+                refusals += 1
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            method(self, *arguments, **keywords)
+
+        return refusing
+
+    kind, name = {"room": (HostRoom, "check"), "journal": (Journal, "append")}[place]
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, name, perhaps(getattr(kind, name)))
+        for _ in range(150):
+            if draw.random() < 0.8:
+                guest_steps(guest, draw, opened)
+            elif draw.random() < 0.5:
+                is_applied(guest)
+            else:
+                host_interferes(source, draw)
+            guest.check()
+    assert refusals > 3
+    guest.finish()
+    assert not guest.write_back.changes.all()
+
+
+def test_a_change_that_was_refused_leaves_nothing_that_a_later_one_is_judged_by(
+    guest: Unmounted, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the host has written since then is no conflict."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    guest.inode("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(HostRoom, "check", refused)
+        with pytest.raises(OSError, match="No space"):
+            guest.set("a", size=1)
+    (source / "a").write_text("by the host, longer than before")
+    guest.set("a", size=2)
+    guest.finish()
+    assert (source / "a").read_text() == "by"
+    assert guest.write_back.aside.count == 0
+    assert not guest.write_back.report().lost_host_changes
 
 
 # And it is found out where it does not hold
