@@ -23,6 +23,8 @@ A map of the code:
     share_options  what an option of a share is: how it is written, and where
     sharing      osxfs_sim.share(): a share for the time of a with block
     settings     what a user asks of a share, and the system that results
+    measuring_machine  what this machine adds to a share, for predictions of live runs
+    predicted_systems  arms as the systems that predictions are of
     predicting   record and predict: cases, profiles and simulate brought together
     verifying    predictions beside live runs of the recorded case
     emulated_shares  the emulated share as the lab wants it handed in: arms become mounts

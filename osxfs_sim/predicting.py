@@ -8,17 +8,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from osxfs_sim.coherence.staleness.measure import kernel_tick_ns
-from osxfs_sim.emulated_shares import EmulatedShares, settings_of
+from osxfs_sim.emulated_shares import EmulatedShares
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.lab.arms import NATIVE, Arm
 from osxfs_sim.lab.comparing import run_comparison
-from osxfs_sim.model.ownership import Ownership
-from osxfs_sim.model.profile import XattrPolicy
+from osxfs_sim.measuring_machine import measure_machine, server_notes
 from osxfs_sim.model.user_error import UserError
+from osxfs_sim.predicted_systems import system_of
 from osxfs_sim.simulate.dependencies import Dependencies
 from osxfs_sim.simulate.prediction import Prediction, predict_systems
 from osxfs_sim.simulate.recording import read_recording
-from osxfs_sim.simulate.share import System
 from osxfs_sim.trace.format import read_header, rewrite_notes
 
 RECORDED = "none"
@@ -77,9 +76,11 @@ def record(
             (sample for sample in comparison.samples if sample.trace),
             key=lambda sample: sample.wall_s or 0.0,
         )
+        if say is not None:
+            say("measuring what this machine adds to answers")
+        machine = measure_machine(directory)
         assert recorded.trace is not None
         made = Path(traces) / recorded.trace
-        share = recorded.share or {}
         rewrite_notes(
             made,
             {
@@ -91,9 +92,10 @@ def record(
                     "variant": variant,
                     "toggles": list(toggles),
                 },
-                # What the server took in the very run that is kept, for simulate/processors.py.
-                "server_processor_ns": round(share.get("server_processor_s", 0.0) * 1e9),
-                "server_requests": sum(share.get("requests", {}).values()),
+                # What the server took in the very run that is kept, and this machine beside it:
+                # for simulate/machine.py.
+                "machine": machine,
+                **server_notes(recorded.share or {}),
             },
         )
         write_output(target, made.read_bytes())
@@ -128,37 +130,4 @@ def predict(
         seeds=seeds,
         tick_ns=kernel_tick_ns(),
         processors=processors,
-    )
-
-
-def system_of(arm: Arm) -> System:
-    """The system that *arm* stands for.
-
-    Raises UserError for one that cannot be predicted: without requests, with the kernel's own
-    write-back, or with direct I/O, whose every read(2) is a request that no recording has.
-    """
-    if arm.is_native:
-        raise UserError("native makes no requests: what was measured beside it is shown anyway")
-    emulated = settings_of(arm).system()
-    if emulated.profile.is_local:
-        raise UserError(
-            f"{arm.label} makes no requests, and cannot be predicted: measure it with compare"
-        )
-    if emulated.write_back is not None and emulated.write_back.kernel:
-        raise UserError(
-            f"{arm.label} has the guest's kernel hold writes back, which is not predicted yet: "
-            "measure it with compare"
-        )
-    if emulated.policy.direct:
-        raise UserError(
-            f"{arm.label} reads directly, which is not predicted yet: measure it with compare"
-        )
-    return System(
-        arm.label,
-        emulated.policy,
-        emulated.latency,
-        readdirplus=emulated.profile.protocol.readdirplus,
-        write_back=emulated.write_back,
-        keeps_xattrs=emulated.files.extended_attributes is XattrPolicy.HOST,
-        checks_permissions=emulated.files.ownership is Ownership.HOST,
     )

@@ -42,7 +42,15 @@ MAY_IMPORT = {
     "settings": {"model", "catalogue", "share_options"},
     "exports": {"model", "settings", "fs", "toml_files", "share_options"},
     # The lab is handed how an arm is mounted: this is where the two meet.
-    "predicting": {"fs", "model", "trace", "simulate", "coherence", "lab", "emulated_shares"},
+    "predicted_systems": {"model", "simulate", "lab", "emulated_shares"},
+    "measuring_machine": {
+        *("model", "trace", "simulate", "coherence", "lab", "emulated_shares"),
+        "predicted_systems",
+    },
+    "predicting": {
+        *("fs", "model", "trace", "simulate", "coherence", "lab", "emulated_shares"),
+        *("predicted_systems", "measuring_machine"),
+    },
     "verifying": {"model", "trace", "simulate", "lab", "emulated_shares", "predicting"},
     "emulated_shares": {"lab", "mount", "settings", "catalogue", "model"},
 }

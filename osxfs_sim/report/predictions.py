@@ -6,8 +6,8 @@ from osxfs_sim.report.tables import Table
 from osxfs_sim.simulate.prediction import Prediction
 
 _LEGEND = (
-    "wall: of the system itself, whose server takes no processor from the workload. here: its "
-    "server on the workload's processors. one line: native and each request's latency, one after "
+    "wall: of the system itself, whose server takes no processor from the workload. here: a "
+    "live run on the machine that recorded. one line: native and each request's latency, one after "
     "the other. missing: LOOKUPs of names that do not exist. hits: answered by the guest's kernel. "
     "names: by complete directories. held: by write-back, which lets changes cross later: in the "
     "background."
@@ -73,17 +73,18 @@ def notes(prediction: Prediction) -> list[str]:
         )
     if prediction.processors is None:
         return lines
-    if prediction.per_request_ns is None:
+    if prediction.machine is None:
         lines.append(
             "the recording does not say what its server took, so nothing is said of a live run; "
             "osxfs-sim record keeps it"
         )
     else:
         lines.append(
-            f"here: {prediction.processors} processors; a request takes the server "
-            f"{format_duration(prediction.per_request_ns)} of one, the mean of the recording's own "
-            f"run, its tracing included; think times count "
-            f"{format_fixed(prediction.think_scale_here or 1.0, 2)} times"
+            f"here: {prediction.processors} processors, of which a request takes the server at "
+            f"most {format_duration(prediction.machine.per_request_ns)}; answers come "
+            f"{format_duration(prediction.machine.late_ns)} late; think times count "
+            f"{format_fixed(prediction.think_scale_here or 1.0, 2)} times, so that what was "
+            "recorded takes what it did"
         )
     return lines
 

@@ -7,6 +7,9 @@ mounted share: the objects of model/. This package imports nothing of mount/, no
 
     recording        a trace as the questions that a guest asked, and what they tell of its tree
     dependencies     what each question had to wait for: a closed loop, as a graph
+    schedule         when each question comes: an event at a time
+    processors       shared by all who compute: the workload and the server of a live run
+    machine          what a live run adds to a system: the emulator's own time
     guest_kernel     the caches of the guest's kernel: dentries, attributes and pages
     permissions      of which objects the kernel has to know mode and owner, where it checks them
     pending_changes  what of the guest's changes is pending, and what is answered out of that
@@ -15,5 +18,4 @@ mounted share: the objects of model/. This package imports nothing of mount/, no
     reference        a share in virtual time, slow and obvious: one question at a time
     prediction       what a recording comes to on several systems, beside the one-line model
     verification     what was predicted beside what was measured, with the error of each model
-    processors       what a live run shows: the server on the processors of the workload
 """

@@ -6,21 +6,25 @@ thread had made the file) is inferred, by models that each err in their own way:
 
 threads     a thread's next question comes a think time after its last answer, and its first one
             after the latest answer that anybody had by then
-processes   a new process's first question comes after its parent's last answer, and what a parent
-            asks after its child has ended waits for the child's last answer, where the parent
-            asked nothing meanwhile: it is taken to have waited for the child
+processes   a new process's first question comes after its nearest ancestor's last answer, or that
+            of the last process of its kin that had ended by then, which is taken to have made way
+            for it; and what a process asks after one that it has started has ended follows the
+            last answer of that, where it asked nothing meanwhile: it is taken to have waited
 objects     and what is about one object or name keeps the recording's order where one of two
             changes it (as ROOT/ARTC, SOSP 2013)
-completed   and a question waits for all that were answered when it came, as far as that does not
+completed   and a question follows all that were answered when it came, as far as that does not
             follow from others (as hfplayer, FAST 2017)
 
-Each question has one answer that it follows by a think time, and any number that it may not come
-before. The graph has no cycles, since whatever a question waits for was answered before it came.
+Each model has what those before it have, but that threads alone lets a new thread follow whatever
+was answered last. A question comes a think time after the latest of the answers that it follows,
+and not before any of those that it only waits for. The graph has no cycles, since whatever a
+question waits for was answered before it came.
 """
 
 import enum
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from osxfs_sim.model.operations import UNAWAITED
@@ -44,11 +48,14 @@ class Order:
     """Of each question, by its number: what it follows, and what it may not come before."""
 
     previous: list[int]
-    """The question whose answer it follows; NOTHING: the beginning."""
+    """The question of its thread whose answer it follows; NOTHING: the beginning."""
+    causes: list[tuple[int, ...]]
+    """Other questions whose answers it follows: it comes a think time after the latest."""
     think_ns: list[int]
     """How long after that it comes: what its thread computes meanwhile."""
     after: list[tuple[int, ...]]
-    """Questions that have to be answered before it comes, others than *previous*."""
+    """Questions that have to be answered before it comes, whatever it computes meanwhile; none of
+    those that it follows."""
     tail_ns: int
     """What the command computes after its last answer."""
 
@@ -56,22 +63,26 @@ class Order:
 def order(recording: Recording, by: Dependencies) -> Order:
     """What each question of *recording* has to wait for, by one of the models."""
     questions = recording.questions
-    families = _Families(recording) if by is Dependencies.PROCESSES else None
+    families = None if by is Dependencies.THREADS else _Families(recording)
     previous = _previous(questions, families)
-    begin_ns = recording.begin_ns
-    think_ns = [
-        max(0, each.arrival_ns - (questions[before].end_ns if before != NOTHING else begin_ns))
-        for each, before in zip(questions, previous, strict=True)
-    ]
-    after: list[tuple[int, ...]] = [()] * len(questions)
+    causes: list[tuple[int, ...]] = [()] * len(questions)
+    after = causes
     if families is not None:
-        after = families.waits(previous)
+        causes = families.waits(previous)
+    if by is Dependencies.COMPLETED:
+        causes = _completed(questions, previous, causes)
     elif by is Dependencies.OBJECTS:
-        after = _of_objects(questions, previous)
-    elif by is Dependencies.COMPLETED:
-        after = _completed(questions, previous)
+        after = _of_objects(questions, previous, causes)
+    begin_ns = recording.begin_ns
+    think_ns = []
+    for index, each in enumerate(questions):
+        before = previous[index]
+        since_ns = questions[before].end_ns if before != NOTHING else begin_ns
+        for cause in causes[index]:
+            since_ns = max(since_ns, questions[cause].end_ns)
+        think_ns.append(max(0, each.arrival_ns - since_ns))
     last_ns = max((each.end_ns for each in questions), default=begin_ns)
-    return Order(previous, think_ns, after, max(0, recording.end_ns - last_ns))
+    return Order(previous, causes, think_ns, after, max(0, recording.end_ns - last_ns))
 
 
 def _previous(questions: list[Question], families: "_Families | None") -> list[int]:
@@ -119,7 +130,7 @@ class _Families:
     """Which process has started which, and what each asked and waited for."""
 
     def __init__(self, recording: Recording) -> None:
-        self._questions = recording.questions
+        self._questions = questions = recording.questions
         self._process: dict[int, int] = {}  # of a thread
         self._parent: dict[int, int] = {}  # of a process
         for thread, process, parent, _ in recording.header.threads:
@@ -127,55 +138,94 @@ class _Families:
                 self._process[thread] = process
                 self._parent[process] = parent
         self._asked: dict[int, list[int]] = defaultdict(list)
-        for index, each in enumerate(recording.questions):
+        for index, each in enumerate(questions):
             if each.operation not in UNAWAITED:
                 self._asked[self._process.get(each.thread, each.thread)].append(index)
+        last = {
+            process: max(asked, key=lambda i: questions[i].end_ns)
+            for process, asked in self._asked.items()
+        }
+        self._ended = sorted((questions[i].end_ns, i, process) for process, i in last.items())
+
+    def _ancestors(self, process: int) -> Iterator[int]:
+        """Who started it, who started that, and so on."""
+        seen = {process}
+        while (process := self._parent.get(process, 0)) and process not in seen:
+            seen.add(process)
+            yield process
+
+    def _nearest(self, process: int) -> int:
+        """The nearest of its ancestors that has asked anything; 0: none has."""
+        return next((each for each in self._ancestors(process) if each in self._asked), 0)
 
     def origin(self, index: int, otherwise: int) -> int:
         """What the question number *index*, a thread's first, comes after; *otherwise*: unknown.
 
-        The last answer of its process, if it is a later thread of it, or of the nearest ancestor
-        that had one. When a thread was started is known to 10 ms only: what its parent was
-        answered between that and the thread's first question counts as before.
+        The last answer of its process, if it is a later thread of it; else the last of its nearest
+        ancestor, or of a process of the same kin that has ended, whichever came later. When a
+        thread was started is known to 10 ms only: what its parent was answered between that and
+        the thread's first question counts as before.
         """
         each = self._questions[index]
-        process, seen = self._process.get(each.thread, 0), set[int]()
-        while process and process not in seen:
-            seen.add(process)
-            for number in reversed(self._before(process, index)):
-                if self._questions[number].end_ns <= each.arrival_ns:
-                    return number
-            process = self._parent.get(process, 0)
-        return otherwise
+        process = self._process.get(each.thread, 0)
+        if not process:
+            return otherwise
+        own = self._latest_answered(process, index)
+        if own != NOTHING:
+            return own
+        above = [*self._ancestors(process)]
+        found = NOTHING
+        for ancestor in above:
+            found = self._latest_answered(ancestor, index)
+            if found != NOTHING:
+                break
+        since_ns = self._questions[found].end_ns if found != NOTHING else -1
+        kin = {*above}
+        for end_ns, last, other in reversed(self._ended_by(each.arrival_ns)):
+            if end_ns <= since_ns:
+                break
+            if other != process and kin & {*self._ancestors(other)}:
+                return last
+        return found
 
-    def _before(self, process: int, index: int) -> list[int]:
+    def _ended_by(self, moment_ns: int) -> list[tuple[int, int, int]]:
+        return self._ended[: bisect_right(self._ended, (moment_ns, len(self._questions), 0))]
+
+    def _latest_answered(self, process: int, index: int) -> int:
+        arrival_ns = self._questions[index].arrival_ns
         asked = self._asked.get(process, [])
-        return asked[max(0, bisect_left(asked, index) - _LATEST) : bisect_left(asked, index)]
+        at = bisect_left(asked, index)
+        for number in reversed(asked[max(0, at - _LATEST) : at]):
+            if self._questions[number].end_ns <= arrival_ns:
+                return number
+        return NOTHING
 
     def waits(self, previous: list[int]) -> list[tuple[int, ...]]:
-        """Of each the last answers of children that its process has waited for meanwhile."""
-        after: list[tuple[int, ...]] = [()] * len(previous)
-        for child, asked in self._asked.items():
-            first, last = asked[0], max(asked, key=lambda i: self._questions[i].end_ns)
-            of_parent = self._asked.get(self._parent.get(child, 0), [])
+        """Of each the last answer of what its process has started and waited for meanwhile."""
+        latest: dict[int, int] = {}
+        for end_ns, last, child in self._ended:
+            first = self._asked[child][0]
+            of_parent = self._asked.get(self._nearest(child), [])
             at = bisect_left(of_parent, first)
-            if at == len(of_parent) or child == self._parent.get(child):
+            if at == len(of_parent):
                 continue
             then, before = of_parent[at], of_parent[at - 1] if at else NOTHING
             was_idle = (
                 before == NOTHING
                 or self._questions[before].end_ns <= self._questions[first].arrival_ns
             )
-            if was_idle and self._questions[last].end_ns <= self._questions[then].arrival_ns:
-                after[then] = (*after[then], last)
-        return [tuple(sorted({*each} - {previous[i]})) for i, each in enumerate(after)]
+            if was_idle and end_ns <= self._questions[then].arrival_ns and last != previous[then]:
+                latest[then] = last  # of several the one that ended last
+        return [(latest[i],) if i in latest else () for i in range(len(previous))]
 
 
 _LATEST = 64
 """Of so many of a process's last questions one was answered: they were hardly all under way."""
 
 
-def _of_objects(questions: list[Question], previous: list[int]) -> list[tuple[int, ...]]:
+def _of_objects(
+    questions: list[Question], previous: list[int], causes: list[tuple[int, ...]]
+) -> list[tuple[int, ...]]:
     """Of each the last changes, and for a change the looks since, of each object it is about.
 
     Only what was answered when it came: two that were under way together had no order.
@@ -203,7 +253,7 @@ def _of_objects(questions: list[Question], previous: list[int]) -> list[tuple[in
                 changes.append(index)
             else:
                 looked[place].append(index)
-        waits.discard(previous[index])
+        waits -= {previous[index], *causes[index]}
         after.append(tuple(sorted(waits)))
     return after
 
@@ -216,10 +266,13 @@ def _places(question: Question) -> tuple[object, ...]:
     return (question.inode,)
 
 
-def _completed(questions: list[Question], previous: list[int]) -> list[tuple[int, ...]]:
+def _completed(
+    questions: list[Question], previous: list[int], causes: list[tuple[int, ...]]
+) -> list[tuple[int, ...]]:
     """Of each the last answered one of every other thread, where none of these waits for another.
 
-    That is the transitive reduction: a thread's earlier answers come before its last.
+    That is the transitive reduction: a thread's earlier answers come before its last. *causes* are
+    among them.
     """
     last: dict[int, int] = {}
     # Of each question the last one of every thread that is known to have been answered before it.
@@ -247,5 +300,5 @@ def _completed(questions: list[Question], previous: list[int]) -> list[tuple[int
                     known[other] = max(known.get(other, NOTHING), j)
                 known[thread] = i
         knows.append(known)
-        after.append(tuple(sorted(waits)))
+        after.append(tuple(sorted({*waits, *causes[index]})))
     return after

@@ -13,7 +13,7 @@ from osxfs_sim.model.caching import Consistent
 from osxfs_sim.model.latency import NO_LATENCY
 from osxfs_sim.model.operations import CLASS_OF, UNAWAITED
 from osxfs_sim.simulate.dependencies import Dependencies, Order, order
-from osxfs_sim.simulate.processors import server_cost
+from osxfs_sim.simulate.machine import Machine, machine_of
 from osxfs_sim.simulate.recording import Recording
 from osxfs_sim.simulate.reference import Reference, Simulated
 from osxfs_sim.simulate.share import System
@@ -46,9 +46,8 @@ class Predicted:
     one_line_ns: int
     """Native and each awaited request's latency, one after the other."""
     here_ns: int | None = None
-    """The wall time where the server shares the workload's processors; None: not asked for, of a
-    system with write-back, or the recording does not say what its server took. The median of all
-    seeds."""
+    """The wall time of a live run on the machine that recorded, the median of all seeds; None: not
+    asked for, or the recording does not say what its server took."""
 
     @property
     def crossings(self) -> int:
@@ -76,10 +75,11 @@ class Prediction:
     """The model of what waits for what."""
     processors: int | None = None
     """How many the server and the workload share in *here_ns*; None: not asked for."""
-    per_request_ns: int | None = None
-    """What a request takes the server, measured in the recording's own run; None: not known."""
+    machine: Machine | None = None
+    """The machine that recorded, on which *here_ns* is; None: not known, or not asked for."""
     think_scale_here: float | None = None
-    """As *think_scale*, on these processors; None: not asked for."""
+    """What recorded think times are multiplied by there, so that what was recorded takes as long
+    as it did: they have waited for processors already. None: not asked for."""
 
 
 def predict_systems(
@@ -93,35 +93,32 @@ def predict_systems(
 ) -> Prediction:
     """What *recording* would come to on each of *systems*.
 
-    With *processors* also where its server shares so many with the workload.
+    With *processors* also what a live run would show on the machine that recorded, where its server
+    shares so many with the workload.
 
     One run for each of *seeds*, which matter where latencies are drawn; *tick_ns* is that of the
     guest's kernel (1 s / CONFIG_HZ).
     """
-    recorded = graph = order(recording, dependencies)
+    graph = order(recording, dependencies)
     native_ns = native_of(recording)
-    scale = 1.0
-    if native_ns is not None:
-        scale = _think_scale(recording, graph, native_ns, tick_ns)
-        graph = _scaled(graph, scale)
-    cost = server_cost(recording) if processors is not None else None
-    scale_here, here = scale, graph
-    if processors is not None and cost is not None and native_ns is not None:
-        scale_here = _think_scale_on(recording, recorded, native_ns, tick_ns, processors)
-        here = _scaled(recorded, scale_here)
+    scale = 1.0 if native_ns is None else _think_scale(recording, graph, native_ns, tick_ns)
+    of_system = _scaled(graph, scale)
+    machine = None if processors is None else machine_of(recording, processors)
+    scale_here = None if machine is None else _think_scale_on(recording, graph, tick_ns, machine)
+    here = graph if scale_here is None else _scaled(graph, scale_here)
+
+    def runs(system: System, graph: Order, machine: Machine | None) -> list[Simulated]:
+        return [
+            Reference(recording, graph, system, tick_ns=tick_ns, seed=seed, machine=machine).run()
+            for seed in seeds
+        ]
+
     arms = []
     for system in systems:
-        runs = [
-            Reference(recording, graph, system, tick_ns=tick_ns, seed=seed).run() for seed in seeds
-        ]
-        predicted = _predicted(system, runs, native_ns or recording.end_ns - recording.begin_ns)
-        if processors is not None and cost is not None and system.write_back is None:
-            walls = [
-                Reference(recording, here, system, tick_ns=tick_ns, seed=seed)
-                .run_on(processors, cost.per_request_ns)
-                .wall_ns
-                for seed in seeds
-            ]
+        alone_ns = native_ns or recording.end_ns - recording.begin_ns
+        predicted = _predicted(system, runs(system, of_system, None), alone_ns)
+        if machine is not None:
+            walls = [run.wall_ns for run in runs(system, here, machine)]
             predicted = replace(predicted, here_ns=round(statistics.median(walls)))
         arms.append(predicted)
     return Prediction(
@@ -132,8 +129,8 @@ def predict_systems(
         scale,
         dependencies,
         processors,
-        cost.per_request_ns if cost is not None else None,
-        scale_here if cost is not None else None,
+        machine,
+        scale_here,
     )
 
 
@@ -156,21 +153,25 @@ _ROUNDS = 6
 """After so many corrections in turn, a scale on busy processors is as good as it gets."""
 
 
-def _think_scale_on(
-    recording: Recording, graph: Order, native_ns: int, tick_ns: int, processors: int
-) -> float:
-    """As _think_scale, where threads that compute share *processors*.
+def _think_scale_on(recording: Recording, graph: Order, tick_ns: int, machine: Machine) -> float:
+    """By what think times are multiplied so that what was recorded takes on *machine* what it did.
 
-    Recorded think times have waited for processors already; here they do once more, and so are
-    scaled until a share that costs nothing takes the native time.
+    Where nobody waited for a processor, that is 1.
     """
-    free, scale = System("free", Consistent(), NO_LATENCY), 1.0
+    recorded_ns = recording.end_ns - recording.begin_ns
+    as_recorded, scale = System("recorded", Consistent(), NO_LATENCY), 1.0
     for _ in range(_ROUNDS):
-        scaled = _scaled(graph, scale)
-        run = Reference(recording, scaled, free, tick_ns=tick_ns, seed=0).run_on(processors, 0)
-        if not run.wall_ns or abs(run.wall_ns - native_ns) * 1_000 <= native_ns:
+        run = Reference(
+            recording,
+            _scaled(graph, scale),
+            as_recorded,
+            tick_ns=tick_ns,
+            seed=0,
+            machine=replace(machine, late_ns=0),
+        ).run()
+        if not run.wall_ns or abs(run.wall_ns - recorded_ns) * 1_000 <= recorded_ns:
             break
-        scale *= native_ns / run.wall_ns
+        scale *= recorded_ns / run.wall_ns
     return scale
 
 

@@ -8,7 +8,6 @@ takes the change and has it written back later (held).
 This is what other, faster implementations are compared with, and both with the live kernel.
 """
 
-import heapq
 import os
 import stat as modes
 from collections import Counter
@@ -17,11 +16,12 @@ from dataclasses import dataclass, field
 
 from osxfs_sim.model.operations import UNAWAITED, Operation
 from osxfs_sim.simulate.background import Background
-from osxfs_sim.simulate.dependencies import NOTHING, Order
+from osxfs_sim.simulate.dependencies import Order
 from osxfs_sim.simulate.guest_kernel import ALL, CONTENT, MODE, NEGATIVE, GuestKernel, Ticks
+from osxfs_sim.simulate.machine import Machine
 from osxfs_sim.simulate.pending_changes import HELD, PendingTree
 from osxfs_sim.simulate.permissions import checked_after, checked_before
-from osxfs_sim.simulate.processors import wall_on
+from osxfs_sim.simulate.processors import Processors
 from osxfs_sim.simulate.recording import (
     LISTS,
     MAKES_A_NAME,
@@ -32,12 +32,12 @@ from osxfs_sim.simulate.recording import (
     Question,
     Recording,
 )
+from osxfs_sim.simulate.schedule import WAKE, Schedule
 from osxfs_sim.simulate.share import Share, System
 
 ROOT = 1
 """The inode number of a share's root (FUSE_ROOT_ID)."""
 _NO_STATUS = (-1, -1)
-_BACKGROUND = -1  # among the numbers of questions: what is written back goes on
 _SYNCHRONOUS = os.O_SYNC | os.O_DSYNC
 
 _WANT_THE_SIZE = frozenset(
@@ -98,11 +98,27 @@ class Reference:
     """One run of one recording on one system."""
 
     def __init__(
-        self, recording: Recording, order: Order, system: System, *, tick_ns: int, seed: int
+        self,
+        recording: Recording,
+        order: Order,
+        system: System,
+        *,
+        tick_ns: int,
+        seed: int,
+        machine: Machine | None = None,
     ) -> None:
-        """*tick_ns* is the kernel's (1 s / CONFIG_HZ), *seed* the latencies'."""
+        """*tick_ns* is the kernel's (1 s / CONFIG_HZ), *seed* the latencies'.
+
+        With *machine* it is a live run there; else the system itself, whose server takes no time.
+        """
         self._recording = recording
-        self._order = order
+        self._machine = machine
+        self._tail_ns = order.tail_ns
+        self._schedule = Schedule(
+            order,
+            recording.begin_ns,
+            None if machine is None else Processors(machine.processors),
+        )
         self.log: list[tuple[int, Operation, bool]] | None = None
         """Where each crossing is noted, by the number of the question it is for, and what is held,
         which the last says; None: nowhere."""
@@ -114,13 +130,13 @@ class Reference:
         self._read_since_open: set[int] = set()
         self._asked_for_xattrs: dict[int, int] = {}  # by thread, in its last question
         self._listing: set[int] = set()  # handles that have begun to be listed
-        self._due: list[tuple[int, int]] = []  # when, and which question
+        self._server_ns = 0  # what the question that is asked has taken of a processor so far
         self._pending: PendingTree | None = None
         self._waiting: list[tuple[int, _Waiting]] = []
         self._synchronous: set[int] = set()  # handles whose writes are synced
         if system.write_back is not None:
             self._pending = PendingTree(system.write_back, ROOT)
-            self._background = Background(self._pending, self._share.due_ns, self._wake_at)
+            self._background = Background(self._pending, self._share.due_ns, self._schedule.wake_at)
         self._result = Simulated()
         # Whoever mounts it looks at its root, before the command starts.
         root_ns = self._share.timeouts(b"", UNKNOWN, recording.begin_ns).attr_timeout_ns
@@ -128,76 +144,36 @@ class Reference:
 
     def run(self) -> Simulated:
         """Ask all questions, each in its turn."""
-        questions, order = self._recording.questions, self._order
-        followers: list[list[int]] = [[] for _ in questions]
-        waits = [0] * len(questions)
-        ready_ns = [self._recording.begin_ns] * len(questions)
-        due = self._due
-        for index, previous in enumerate(order.previous):
-            before = (*order.after[index], *(() if previous == NOTHING else (previous,)))
-            waits[index] = len(before)
-            for each in before:
-                followers[each].append(index)
-            if previous == NOTHING:
-                ready_ns[index] += order.think_ns[index]
-            if not before:
-                heapq.heappush(due, (ready_ns[index], index))
-        ends_ns = self._recording.begin_ns
-        while due:
-            now_ns, index = heapq.heappop(due)
-            if index == _BACKGROUND:
+        questions, schedule = self._recording.questions, self._schedule
+        while (moment := schedule.next()) is not None:
+            now_ns, index = moment
+            if index == WAKE:
                 self._background.wake(now_ns)
-                answered = self._resumed(now_ns)
+                self._resume(now_ns)
             else:
-                answered = [(index, self._ask(index, questions[index], now_ns))]
-            for each, end_ns in answered:
-                if isinstance(end_ns, _Waiting):
-                    self._waiting.append((each, end_ns))
-                    continue
-                ends_ns = max(ends_ns, end_ns)
-                for follower in followers[each]:
-                    think_ns = order.think_ns[follower] if order.previous[follower] == each else 0
-                    ready_ns[follower] = max(ready_ns[follower], end_ns + think_ns)
-                    waits[follower] -= 1
-                    if not waits[follower]:
-                        heapq.heappush(due, (ready_ns[follower], follower))
-        self._result.wall_ns = ends_ns + order.tail_ns - self._recording.begin_ns
+                self._give(index, self._ask(index, questions[index], now_ns), now_ns)
+        self._result.wall_ns = round(schedule.ends_ns) + self._tail_ns - self._recording.begin_ns
         if self._pending is not None:
             self._result.background = self._background.crossings
         return self._result
 
-    def run_on(self, processors: int, per_request_ns: int) -> Simulated:
-        """Ask all, the server on the workload's *processors*: each crossing takes it so long.
+    def _give(self, index: int, end_ns: "int | _Waiting", now_ns: int) -> None:
+        """The question number *index* is answered *end_ns*, or has to wait."""
+        if isinstance(end_ns, _Waiting):
+            self._waiting.append((index, end_ns))
+            return
+        self._schedule.answered(index, end_ns, now_ns, self._server_ns)
+        self._server_ns = 0
 
-        Not of a system with write-back, whose server works in the background, too.
-        """
-        assert self._pending is None
-
-        def ask(index: int, now_ns: int) -> tuple[int, int]:
-            before = self._result.crossings.total()
-            end_ns = self._ask(index, self._recording.questions[index], now_ns)
-            assert not isinstance(end_ns, _Waiting)
-            return end_ns, (self._result.crossings.total() - before) * per_request_ns
-
-        self._result.wall_ns = wall_on(self._order, processors, ask, self._recording.begin_ns)
-        return self._result
-
-    # What waits for write-back
-
-    def _wake_at(self, moment_ns: int) -> None:
-        heapq.heappush(self._due, (moment_ns, _BACKGROUND))
-
-    def _resumed(self, now_ns: int) -> "list[tuple[int, int | _Waiting]]":
-        """The questions that go on now, each with when it has its answer, or for what it waits."""
+    def _resume(self, now_ns: int) -> None:
+        """What waited for write-back goes on, as far as it may."""
         waiting, self._waiting = self._waiting, []
-        resumed = []
         for index, each in waiting:
             if self._may_go_on(each, now_ns):
                 self._asking = index
-                resumed.append((index, each.go_on(now_ns)))
+                self._give(index, each.go_on(now_ns), now_ns)
             else:
                 self._waiting.append((index, each))
-        return resumed
 
     def _may_go_on(self, waiting: _Waiting, now_ns: int) -> bool:
         """Whether there is nothing to wait for; has what there is written back."""
@@ -281,7 +257,9 @@ class Reference:
             self._result.added[answer.crosses_as] += answer.is_held
             now_ns = self._cross(answer.crosses_as, answer.size_bytes, now_ns)
         if answer.is_held:
-            self._hold(question.operation)
+            answered_ns = self._hold(question.operation, now_ns)
+            if answer.crosses_as is None:
+                now_ns = answered_ns
         end_ns = self._answered(index, question, now_ns)
         if question.operation is Operation.WRITE and question.handle in self._synchronous:
             return self._wait(
@@ -294,10 +272,20 @@ class Reference:
         self._result.added[Operation.FSYNC] += 1
         return self._cross(Operation.FSYNC, 0, now_ns)
 
-    def _hold(self, operation: Operation) -> None:
+    def _hold(self, operation: Operation, now_ns: int) -> int:
+        """The guest's side answers it; returns when."""
         self._result.held[operation] += 1
         if self.log is not None:
             self.log.append((self._asking, operation, True))
+        if self._machine is None:
+            return now_ns
+        return self._served(now_ns, self._machine.holding_ns(operation))
+
+    def _served(self, now_ns: int, took_ns: int) -> int:
+        """When a live answer is there that takes the server so long at least."""
+        assert self._machine is not None
+        self._server_ns += self._machine.server_ns(took_ns)
+        return now_ns + took_ns
 
     def _check_permissions(self, inodes: tuple[int, ...], now_ns: int) -> int:
         """The modes and owners of *inodes* are known; returns when (rule 8)."""
@@ -338,7 +326,11 @@ class Reference:
         self._result.crossings[operation] += 1
         if self.log is not None:
             self.log.append((self._asking, operation, False))
-        return self._share.due_ns(operation, size_bytes, now_ns)
+        due_ns = self._share.due_ns(operation, size_bytes, now_ns)
+        if self._machine is None:
+            return due_ns
+        served_ns = self._served(now_ns, self._machine.crossing_ns(operation))
+        return max(due_ns + self._machine.late_ns, served_ns)
 
     def _look_up(self, index: int, question: Question, now_ns: int) -> int:
         parent, name = question.inode, question.name
@@ -348,7 +340,7 @@ class Reference:
             self._result.hits[Operation.LOOKUP] += 1
             return self._checked_afterwards(index, now_ns)
         if self._pending is not None and self._pending.answer(question, now_ns) is HELD:
-            self._hold(Operation.LOOKUP)
+            now_ns = self._hold(Operation.LOOKUP, now_ns)
             if question.error == "ENOENT":
                 self._keep_missing(question, now_ns)
             elif not question.error:
@@ -359,6 +351,8 @@ class Reference:
         if question.error == "ENOENT":
             if self._share.known_absent(parent, name):
                 self._result.names += 1
+                if self._machine is not None:
+                    now_ns = self._served(now_ns, self._machine.inside_ns)
                 self._keep_missing(question, now_ns)
                 return now_ns
             size_bytes = self._share.learn_names(parent, index)

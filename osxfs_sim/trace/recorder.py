@@ -69,6 +69,7 @@ _ROW = np.dtype(
 _pack_into = struct.Struct("<8qihbb3q3i").pack_into
 
 _ROW_BYTES = _ROW.itemsize
+_MOST_GENERATIONS = 16
 
 _OPERATIONS = pa.array([operation.name for operation in Operation])
 _ANSWERED_BY = pa.array([by.label for by in AnsweredBy])
@@ -192,10 +193,20 @@ class Recorder:
         seen = readings[process] = readings.get(process, 0) + 1
         if seen in _LOOKS_AT_A_PROGRAM:
             self._programs[process] = self._program_of(process) or self._programs.get(process)
-            if seen == 1 and process not in self._threads and len(self._threads) < _MOST_PROCESSES:
-                self._threads[process] = self._kin_of(process)
+            if seen == 1:
+                self._note_kin(process)
         if len(names) == BLOCK_ROWS:
             self._hand_over()
+
+    def _note_kin(self, thread: int) -> None:
+        """Where *thread* comes from, and who started that: a shell may ask nothing itself."""
+        for _ in range(_MOST_GENERATIONS):
+            if thread in self._threads or len(self._threads) >= _MOST_PROCESSES:
+                return
+            kin = self._threads[thread] = self._kin_of(thread)
+            thread = kin[1]
+            if thread <= 1:
+                return
 
     def close(
         self,

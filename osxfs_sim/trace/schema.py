@@ -112,8 +112,9 @@ class Header:
     began_wall_ns: int = 0
     """The wall clock when it began, in ns since 1970; 0: not known."""
     threads: list[list[int]] = field(default_factory=list)
-    """Of each thread that asked: its number, its process, that one's parent, and when it started,
-    in ns since the trace began (to the tick of /proc, 10 ms). 0 for what was not to be seen."""
+    """Of each thread that asked, and of the processes that it descends from: its number, its
+    process, that one's parent, and when it started, in ns since the trace began (to the tick of
+    /proc, 10 ms). 0 for what was not to be seen."""
 
 
 def metadata_of(header: Header) -> dict[bytes, bytes]:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from support.complaints import noticed
@@ -46,7 +47,8 @@ def at_random(seed: int, count: int = 60) -> Recording:
 def before(graph: Order, index: int) -> set[int]:
     """What the question number *index* waits for itself."""
     previous = graph.previous[index]
-    return {*graph.after[index], *(() if previous == NOTHING else (previous,))}
+    follows = () if previous == NOTHING else (previous,)
+    return {*graph.after[index], *graph.causes[index], *follows}
 
 
 def all_before(graph: Order) -> list[set[int]]:
@@ -113,8 +115,8 @@ def check_processes(questions: Sequence[Question], waits: list[set[int]]) -> Non
 CHECKS: dict[Dependencies, tuple[Callable[[Sequence[Question], list[set[int]]], None], ...]] = {
     Dependencies.THREADS: (check_threads,),
     Dependencies.PROCESSES: (check_threads, check_processes),
-    Dependencies.OBJECTS: (check_threads, check_objects),
-    Dependencies.COMPLETED: (check_threads, check_completed),
+    Dependencies.OBJECTS: (check_threads, check_processes, check_objects),
+    Dependencies.COMPLETED: (check_threads, check_processes, check_completed),
 }
 
 
@@ -140,17 +142,18 @@ def test_graphs_have_no_cycles_and_keep_the_order_that_they_promise(
 
 def without_threads(graph: Order) -> Order:
     count = len(graph.previous)
-    return Order([NOTHING] * count, graph.think_ns, graph.after, graph.tail_ns)
+    return replace(graph, previous=[NOTHING] * count, causes=[()] * count)
 
 
 def without_others(graph: Order) -> Order:
-    return Order(graph.previous, graph.think_ns, [()] * len(graph.previous), graph.tail_ns)
+    nothing: list[tuple[int, ...]] = [()] * len(graph.previous)
+    return replace(graph, causes=nothing, after=nothing)
 
 
 def with_a_cycle(graph: Order) -> Order:
     after = list(graph.after)
     after[3], after[4] = (4,), (3,)
-    return Order(graph.previous, graph.think_ns, after, graph.tail_ns)
+    return replace(graph, after=after)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +184,7 @@ def test_think_time_counts_from_the_threads_last_answer() -> None:
         header={"command_start_ns": 10, "command_end_ns": 300},
     )
     graph = order(recorded, Dependencies.THREADS)
-    assert graph == Order([NOTHING, 0], [20, 20], [(), ()], tail_ns=50)
+    assert graph == Order([NOTHING, 0], [(), ()], [20, 20], [(), ()], tail_ns=50)
 
 
 def test_a_new_thread_follows_the_last_answer_that_anybody_had() -> None:
@@ -234,7 +237,7 @@ def test_what_follows_from_others_is_not_waited_for_once_more() -> None:
         missed(b"d", thread=3),
     )
     graph = order(recorded, Dependencies.COMPLETED)
-    assert graph.after == [(), (), (1,), ()]
+    assert graph.causes == [(), (), (1,), ()]
     assert [each.operation for each in recorded.questions] == [Operation.LOOKUP] * 4
 
 
@@ -250,8 +253,33 @@ def test_a_process_comes_after_who_has_started_it_and_not_after_anybody() -> Non
         missed(b"a", thread=1, arrival_ns=0),
         missed(b"b", thread=2, arrival_ns=110),
         missed(b"c", thread=3, arrival_ns=300),  # the last answer by then is thread 2's
+        missed(b"d", thread=2, arrival_ns=420),  # which goes on
     )
-    assert graph.previous == [NOTHING, 0, 0]
+    assert graph.previous == [NOTHING, 0, 0, 1]
+
+
+def test_a_process_comes_after_one_of_its_kin_that_has_made_way_for_it() -> None:
+    """As of a shell's script, one command after the other."""
+    graph = of_a_family(
+        missed(b"a", thread=1, arrival_ns=0),
+        missed(b"b", thread=2, arrival_ns=110),
+        missed(b"c", thread=3, arrival_ns=300),
+    )
+    assert graph.previous == [NOTHING, 0, 1]
+    assert graph.think_ns[2] == 300 - 210
+
+
+def test_a_shell_that_asks_nothing_joins_its_parent_to_its_children() -> None:
+    threads = [[1, 1, 0, 0], [2, 2, 9, 0], [9, 9, 1, 0]]
+    made = recording(
+        missed(b"a", thread=1, arrival_ns=0),
+        missed(b"b", thread=2, arrival_ns=110),
+        missed(b"c", thread=1, arrival_ns=5_000),
+        header={"threads": threads},
+    )
+    graph = order(made, Dependencies.PROCESSES)
+    assert (graph.previous, graph.causes) == ([NOTHING, 0, 0], [(), (), (1,)])
+    assert graph.think_ns == [0, 10, 5_000 - 210], "what it waited is no computing"
 
 
 def test_who_asked_nothing_while_its_child_ran_has_waited_for_it() -> None:
@@ -261,7 +289,8 @@ def test_who_asked_nothing_while_its_child_ran_has_waited_for_it() -> None:
         missed(b"c", thread=2, arrival_ns=300),
         missed(b"d", thread=1, arrival_ns=500),
     )
-    assert (graph.previous, graph.after) == ([NOTHING, 0, 1, 0], [(), (), (), (2,)])
+    assert (graph.previous, graph.causes) == ([NOTHING, 0, 1, 0], [(), (), (), (2,)])
+    assert graph.think_ns[3] == 500 - 400
 
 
 def test_who_asked_meanwhile_has_not() -> None:
@@ -272,7 +301,7 @@ def test_who_asked_meanwhile_has_not() -> None:
         missed(b"c", thread=2, arrival_ns=300),
         missed(b"d", thread=1, arrival_ns=500),
     )
-    assert graph.after == [()] * 5
+    assert graph.causes == graph.after == [()] * 5
 
 
 def test_of_whom_nothing_is_known_follows_the_last_answer_of_anybody() -> None:

@@ -3,21 +3,34 @@
 from collections.abc import Iterable
 
 import pytest
-from support.recordings import missed, recording
 
 from osxfs_sim.simulate import processors
 from osxfs_sim.simulate.dependencies import NOTHING, Order
-from osxfs_sim.simulate.processors import Processors, ServerCost, server_cost, wall_on
+from osxfs_sim.simulate.schedule import Schedule
 
 
 def threads(count: int, questions: int, think_ns: int) -> Order:
     """*count* threads from the beginning on, of *questions* each."""
     previous = [NOTHING if i < count else i - count for i in range(count * questions)]
-    return Order(previous, [think_ns] * len(previous), [()] * len(previous), 0)
+    nothing = [()] * len(previous)
+    return Order(previous, nothing, [think_ns] * len(previous), nothing, 0)
+
+
+def asked(
+    order: Order, count: int, *, latency_ns: int = 0, cost_ns: int = 0
+) -> tuple[list[tuple[int, int]], int]:
+    """When each is asked, and the wall time."""
+    schedule = Schedule(order, 0, processors.Processors(count))
+    moments = []
+    while (moment := schedule.next()) is not None:
+        now_ns, index = moment
+        moments.append(moment)
+        schedule.answered(index, now_ns + latency_ns, now_ns, cost_ns)
+    return moments, round(schedule.ends_ns) + order.tail_ns
 
 
 def wall_ns(order: Order, count: int, *, latency_ns: int = 0, cost_ns: int = 0) -> int:
-    return wall_on(order, count, lambda _, now: (now + latency_ns, cost_ns), 0)
+    return asked(order, count, latency_ns=latency_ns, cost_ns=cost_ns)[1]
 
 
 def test_a_thread_alone_has_a_processor_and_waits_for_the_longer_of_latency_and_server() -> None:
@@ -49,37 +62,36 @@ def test_nothing_is_lost_where_processors_are_always_busy() -> None:
 
 
 def test_a_question_waits_for_others_and_computes_meanwhile() -> None:
-    of = Order([NOTHING, NOTHING], [100, 30], [(), (0,)], 5)
+    of = Order([NOTHING, NOTHING], [(), ()], [100, 30], [(), (0,)], 5)
     assert wall_ns(of, 2, latency_ns=10) == 100 + 10 + 10 + 5
 
 
 def test_each_question_is_asked_once_and_time_goes_forwards() -> None:
-    asked: list[tuple[int, int]] = []
-
-    def ask(index: int, now_ns: int) -> tuple[int, int]:
-        asked.append((now_ns, index))
-        return now_ns + 17, 5
-
-    wall_on(threads(3, 20, 11), 2, ask, 0)
-    assert sorted(index for _, index in asked) == list(range(60))
-    assert [now for now, _ in asked] == sorted(now for now, _ in asked)
+    moments, _ = asked(threads(3, 20, 11), 2, latency_ns=17, cost_ns=5)
+    assert sorted(index for _, index in moments) == list(range(60))
+    assert [now for now, _ in moments] == sorted(now for now, _ in moments)
 
 
-class Unshared(Processors):
+def test_a_question_comes_a_think_time_after_the_latest_answer_that_it_follows() -> None:
+    of = Order([NOTHING, NOTHING, 0], [(), (), (1,)], [10, 70, 5], [(), (), ()], 0)
+    assert wall_ns(of, 4, latency_ns=20) == 70 + 20 + 5 + 20
+
+
+class Unshared(processors.Processors):
     """A seeded bug: everybody has a processor."""
 
     def _rate(self) -> float:
         return 1.0
 
 
-class Single(Processors):
+class Single(processors.Processors):
     """A seeded bug: a single job has all processors."""
 
     def _rate(self) -> float:
         return self._count / len(self._jobs)
 
 
-class Stopped(Processors):
+class Stopped(processors.Processors):
     """A seeded bug: what was computed before another began is forgotten."""
 
     def _pass(self, now_ns: float) -> None:
@@ -90,7 +102,7 @@ def laws() -> Iterable[bool]:
     yield wall_ns(threads(4, 10, 100), 1) == 4_000
     yield wall_ns(threads(1, 10, 100), 4) == 1_000
     # The third begins to compute while the second does.
-    staggered = Order([NOTHING, NOTHING, 0], [50, 100, 10], [()] * 3, 0)
+    staggered = Order([NOTHING, NOTHING, 0], [()] * 3, [50, 100, 10], [()] * 3, 0)
     yield wall_ns(staggered, 2, latency_ns=10) == 110
 
 
@@ -100,18 +112,7 @@ def test_the_laws_hold() -> None:
 
 @pytest.mark.parametrize("broken", [Unshared, Single, Stopped])
 def test_broken_processors_are_rejected(
-    broken: type[Processors], monkeypatch: pytest.MonkeyPatch
+    broken: type[processors.Processors], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processors, "Processors", broken)
     assert not all(laws())
-
-
-def test_what_the_server_takes_is_what_the_recording_says() -> None:
-    notes = {"server_processor_ns": 1_000, "server_requests": 40}
-    assert server_cost(recording(missed(b"a"), header={"notes": notes})) == ServerCost(1_000, 40)
-    assert ServerCost(1_000, 40).per_request_ns == 25
-
-
-@pytest.mark.parametrize("notes", [{}, {"server_processor_ns": 0, "server_requests": 4}])
-def test_a_recording_that_does_not_say_is_not_guessed_for(notes: dict[str, object]) -> None:
-    assert server_cost(recording(missed(b"a"), header={"notes": notes})) is None

@@ -455,6 +455,23 @@ def test_what_an_answer_said_is_recorded_with_it(tmp_path: Path) -> None:
     assert header.threads == [[4, 3, 1, 1_004], [5, 3, 1, 1_005]]
 
 
+def test_who_started_a_thread_is_known_though_it_asks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell asks nothing while it waits for what it has started."""
+    monkeypatch.setattr(sys.modules[__name__], "kin", lambda thread: (thread, thread // 10, 0))
+    recording = Recording(tmp_path / "t")
+    for number, thread in enumerate((345, 346)):
+        recording.recorder.add(
+            number, 1, thread, int(Operation.STATFS), 1, None, 0, 0, 0, 0, 5, 1, 0
+        )
+    recording.recorder.close(10)
+    header, _ = read_trace(tmp_path / "t")
+    assert [row[:3] for row in header.threads] == [
+        *([345, 345, 34], [34, 34, 3], [3, 3, 0], [346, 346, 34]),
+    ]
+
+
 def test_the_call_that_a_request_is_for_is_recorded_where_it_was_seen(tmp_path: Path) -> None:
     recording = Recording(tmp_path / "t")
     for number, call in enumerate(("openat", None, "openat O_EXCL")):

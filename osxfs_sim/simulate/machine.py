@@ -1,0 +1,77 @@
+"""What a live run on one machine adds to a system: the emulator's own time, measured, not fitted.
+
+A share cannot answer sooner than its server can; what the guest's side knows takes a round trip to
+the server all the same; and answers come a little later than they are asked for. All of it is in
+the recording: what its own requests took, whose latency was none, and what record() measured of
+the machine beside it.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from osxfs_sim.model.operations import UNAWAITED, Operation
+from osxfs_sim.simulate.recording import Recording
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One machine with its emulator."""
+
+    processors: int
+    """How many the workload and the server share."""
+    took_ns: Mapping[str, int]
+    """What a request of each operation took whoever asked, without any latency: the mean."""
+    held_ns: Mapping[str, int]
+    """What a change of each operation takes that is answered without the host: the mean."""
+    inside_ns: int
+    """What any other answer takes that is given without the host."""
+    per_request_ns: int
+    """What a request takes the server of a processor: the mean of all. One that polls for requests
+    occupies a processor all the time, and needs it only while it answers."""
+    late_ns: int = 0
+    """By how much answers come later than they are asked for: the mean."""
+
+    def crossing_ns(self, operation: Operation) -> int:
+        """What a request takes at least that gets to the host."""
+        return self.took_ns.get(operation.name, self.inside_ns)
+
+    def holding_ns(self, operation: Operation) -> int:
+        """What one takes that write-back answers."""
+        return self.held_ns.get(operation.name, self.inside_ns)
+
+    def server_ns(self, took_ns: int) -> int:
+        """What an answer that takes *took_ns* takes the server of a processor: not longer."""
+        return min(self.per_request_ns, took_ns)
+
+
+def machine_of(recording: Recording, processors: int) -> Machine | None:
+    """The machine that *recording* was made on; None where it does not say what its server took."""
+    notes = recording.header.notes
+    spent_ns, requests = notes.get("server_processor_ns"), notes.get("server_requests")
+    if type(spent_ns) is not int or type(requests) is not int or spent_ns <= 0 or requests <= 0:
+        return None
+    took: dict[str, list[int]] = defaultdict(list)
+    for each in recording.questions:
+        if each.operation not in UNAWAITED:
+            took[each.operation.name].append(each.took_ns)
+    mean_ns = {name: round(sum(each) / len(each)) for name, each in sorted(took.items())}
+    measured = notes.get("machine")
+    if not isinstance(measured, dict):
+        measured = {}
+    late_ns = measured.get("late_ns")
+    return Machine(
+        processors,
+        mean_ns,
+        _numbers(measured.get("held_ns")),
+        recording.header.floor_ns,
+        round(spent_ns / requests),
+        late_ns if type(late_ns) is int else 0,
+    )
+
+
+def _numbers(document: object) -> dict[str, int]:
+    """What *document* says of each name, as far as it is a number."""
+    if not isinstance(document, dict):
+        return {}
+    return {str(name): each for name, each in document.items() if type(each) is int}
