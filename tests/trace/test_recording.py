@@ -463,7 +463,7 @@ def test_who_started_a_thread_is_known_though_it_asks_nothing(
     recording = Recording(tmp_path / "t")
     for number, thread in enumerate((345, 346)):
         recording.recorder.add(
-            number, 1, thread, int(Operation.STATFS), 1, None, 0, 0, 0, 0, 5, 1, 0
+            number, 1, 2, int(Operation.STATFS), 1, None, 0, 0, 0, 0, thread, 1, 0
         )
     recording.recorder.close(10)
     header, _ = read_trace(tmp_path / "t")
