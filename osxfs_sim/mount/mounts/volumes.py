@@ -23,7 +23,7 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,8 +196,8 @@ class Volumes:
 
     def _unmount(self, volume: _Volume, root_fd: int) -> bool:
         """Whether it is not mounted any more; False where it is in use."""
-        mountpoint = _mountpoints().get(volume.mounted) if volume.mounted else None
-        if mountpoint is not None and mountpoint.startswith(self._mountpoint + "/"):
+        mountpoint = self._places().get(volume.mounted) if volume.mounted else None
+        if mountpoint is not None:
             # The guest may have renamed a directory on the way: it moves along.
             volume.path = mountpoint.removeprefix(self._mountpoint + "/")
             dir_fd = -1
@@ -221,7 +221,7 @@ class Volumes:
         In any thread: nobody is asked but the kernel.
         """
         wanted = {each.mounted for each in self._volumes if number in each.way}
-        return bool(wanted) and not wanted.isdisjoint(_mountpoints())
+        return bool(wanted) and not wanted.isdisjoint(self._places())
 
     @property
     def directories(self) -> frozenset[int]:
@@ -230,7 +230,7 @@ class Volumes:
 
     def status(self) -> list[VolumeStatus]:
         """A status for each volume: its path, its directory, and whether it is mounted."""
-        mounted = _mountpoints() if self._volumes else {}
+        mounted = self._places() if self._volumes else {}
         return [
             VolumeStatus(
                 path=volume.path,
@@ -240,20 +240,28 @@ class Volumes:
             for volume in self._volumes
         ]
 
-    def warnings(self) -> list[str]:
-        """The warnings of volumes that are gone, and why, a line each."""
+    def _places(self) -> dict[_Mounted, str]:
+        """Where each mount in the share is.
+
+        Elsewhere one may have the ID of a volume that is gone: the kernel gives them out anew.
+        """
+        inside = self._mountpoint + "/"
+        return {
+            (entry.mount_id, entry.device): entry.mountpoint
+            for entry in mounts()
+            if entry.mountpoint.startswith(inside)
+        }
+
+    @staticmethod
+    def warnings(volumes: Iterable[VolumeStatus]) -> list[str]:
+        """The warnings of those of *volumes* that are gone, and why, a line each."""
         return [
             f"the volume {volume.path} is gone: the host, or somebody in the guest, took away "
             "the directory that it was mounted on; what it holds is still in "
             f"{volume.directory}"
-            for volume in self.status()
+            for volume in volumes
             if not volume.mounted
         ]
-
-
-def _mountpoints() -> dict[_Mounted, str]:
-    """Where each mount is."""
-    return {(entry.mount_id, entry.device): entry.mountpoint for entry in mounts()}
 
 
 def _identity(fd: int) -> _Mounted:

@@ -414,14 +414,15 @@ class _LocalShare:
 
     def status(self) -> ShareStatus:
         """As of any share (model/status.py), with nothing where there are no requests."""
+        volumes = self.volumes.status()
         return status_without_requests(
             self.settings,
             self.system,
             self.source,
             self.mountpoint,
             self.counting,
-            volumes=self.volumes.status(),
-            warnings=[*self.volumes.warnings(), *self._warnings()],
+            volumes=volumes,
+            warnings=[*self.volumes.warnings(volumes), *self._warnings()],
             copy=None if self.copy is None else str(self.copy),
             synchronization=None if self.synchronizer is None else self.synchronizer.status(),
         )

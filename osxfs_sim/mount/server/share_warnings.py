@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def warnings_of(share: "Session", status: ShareStatus) -> list[str]:
     """The warnings that *status* calls for before its numbers are trusted; a line each."""
-    warnings = share.volumes.warnings()
+    warnings = share.volumes.warnings(status.volumes)
     if share.settings.calibrate and share.calibration is NOT_CALIBRATED:
         warnings.append(
             "calibration failed: what lies outside the server (some 10 to 20 us a request) "

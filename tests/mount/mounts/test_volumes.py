@@ -200,6 +200,34 @@ def test_what_others_have_mounted_is_not_unmounted(with_volume: Shared) -> None:
         unmount(place)
 
 
+def test_another_mount_with_the_number_of_one_that_is_gone_is_not_taken_for_it(
+    with_volume: Shared, volume: Path, field: Path
+) -> None:
+    """The kernel gives the least number that is free, and the device is that of both."""
+    live = with_volume()
+    place = str(live.guest / "modules")
+
+    def number(path: str) -> int:
+        return next(each.mount_id for each in mounts() if each.mountpoint == path)
+
+    wanted = number(place)
+    unmount(place)
+    others = []
+    try:
+        for each in range(20):
+            other = field / f"other-{each}"
+            other.mkdir()
+            subprocess.run(["mount", "--bind", volume, other], check=True)
+            others.append(str(other))
+            if number(str(other)) == wanted:
+                break
+        assert live.status().volumes[0].mounted is False
+        assert "is gone" in live.status().warnings[0]
+    finally:
+        for other in others:
+            unmount(other)
+
+
 # What can go wrong before
 
 
