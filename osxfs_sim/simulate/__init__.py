@@ -11,6 +11,7 @@ mounted share: the objects of model/. This package imports nothing of mount/, no
     processors       shared by all who compute: the workload and the server of a live run
     machine          what a live run adds to a system: the emulator's own time
     guest_kernel     the caches of the guest's kernel: dentries, attributes and pages
+    inode_locks      who has to wait in the guest's kernel before a request is sent
     permissions      of which objects the kernel has to know mode and owner, where it checks them
     pending_changes  what of the guest's changes is pending, and what is answered out of that
     background       writes them back, beside the requests

@@ -18,6 +18,7 @@ from osxfs_sim.model.operations import UNAWAITED, Operation
 from osxfs_sim.simulate.background import Background
 from osxfs_sim.simulate.dependencies import Order
 from osxfs_sim.simulate.guest_kernel import ALL, CONTENT, MODE, NEGATIVE, GuestKernel, Ticks
+from osxfs_sim.simulate.inode_locks import InodeLocks
 from osxfs_sim.simulate.machine import Machine
 from osxfs_sim.simulate.pending_changes import HELD, PendingTree
 from osxfs_sim.simulate.permissions import checked_after, checked_before
@@ -125,6 +126,7 @@ class Reference:
         self._asking = 0
         self._system = system
         self._kernel = GuestKernel(Ticks(tick_ns))
+        self._locks = InodeLocks()
         self._share = Share(system, recording, seed, recording.header.began_ns)
         self._opened: Counter[int] = Counter()
         self._read_since_open: set[int] = set()
@@ -224,7 +226,9 @@ class Reference:
     def _ask_host(self, index: int, question: Question, now_ns: int) -> int:
         if question.operation in LISTS:
             return self._list(index, question, now_ns)
+        now_ns = self._locks.wait(question, now_ns)
         end_ns = self._cross(question.operation, question.size_bytes, now_ns)
+        self._locks.hold(question, end_ns)
         return self._answered(index, question, end_ns)
 
     def _answered(self, index: int, question: Question, now_ns: int) -> int:
@@ -357,7 +361,12 @@ class Reference:
                 return now_ns
             size_bytes = self._share.learn_names(parent, index)
             self._result.missing_lookups += 1
-        end_ns = self._cross(Operation.LOOKUP, size_bytes, now_ns)
+        if self._has_positive(question):  # which is revalidated
+            end_ns = self._cross(Operation.LOOKUP, size_bytes, now_ns)
+        else:
+            now_ns = self._locks.wait(question, now_ns)
+            end_ns = self._cross(Operation.LOOKUP, size_bytes, now_ns)
+            self._locks.hold(question, end_ns)
         if question.error == "ENOENT":
             self._keep_missing(question, end_ns)
         elif not question.error:
@@ -456,7 +465,9 @@ class Reference:
         )
         self._listing.add(handle)
         operation = Operation.READDIRPLUS if is_plus else Operation.READDIR
+        now_ns = self._locks.wait(question, now_ns)
         end_ns = self._cross(operation, question.size_bytes, now_ns)
+        self._locks.hold(question, end_ns)
         if question.error:
             return end_ns
         self._kernel.listed(directory)
