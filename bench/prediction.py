@@ -3,8 +3,9 @@
     python -m bench prediction --output DIR
     python -m bench prediction --output DIR --cases rake --arms osxfs,osxfs-cached --runs 1 --quick
 
-A case is recorded once and an arm measured once: what DIR has already is not done again, so an
-interrupted matrix goes on, and a part of it can be had first. Each cell is saved raw, by itself.
+A case is recorded once and an arm measured once: what DIR has already, of this very program, is not
+done again, so an interrupted matrix goes on, and a part of it can be had first. Each cell is saved
+raw, by itself.
 """
 
 import json
@@ -24,6 +25,7 @@ from osxfs_sim.cli.arms import parse_arms
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.predicting import record
+from osxfs_sim.simulate.verification import Verified
 from osxfs_sim.verifying import verify
 
 SERIAL = ("rake", "find-stat", "walk", "git", "tar", "dd-1k", "sqlite")
@@ -38,7 +40,7 @@ ARMS = (
     "osxfs-cached --cache-timeout 1s",
     "osxfs-cached --cache-timeout 10s",
     "osxfs --latency 65us",
-    "osxfs-cached --latency 65us",
+    "osxfs-delegated",
     "osxfs --latency 250us",
     "osxfs-negative --latency 250us",
     "docker-vz",
@@ -81,35 +83,46 @@ def _cells(
     case, quick = settings["case"], settings["quick"]
     stem = f"{case}-quick" if quick else case
     recording = output / f"{stem}.parquet"
-    cells = []
     try:
         if not recording.exists():
             record(case, recording, native_runs=settings["native_runs"], quick=quick)
     except UserError as error:
         console.print(f"{case}: not recorded: {error}", highlight=False, markup=False)
         return []
-    for arm in arms:
-        path = output / f"{stem}.{arm.label.replace('/', '_').replace(' ', '_')}.json"
-        cell = saved(path, settings["runs"])
-        if cell is None:
-            try:
-                (verified,) = verify(recording, [arm], count=1, runs=settings["runs"])
-            except UserError as error:
-                console.print(f"{case}, {arm.label}: {error}", highlight=False, markup=False)
-                continue
-            cell = {**settings, **asdict(verified), "counts_equal": verified.counts_equal}
-            _save(path, {"benchmark": "prediction", "machine": machine.describe(), "cell": cell})
-        cells.append(cell)
-    return cells
-
-
-def saved(path: Path, runs: int) -> dict[str, Any] | None:
-    """The cell in the file *path*, if it is whole and of so many *runs*; else it is measured."""
+    code = machine.describe()["code"]
+    paths = {
+        arm.label: output / f"{stem}.{arm.label.replace('/', '_').replace(' ', '_')}.json"
+        for arm in arms
+    }
+    cells = {label: saved(path, settings["runs"], code) for label, path in paths.items()}
+    # All that are not there in one comparison: in turn, so that a slow minute meets every arm.
+    missing = [arm for arm in arms if cells[arm.label] is None]
+    verified: tuple[Verified, ...] = ()
     try:
-        cell: dict[str, Any] = json.loads(path.read_text())["cell"]
+        if missing:
+            verified = verify(recording, missing, count=len(missing), runs=settings["runs"])
+    except UserError as error:
+        console.print(f"{case}: {error}", highlight=False, markup=False)
+    for arm, each in zip(missing, verified, strict=bool(verified)):
+        cell = {**settings, **asdict(each), "counts_equal": each.counts_equal}
+        document = {"benchmark": "prediction", "machine": machine.describe(), "cell": cell}
+        _save(paths[arm.label], document)
+        cells[arm.label] = cell
+    return [cell for cell in cells.values() if cell is not None]
+
+
+def saved(path: Path, runs: int, code: str) -> dict[str, Any] | None:
+    """The cell in the file *path*; None: it is to be measured.
+
+    As it is where it is not whole, or of other than *runs* runs, or of a program other than *code*.
+    """
+    try:
+        document = json.loads(path.read_text())
+        cell: dict[str, Any] = document["cell"]
+        is_of_this = (cell.get("runs"), document["machine"]["code"]) == (runs, code)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return cell if cell.get("runs") == runs and not cell.get("failures") else None
+    return cell if is_of_this and not cell.get("failures") else None
 
 
 def _save(path: Path, document: Mapping[str, Any]) -> None:

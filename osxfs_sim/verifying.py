@@ -41,7 +41,7 @@ def verify(
     chosen = drawn(every, count, seed)
     shared = processors or len(os.sched_getaffinity(0))
     predicted = predict(trace, chosen, dependencies=dependencies, processors=shared)
-    threads = predict(trace, chosen, dependencies=Dependencies.THREADS)
+    threads = predict(trace, chosen, dependencies=Dependencies.THREADS, processors=shared)
     comparison = run_comparison(
         workload.pop("case"),
         # A comparison has two arms at least.

@@ -39,6 +39,10 @@ class Verified:
     """The median wall time of live runs; None: all failed."""
     runs: int
     """How many runs that is the median of."""
+    fastest_ns: int | None
+    """The shortest of them; None: all failed."""
+    slowest_ns: int | None
+    """The longest of them; None: all failed."""
     error: float | None
     """Of the prediction, as a part of what was measured: 0.05 is 5 % too long."""
     one_line_error: float | None
@@ -49,7 +53,7 @@ class Verified:
     here_error: float | None
     """Of that prediction."""
     threads_error: float | None
-    """Of a prediction by threads alone."""
+    """Of a prediction by threads alone, of a live run where that can be had."""
     requests: dict[str, tuple[int, int]]
     """By operation: predicted, and the median measured. An operation with neither is not in it."""
     failures: tuple[str, ...]
@@ -80,11 +84,13 @@ def verified(predicted: Predicted, by_threads: Predicted, measured: Measured) ->
         predicted.wall_ns,
         live_ns,
         len(measured.walls_ns),
+        min(measured.walls_ns, default=None),
+        max(measured.walls_ns, default=None),
         error_of(predicted.wall_ns, live_ns),
         error_of(predicted.one_line_ns, live_ns),
         predicted.here_ns,
         error_of(predicted.here_ns, live_ns),
-        error_of(by_threads.wall_ns, live_ns),
+        error_of(by_threads.wall_ns if by_threads.here_ns is None else by_threads.here_ns, live_ns),
         {name: both for name, both in counts.items() if any(both)},
         measured.failures,
     )

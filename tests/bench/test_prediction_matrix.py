@@ -17,18 +17,21 @@ def cell(case: str, error: float, **others: Any) -> dict[str, Any]:
 
 def test_a_whole_cell_of_as_many_runs_is_not_measured_again(tmp_path: Path) -> None:
     path = tmp_path / "cell.json"
-    assert saved(path, 5) is None
-    path.write_text(json.dumps({"cell": cell("rake", 0.0)}))
-    assert saved(path, 5) == cell("rake", 0.0)
-    assert saved(path, 3) is None
-    path.write_text(json.dumps({"cell": cell("rake", 0.0, failures=["it broke"])}))
-    assert saved(path, 5) is None
+    machine = {"code": "this"}
+    assert saved(path, 5, "this") is None
+    path.write_text(json.dumps({"machine": machine, "cell": cell("rake", 0.0)}))
+    assert saved(path, 5, "this") == cell("rake", 0.0)
+    assert saved(path, 3, "this") is None
+    assert saved(path, 5, "another program") is None
+    broken = cell("rake", 0.0, failures=["it broke"])
+    path.write_text(json.dumps({"machine": machine, "cell": broken}))
+    assert saved(path, 5, "this") is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
 def test_half_a_cell_is_measured_again(tmp_path: Path, text: str) -> None:
     (tmp_path / "cell.json").write_text(text)
-    assert saved(tmp_path / "cell.json", 5) is None
+    assert saved(tmp_path / "cell.json", 5, "this") is None
 
 
 def test_the_summary_has_serial_and_parallel_apart_and_errors_without_signs() -> None:
