@@ -44,7 +44,7 @@ def record(
     """Run *case* once on a share that caches nothing, and keep every request in *output*.
 
     *native_runs* runs without a share, in turn with it, tell how long the workload takes by
-    itself; the fastest run of the share is kept. *case* and the others are as in
+    itself; the median run of the share is kept. *case* and the others are as in
     lab.comparing.ComparisonPlan. Returns *output*. Raises what lab.comparing.run_comparison does,
     and RecordingFailedError where the workload fails.
     """
@@ -72,10 +72,11 @@ def record(
             for sample in comparison.samples
             if sample.arm == NATIVE and sample.wall_s is not None
         ]
-        recorded = min(
+        shared = sorted(
             (sample for sample in comparison.samples if sample.trace),
             key=lambda sample: sample.wall_s or 0.0,
         )
+        recorded = shared[(len(shared) - 1) // 2]
         if say is not None:
             say("measuring what this machine adds to answers")
         machine = measure_machine(directory)
@@ -86,6 +87,7 @@ def record(
             {
                 **read_header(made).notes,
                 "native_wall_ns": native_wall_ns,
+                "share_wall_ns": [round((sample.wall_s or 0.0) * 1e9) for sample in shared],
                 "workload": {
                     "case": case,
                     "quick": quick,

@@ -42,7 +42,7 @@ SCHEMA = 1
     "--native-runs",
     type=click.IntRange(min=1),
     default=3,
-    help="Runs without a share, and of the share, in turn; the fastest of the share is kept. [3]",
+    help="Runs without a share, and of the share, in turn; the median of the share is kept. [3]",
 )
 @click.option(
     "--directory",

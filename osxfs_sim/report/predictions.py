@@ -6,11 +6,11 @@ from osxfs_sim.report.tables import Table
 from osxfs_sim.simulate.prediction import Prediction
 
 _LEGEND = (
-    "wall: of the system itself, whose server takes no processor from the workload. here: a "
-    "live run on the machine that recorded. one line: native and each request's latency, one after "
-    "the other. missing: LOOKUPs of names that do not exist. hits: answered by the guest's kernel. "
-    "names: by complete directories. held: by write-back, which lets changes cross later: in the "
-    "background."
+    "wall: of the system itself, whose server takes no processor from the workload. here: a live "
+    "run on the machine that recorded; nine of ten are expected within ±. one line: native and "
+    "each request's latency, one after the other. missing: LOOKUPs of names that do not exist. "
+    "hits: answered by the guest's kernel. names: by complete directories. held: by write-back, "
+    "which lets changes cross later: in the background."
 )
 
 
@@ -42,7 +42,7 @@ def prediction_table(prediction: Prediction) -> Table:
             _s(arm.wall_ns),
             _s(arm.lowest_ns) if drawn else "",
             _s(arm.highest_ns) if drawn else "",
-            "" if arm.here_ns is None else _s(arm.here_ns),
+            "" if arm.here_ns is None else _here(arm.here_ns, prediction),
             _s(arm.one_line_ns),
             format_count(arm.crossings),
             format_count(arm.missing_lookups),
@@ -87,6 +87,13 @@ def notes(prediction: Prediction) -> list[str]:
             "recorded takes what it did"
         )
     return lines
+
+
+def _here(here_ns: int, prediction: Prediction) -> str:
+    scatter_ns = None if prediction.machine is None else prediction.machine.scatter_ns
+    if scatter_ns is None:
+        return _s(here_ns)
+    return f"{_s(here_ns)} ± {_s(scatter_ns)}"
 
 
 def _most(requests: dict[str, int]) -> str:

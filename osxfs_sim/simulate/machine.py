@@ -6,6 +6,8 @@ the recording: what its own requests took, whose latency was none, and what reco
 the machine beside it.
 """
 
+import math
+import statistics
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +33,9 @@ class Machine:
     occupies a processor all the time, and needs it only while it answers."""
     late_ns: int = 0
     """By how much answers come later than they are asked for: the mean."""
+    scatter_ns: int | None = None
+    """Within so much of a prediction nine of ten live runs are expected, as the recorded ones have
+    differed among themselves; None: there was one alone."""
 
     def crossing_ns(self, operation: Operation) -> int:
         """What a request takes at least that gets to the host."""
@@ -67,7 +72,29 @@ def machine_of(recording: Recording, processors: int) -> Machine | None:
         recording.header.floor_ns,
         round(spent_ns / requests),
         late_ns if type(late_ns) is int else 0,
+        scatter_of(notes.get("share_wall_ns")),
     )
+
+
+CONFIDENCE = 0.9
+"""Of the interval in which a live run is expected."""
+
+
+def scatter_of(walls_ns: object) -> int | None:
+    """Half the width of a prediction interval of one more run like *walls_ns*, in ns.
+
+    By Student's t, which takes them for normal. None for fewer than two, or what are no numbers.
+    """
+    if not isinstance(walls_ns, list) or not all(type(each) is int for each in walls_ns):
+        return None
+    count = len(walls_ns)
+    if count < 2:
+        return None
+    from scipy import stats  # which takes longer to load than many a prediction
+
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
+    half_ns: float = quantile * statistics.stdev(walls_ns) * math.sqrt(1 + 1 / count)
+    return round(half_ns)
 
 
 def _numbers(document: object) -> dict[str, int]:

@@ -1,9 +1,11 @@
 """What a live run here adds to a system: as its recording says, and nothing that it does not."""
 
+import random
+
 import pytest
 from support.recordings import asked, missed, recording
 
-from osxfs_sim.simulate.machine import Machine, machine_of
+from osxfs_sim.simulate.machine import Machine, machine_of, scatter_of
 
 NOTES = {"server_processor_ns": 1_000, "server_requests": 40}
 
@@ -30,3 +32,19 @@ def test_a_server_takes_no_longer_than_its_answer_does() -> None:
 @pytest.mark.parametrize("notes", [{}, {"server_processor_ns": 0, "server_requests": 4}])
 def test_a_recording_that_does_not_say_is_not_guessed_for(notes: dict[str, object]) -> None:
     assert machine_of(recording(missed(b"a"), header={"notes": notes}), 2) is None
+
+
+def test_nine_of_ten_more_runs_are_within_what_the_recorded_ones_scatter_by() -> None:
+    draw = random.Random(1)
+    inside = 0
+    for _ in range(2_000):
+        *recorded, live = (round(draw.gauss(1e9, 3e7)) for _ in range(6))
+        scatter_ns = scatter_of(recorded)
+        assert scatter_ns is not None
+        inside += abs(live - sum(recorded) / 5) <= scatter_ns
+    assert 0.88 < inside / 2_000 < 0.92
+
+
+@pytest.mark.parametrize("walls", [None, [], [5], [5, "x"], {}])
+def test_of_one_run_no_scatter_is_known(walls: object) -> None:
+    assert scatter_of(walls) is None
