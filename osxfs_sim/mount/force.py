@@ -33,6 +33,7 @@ from osxfs_sim.mount.mounts.mountpoints import (
     local_record_path,
     local_records,
     mount_at,
+    mounts,
     runtime_directory,
     shares_in,
     unmount,
@@ -181,6 +182,7 @@ class _Share:
         self.pid, self._started = _server_of(entry, record, budget)
         self._has_ended_by_itself = False
         self._detachable = False
+        self._abort_fd = _abort_of(entry)
 
     def ask_to_end(self) -> None:
         self._has_ended_by_itself = _ends_by_itself(
@@ -189,10 +191,17 @@ class _Share:
 
     def cut(self) -> None:
         """End the connection and kill the server, unless it has ended."""
-        if self._has_ended_by_itself:
-            return
+        fd, self._abort_fd = self._abort_fd, -1
+        try:
+            if not self._has_ended_by_itself:
+                self._cut(fd)
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def _cut(self, abort_fd: int) -> None:
         helpers = _children(self.pid) or [*_supervisors_of(self.entry)]
-        aborted = connections.abort(self.entry.device) or _abort_as_root(self.entry)
+        aborted = connections.abort(abort_fd) or _abort_as_root(self.entry)
         _kill(self.pid, self._started)
         _continue(helpers)
         self._detachable = aborted or os.geteuid() == 0
@@ -307,11 +316,29 @@ def _supervisors_of(entry: MountEntry) -> Iterator[int]:
                 yield int(name)
 
 
+def _abort_of(entry: MountEntry) -> int:
+    """A descriptor that aborts *entry*'s connection; -1 where it is not ours, or is gone.
+
+    The mount is looked for once the descriptor is open: else its number may have become that of
+    another, whose connection it would be.
+    """
+    fd = connections.open_abort(entry.device)
+    if fd >= 0 and not _is_mounted(entry):
+        os.close(fd)
+        return -1
+    return fd
+
+
+def _is_mounted(entry: MountEntry) -> bool:
+    return any(each.identity == entry.identity for each in mounts())
+
+
 def _abort_as_root(entry: MountEntry) -> bool:
     if os.geteuid():
         return False
-    with contextlib.suppress(OSError):
-        unmount(entry.mountpoint, flags=FORCE)
+    if _is_mounted(entry):
+        with contextlib.suppress(OSError):
+            unmount(entry.mountpoint, flags=FORCE)
     return True
 
 

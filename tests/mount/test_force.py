@@ -12,11 +12,12 @@ import pytest
 from support.complaints import complaint
 from support.guests import eventually, run
 from support.live import is_mounted
+from support.remains import device_of
 
 from osxfs_sim.mount import force
 from osxfs_sim.mount.force import WITHIN_S, Budget
 from osxfs_sim.mount.launch import unmount_and_wait
-from osxfs_sim.mount.mounts.mountpoints import MountError
+from osxfs_sim.mount.mounts.mountpoints import MountError, mount_at
 
 HOUR_NS = 3_600 * 10**9
 DELEGATED = {"profile": "osxfs-delegated", "latency_ns": 0, "write_back_age_ns": HOUR_NS}
@@ -52,6 +53,27 @@ def test_a_share_is_ended_also_where_all_of_the_time_is_gone(share) -> None:
         unmount_and_wait(str(live.guest), force=True, started_s=time.monotonic() - 60)
     assert not is_mounted(live.guest)
     assert live.server.wait(180) is not None
+
+
+def test_whoever_gets_the_number_of_one_that_ended_meanwhile_is_let_alone(share) -> None:
+    """The kernel gives the least number that is free: to the next share, as a rule."""
+    first = share()
+    entry = mount_at(str(first.guest))
+    assert entry is not None
+    ending = force._Share(entry, Budget(), None)
+    first.unmount()
+    first.wait_for_end()
+    others = []
+    for _ in range(10):
+        others.append(share())
+        if device_of(others[-1]) == entry.device:
+            break
+    ending.cut()
+    late = force._Share(entry, Budget(), None)  # also for who looked at the mounts long ago
+    late.cut()
+    for each in others:
+        (each.guest / "file").write_text("written")
+        each.unmount()
 
 
 def test_a_journal_that_takes_long_to_read_is_named_instead(share, monkeypatch) -> None:

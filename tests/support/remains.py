@@ -47,6 +47,16 @@ def has_connection(device: str) -> bool:
     return fd >= 0
 
 
+def abort(device: str) -> bool:
+    """Whether the connection of *device*, which is mounted, was aborted."""
+    fd = connections.open_abort(device)
+    try:
+        return fd >= 0 and connections.abort(fd)
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
+
 def mount_with(device: str) -> bool:
     """Whether a later mount has got the number."""
     return f" {device} ".encode() in Path("/proc/self/mountinfo").read_bytes()

@@ -31,15 +31,13 @@ def open_abort(device: str) -> int:
         os.close(connections)
 
 
-def abort(device: str) -> bool:
-    """Abort the FUSE connection of *device* (``major:minor``); returns whether it was possible."""
-    fd = open_abort(device)
-    if fd < 0:
-        return False
+def abort(fd: int) -> bool:
+    """Abort the FUSE connection that *fd*, of open_abort(), is of; returns whether it was possible.
+
+    Where that has gone meanwhile, nothing happens: not to another one with its number either.
+    """
     try:
         os.write(fd, b"1")
     except OSError:
         return False
-    finally:
-        os.close(fd)
     return True

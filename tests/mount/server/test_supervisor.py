@@ -15,6 +15,7 @@ from support.guests import PATIENCE_S, ended, eventually, hear, start
 from support.live import LiveShare, is_mounted
 from support.nobody import need_fusermount, run_as_nobody
 from support.remains import (
+    abort,
     aborting_at_the_end,
     assert_gone,
     device_of,
@@ -25,7 +26,6 @@ from support.remains import (
 
 from osxfs_sim.mount import launch
 from osxfs_sim.mount.launch import unmount_and_wait
-from osxfs_sim.mount.mounts import connections
 from osxfs_sim.mount.mounts.control import ask
 from osxfs_sim.mount.mounts.mountpoints import GoneError, MountError, SilentError, unmount
 from osxfs_sim.mount.mounts.runtime_records import record_path
@@ -184,7 +184,7 @@ def test_with_the_share_s_descriptors_in_hand_they_would_be_left_waiting(
                 guest.wait(1)
             assert threads_in_the_kernel(live.pid)
             assert is_mounted(live.guest)
-            assert connections.abort(device)
+            assert abort(device)
         live.wait_for_end()
     unmount_and_wait(str(live.guest))
 
@@ -440,6 +440,6 @@ def test_a_share_that_ends_in_order_leaves_no_record(share) -> None:
 
 def test_a_server_whose_connection_somebody_has_aborted_leaves_no_dead_mount(share) -> None:
     live = share()
-    assert connections.abort(device_of(live))
+    assert abort(device_of(live))
     assert live.wait_for_end() == 0
     assert not is_mounted(live.guest)
