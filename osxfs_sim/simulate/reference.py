@@ -40,7 +40,7 @@ _NO_STATUS = (-1, -1)
 _BACKGROUND = -1  # among the numbers of questions: what is written back goes on
 _SYNCHRONOUS = os.O_SYNC | os.O_DSYNC
 
-_WANT_THE_SIZE = frozenset(
+WANT_THE_SIZE = frozenset(
     {
         *("read", "pread64", "readv", "preadv", "preadv2", "sendfile", "splice", "lseek"),
         *("write", "pwrite64", "writev", "pwritev", "pwritev2", "copy_file_range", "mmap", "other"),
@@ -49,10 +49,14 @@ _WANT_THE_SIZE = frozenset(
 """Calls whose GETATTR is for the size of a file (STATX_SIZE), and not for when it was accessed."""
 
 
+TRUNCATE = frozenset({"truncate", "ftruncate"})
+"""Calls whose SETATTR is of a size, and changes content."""
+
+
 def _changes_content(question: Question) -> bool:
     """Whether it comes after a look for capabilities of the file (file_remove_privs)."""
     if question.operation is Operation.SETATTR:
-        return question.call in ("truncate", "ftruncate")
+        return question.call in TRUNCATE
     return question.operation is Operation.WRITE
 
 
@@ -400,7 +404,7 @@ class Reference:
         """
         inode = question.inode
         if question.call:
-            return question.call in _WANT_THE_SIZE
+            return question.call in WANT_THE_SIZE
         if not self._opened[inode]:
             return False
         if inode in self._read_since_open:
