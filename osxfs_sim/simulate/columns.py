@@ -49,10 +49,8 @@ CLASSES: Integers = np.array([int(each) for each in CLASS_OF], np.int64)
 """The class that each operation is priced by."""
 
 # What is asked of a system call, likewise.
-(
-    *(NAMED, WANTS_SIZE, SETS_MODE, TRUNCATES, IS_TRUNCATE, LINK, RENAME, MAKE_A_NAME),
-    *(REMOVES, LINKS, STARTS_RENAME, MAY_MAKE),
-) = (1 << i for i in range(12))
+NAMED, WANTS_SIZE, SETS_MODE, TRUNCATES, IS_TRUNCATE, LINK = (1 << i for i in range(6))
+RENAME, MAKE_A_NAME, REMOVES, LINKS, STARTS_RENAME, MAY_MAKE = (1 << i for i in range(6, 12))
 _ASKED_OF_CALLS: tuple[tuple[int, Callable[[str], bool]], ...] = (
     (NAMED, bool),
     (WANTS_SIZE, reference.WANT_THE_SIZE.__contains__),

@@ -9,6 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from osxfs_sim.model.operations import Operation
+from osxfs_sim.simulate.columns import (
+    ENOENT,
+    KINDS,
     LINK,
     MAKE_A_NAME,
     MAKES,
