@@ -51,7 +51,7 @@ from osxfs_sim.simulate.columns import (
     Recorded,
     columns_of,
 )
-from osxfs_sim.simulate.compiled import compiled
+from osxfs_sim.simulate.compiled import compiled_without_allocation
 from osxfs_sim.simulate.graph import Graph
 from osxfs_sim.simulate.guest_kernel import ALL, ATIME, CONTENT, CTIME, MODE, PAGE_BYTES, Ticks
 from osxfs_sim.simulate.inferred import EXCLUSIVE, LAST, RENAMED, Inferred, infer
@@ -136,6 +136,9 @@ class Fast:
             graph.followers,
             graph.thinks,
             self.recorded.begin_ns,
+            np.full(len(self.recording), self.recorded.begin_ns, np.int64),
+            np.empty(len(self.recording), np.int64),
+            np.zeros(len(self.recording), np.int64),
         )
         return Simulated(
             wall_ns=ends_ns + graph.tail_ns - self.recorded.begin_ns,
@@ -293,7 +296,7 @@ def _kernel(recorded: Recorded, first_page: Integers, system: System) -> _Kernel
     )
 
 
-@compiled
+@compiled_without_allocation
 def _run(
     c: Columns,
     inferred: Inferred,
@@ -305,14 +308,14 @@ def _run(
     followers: Integers,
     thinks: Integers,
     begin_ns: int,
+    ready_ns: Integers,
+    due: Integers,
+    follows: Integers,
 ) -> int:
     """Ask all questions, each in its turn; returns when the last answer has come."""
     _attributes(rules, k, ROOT, rules.unknown_ticks, -1, -1, begin_ns)
     count = len(c.operation)
-    ready_ns = np.full(count, begin_ns, np.int64)
-    due = np.empty(count, np.int64)  # a heap of questions by when they are ready, and by number
     size = 0
-    follows = np.zeros(count, np.int64)
     for edge in range(len(followers)):
         follows[followers[edge]] |= thinks[edge]
     for index in range(count):
@@ -333,17 +336,17 @@ def _run(
             waits[follower] -= 1
             if not waits[follower]:
                 size = _push(due, size, ready_ns, follower)
-    return ends_ns  # type: ignore[no-any-return]
+    return ends_ns
 
 
-@compiled
+@compiled_without_allocation
 def _comes_before(ready_ns: Integers, one: int, other: int) -> bool:
     if ready_ns[one] != ready_ns[other]:
         return ready_ns[one] < ready_ns[other]  # type: ignore[no-any-return]
     return one < other
 
 
-@compiled
+@compiled_without_allocation
 def _push(due: Integers, size: int, ready_ns: Integers, index: int) -> int:
     at = size
     while at and _comes_before(ready_ns, index, due[(at - 1) // 2]):
@@ -353,7 +356,7 @@ def _push(due: Integers, size: int, ready_ns: Integers, index: int) -> int:
     return size + 1
 
 
-@compiled
+@compiled_without_allocation
 def _pop(due: Integers, size: int, ready_ns: Integers) -> int:
     size -= 1
     index, at = due[size], 0
@@ -372,10 +375,8 @@ def _pop(due: Integers, size: int, ready_ns: Integers) -> int:
 # One question
 
 
-@compiled
-def _ask(
-    c: Columns, inferred: Inferred, rules: _Rules, k: _Kernel, index: int, now_ns: int
-) -> int:
+@compiled_without_allocation
+def _ask(c: Columns, inferred: Inferred, rules: _Rules, k: _Kernel, index: int, now_ns: int) -> int:
     """When its thread has its answer."""
     operation, inode = c.operation[index], c.inode[index]
     kind = KINDS[operation]
@@ -406,7 +407,7 @@ def _ask(
     return now_ns
 
 
-@compiled
+@compiled_without_allocation
 def _cross(rules: _Rules, k: _Kernel, operation: int, size_bytes: int, now_ns: int) -> int:
     """When the answer to a crossing is there, by model.latency.LatencyModel."""
     k.crossings[operation] += 1
@@ -432,7 +433,7 @@ def _cross(rules: _Rules, k: _Kernel, operation: int, size_bytes: int, now_ns: i
     return due_ns  # type: ignore[no-any-return]
 
 
-@compiled
+@compiled_without_allocation
 def _look_up(
     c: Columns, inferred: Inferred, rules: _Rules, k: _Kernel, index: int, now_ns: int
 ) -> int:
@@ -466,24 +467,24 @@ def _look_up(
     return _check_after(c, inferred, rules, k, index, now_ns)
 
 
-@compiled
+@compiled_without_allocation
 def _negative(rules: _Rules, k: _Kernel, place: int, now_ns: int) -> None:
     k.dentry[place] = 0
     k.dentry_expiry[place] = _expiry(rules, rules.negative_ticks, now_ns)
 
 
-@compiled
+@compiled_without_allocation
 def _expiry(rules: _Rules, ticks: int, now_ns: int) -> int:
     return now_ns // rules.tick_ns + ticks if ticks >= 0 else -1
 
 
-@compiled
+@compiled_without_allocation
 def _keep_entry(c: Columns, rules: _Rules, k: _Kernel, index: int, now_ns: int) -> None:
     """By the answer to the question number *index*, which names something."""
     _entry(c, rules, k, c.place[index], c.found[index], index, now_ns)
 
 
-@compiled
+@compiled_without_allocation
 def _entry(
     c: Columns, rules: _Rules, k: _Kernel, place: int, inode: int, told_by: int, now_ns: int
 ) -> None:
@@ -501,7 +502,7 @@ def _entry(
     k.place[inode] = place
 
 
-@compiled
+@compiled_without_allocation
 def _attributes(
     rules: _Rules, k: _Kernel, inode: int, ticks: int, size_bytes: int, mtime_ns: int, now_ns: int
 ) -> None:
@@ -517,20 +518,20 @@ def _attributes(
     k.expiry[inode] = _expiry(rules, ticks, now_ns)
 
 
-@compiled
+@compiled_without_allocation
 def _has_attributes(rules: _Rules, k: _Kernel, inode: int, wanted: int, now_ns: int) -> bool:
     if not k.is_kept[inode] or k.invalid[inode] & wanted:
         return False
     return k.expiry[inode] >= now_ns // rules.tick_ns  # type: ignore[no-any-return]
 
 
-@compiled
+@compiled_without_allocation
 def _invalidate(k: _Kernel, inode: int, mask: int) -> None:
     if k.is_kept[inode]:
         k.invalid[inode] |= mask
 
 
-@compiled
+@compiled_without_allocation
 def _is_hit(c: Columns, rules: _Rules, k: _Kernel, index: int, now_ns: int) -> bool:
     operation, inode = c.operation[index], c.inode[index]
     if operation == _GETATTR:
@@ -541,13 +542,12 @@ def _is_hit(c: Columns, rules: _Rules, k: _Kernel, index: int, now_ns: int) -> b
     if operation != _READ or not k.is_kept[inode]:
         return False
     first, end = _pages(c, k, index)
-    for page in range(first, end):
-        if k.page_age[page] != k.age[inode]:
-            return False
-    return True
+    while first < end and k.page_age[first] == k.age[inode]:
+        first += 1
+    return first >= end
 
 
-@compiled
+@compiled_without_allocation
 def _pages(c: Columns, k: _Kernel, index: int) -> tuple[int, int]:
     first = k.first_page[c.inode[index]]
     offset_bytes = c.offset_bytes[index]
@@ -555,7 +555,7 @@ def _pages(c: Columns, k: _Kernel, index: int) -> tuple[int, int]:
     return first + offset_bytes // PAGE_BYTES, first + end
 
 
-@compiled
+@compiled_without_allocation
 def _is_of_a_read(c: Columns, k: _Kernel, index: int) -> bool:
     inode = c.inode[index]
     if c.call[index] & NAMED:
@@ -568,11 +568,11 @@ def _is_of_a_read(c: Columns, k: _Kernel, index: int) -> bool:
     return then < len(c.operation) and c.operation[then] == _READ and c.inode[then] == inode
 
 
-@compiled
+@compiled_without_allocation
 def _learn(c: Columns, rules: _Rules, k: _Kernel, index: int, now_ns: int) -> None:
     """What the guest's kernel makes of the answer to what crossed."""
     operation, inode, found = c.operation[index], c.inode[index], c.found[index]
-    if operation == _GETATTR or operation == _SETATTR:
+    if operation in (_GETATTR, _SETATTR):
         size_bytes, mtime_ns = c.object_bytes[index], c.mtime_ns[index]
         ticks = rules.attr_ticks[c.mode[index]]
         _attributes(rules, k, inode, ticks, size_bytes, mtime_ns, now_ns)
@@ -614,7 +614,7 @@ def _learn(c: Columns, rules: _Rules, k: _Kernel, index: int, now_ns: int) -> No
         k.in_set[c.new_place[index]] |= k.names_known[found]
 
 
-@compiled
+@compiled_without_allocation
 def _read_or_wrote(c: Columns, k: _Kernel, index: int, invalid: int) -> None:
     inode = c.inode[index]
     k.is_kept[inode] = 1
@@ -624,7 +624,7 @@ def _read_or_wrote(c: Columns, k: _Kernel, index: int, invalid: int) -> None:
     k.invalid[inode] |= invalid
 
 
-@compiled
+@compiled_without_allocation
 def _renamed(k: _Kernel, place: int, new_place: int) -> None:
     """The dentry moves along; what it replaces goes."""
     moved, expiry = k.dentry[place], k.dentry_expiry[place]
@@ -640,7 +640,7 @@ def _renamed(k: _Kernel, place: int, new_place: int) -> None:
         _invalidate(k, moved, CTIME)
 
 
-@compiled
+@compiled_without_allocation
 def _list(
     c: Columns, inferred: Inferred, rules: _Rules, k: _Kernel, index: int, now_ns: int
 ) -> int:
@@ -670,7 +670,7 @@ def _list(
     return now_ns
 
 
-@compiled
+@compiled_without_allocation
 def _named(inferred: Inferred, place: int, index: int) -> tuple[int, int]:
     """What *place* leads to when question *index* is asked, and who told its status; -1: nobody.
 
@@ -692,10 +692,8 @@ def _named(inferred: Inferred, place: int, index: int) -> tuple[int, int]:
     return inferred.mention_before[low], told_by
 
 
-@compiled
-def _read_names(
-    c: Columns, inferred: Inferred, k: _Kernel, directory: int, index: int
-) -> int:
+@compiled_without_allocation
+def _read_names(c: Columns, inferred: Inferred, k: _Kernel, directory: int, index: int) -> int:
     """The names of *directory* are known, where they were not; the bytes that cross with them."""
     if k.names_known[directory]:
         return 0
@@ -709,10 +707,8 @@ def _read_names(
     return size_bytes
 
 
-@compiled
-def _ask_for_capabilities(
-    c: Columns, rules: _Rules, k: _Kernel, index: int, now_ns: int
-) -> int:
+@compiled_without_allocation
+def _ask_for_capabilities(c: Columns, rules: _Rules, k: _Kernel, index: int, now_ns: int) -> int:
     thread, operation = c.thread[index], c.operation[index]
     has_asked = k.asked_for_xattrs[thread] == c.inode[index]
     k.asked_for_xattrs[thread] = c.inode[index] if operation == _GETXATTR else 0
@@ -726,7 +722,7 @@ def _ask_for_capabilities(
 # Permissions, as in permissions.py
 
 
-@compiled
+@compiled_without_allocation
 def _check(rules: _Rules, k: _Kernel, inode: int, now_ns: int) -> int:
     if _has_attributes(rules, k, inode, MODE, now_ns):
         return now_ns
@@ -736,7 +732,7 @@ def _check(rules: _Rules, k: _Kernel, inode: int, now_ns: int) -> int:
     return now_ns
 
 
-@compiled
+@compiled_without_allocation
 def _check_before(
     c: Columns, inferred: Inferred, rules: _Rules, k: _Kernel, index: int, now_ns: int
 ) -> int:
@@ -754,7 +750,7 @@ def _check_before(
     return now_ns
 
 
-@compiled
+@compiled_without_allocation
 def _check_lookup(
     c: Columns, inferred: Inferred, rules: _Rules, k: _Kernel, index: int, now_ns: int
 ) -> int:
@@ -775,7 +771,7 @@ def _check_lookup(
     return _check(rules, k, parent, now_ns) if makes and not is_known else now_ns
 
 
-@compiled
+@compiled_without_allocation
 def _check_after(
     c: Columns, inferred: Inferred, rules: _Rules, k: _Kernel, index: int, now_ns: int
 ) -> int:
@@ -790,5 +786,3 @@ def _check_after(
     elif role == EXCLUSIVE and c.error[index] != NO_ERROR and c.call[index] & LINKS:
         refused = then < 0 or c.operation[then] != _LINK
     return _check(rules, k, c.inode[index], now_ns) if refused else now_ns
-
-

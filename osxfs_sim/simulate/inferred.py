@@ -153,7 +153,7 @@ def _makes(columns: Columns, index: int, then: int) -> bool:
         return call & MAKE_A_NAME != 0  # type: ignore[no-any-return]
     if not follows:
         return False
-    return columns.operation[then] != _CREATE or columns.flags[then] & _O_EXCL != 0
+    return bool(columns.operation[then] != _CREATE or columns.flags[then] & _O_EXCL != 0)
 
 
 @compiled
@@ -226,4 +226,4 @@ def _mentions_a_name(columns: Columns, index: int) -> bool:
     if operation == _LOOKUP:
         return error == NO_ERROR or error == ENOENT  # type: ignore[no-any-return]
     is_of_one = KINDS[operation] & (MAKES | TAKES) != 0 or operation == _RENAME
-    return error == NO_ERROR and is_of_one
+    return bool(error == NO_ERROR and is_of_one)

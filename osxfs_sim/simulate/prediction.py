@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from osxfs_sim.model.caching import Consistent
 from osxfs_sim.model.latency import NO_LATENCY
 from osxfs_sim.model.operations import CLASS_OF, UNAWAITED
-from osxfs_sim.simulate.dependencies import Dependencies, Order, order
+from osxfs_sim.simulate.dependencies import Dependencies, Order
 from osxfs_sim.simulate.processors import server_cost
 from osxfs_sim.simulate.recording import Recording
 from osxfs_sim.simulate.reference import Reference, Simulated
+from osxfs_sim.simulate.running import REFERENCE, Runs, scaled
 from osxfs_sim.simulate.share import System
 
 
@@ -49,6 +50,9 @@ class Predicted:
     """The wall time where the server shares the workload's processors; None: not asked for, of a
     system with write-back, or the recording does not say what its server took. The median of all
     seeds."""
+    implementation: str = REFERENCE
+    """Which of the two implementations (running.py) simulated it, but for *here_ns*, which is the
+    reference's."""
 
     @property
     def crossings(self) -> int:
@@ -90,32 +94,41 @@ def predict_systems(
     seeds: Sequence[int] = (1,),
     tick_ns: int,
     processors: int | None = None,
+    implementation: str | None = None,
 ) -> Prediction:
     """What *recording* would come to on each of *systems*.
 
     With *processors* also where its server shares so many with the workload.
 
     One run for each of *seeds*, which matter where latencies are drawn; *tick_ns* is that of the
-    guest's kernel (1 s / CONFIG_HZ).
+    guest's kernel (1 s / CONFIG_HZ). *implementation* is that of running.Runs.
     """
-    recorded = graph = order(recording, dependencies)
+    simulated = Runs(
+        recording,
+        dependencies,
+        tick_ns=tick_ns,
+        expected=1 + len(systems) * len(seeds),
+        implementation=implementation,
+    )
     native_ns = native_of(recording)
-    scale = 1.0
-    if native_ns is not None:
-        scale = _think_scale(recording, graph, native_ns, tick_ns)
-        graph = _scaled(graph, scale)
+    scale = 1.0 if native_ns is None else _think_scale(simulated, native_ns)
     cost = server_cost(recording) if processors is not None else None
-    scale_here, here = scale, graph
-    if processors is not None and cost is not None and native_ns is not None:
-        scale_here = _think_scale_on(recording, recorded, native_ns, tick_ns, processors)
-        here = _scaled(recorded, scale_here)
+    scale_here, here = scale, None
+    if processors is not None and cost is not None:
+        if native_ns is not None:
+            scale_here = _think_scale_on(recording, simulated.order, native_ns, tick_ns, processors)
+        here = scaled(simulated.order, scale_here)
     arms = []
     for system in systems:
-        runs = [
-            Reference(recording, graph, system, tick_ns=tick_ns, seed=seed).run() for seed in seeds
-        ]
+        runs = [simulated.run(system, seed=seed, think_scale=scale) for seed in seeds]
         predicted = _predicted(system, runs, native_ns or recording.end_ns - recording.begin_ns)
-        if processors is not None and cost is not None and system.write_back is None:
+        predicted = replace(predicted, implementation=simulated.implementation(system))
+        if (
+            processors is not None
+            and cost is not None
+            and here is not None
+            and system.write_back is None
+        ):
             walls = [
                 Reference(recording, here, system, tick_ns=tick_ns, seed=seed)
                 .run_on(processors, cost.per_request_ns)
@@ -145,10 +158,9 @@ def native_of(recording: Recording) -> int | None:
     return round(float(statistics.median(runs)))
 
 
-def _think_scale(recording: Recording, graph: Order, native_ns: int, tick_ns: int) -> float:
+def _think_scale(simulated: Runs, native_ns: int) -> float:
     """By what think times are multiplied so that a share that costs nothing takes *native_ns*."""
-    free = System("free", Consistent(), NO_LATENCY)
-    whole = Reference(recording, graph, free, tick_ns=tick_ns, seed=0).run()
+    whole = simulated.run(System("free", Consistent(), NO_LATENCY), seed=0)
     return native_ns / whole.wall_ns if whole.wall_ns else 1.0
 
 
@@ -166,20 +178,13 @@ def _think_scale_on(
     """
     free, scale = System("free", Consistent(), NO_LATENCY), 1.0
     for _ in range(_ROUNDS):
-        scaled = _scaled(graph, scale)
-        run = Reference(recording, scaled, free, tick_ns=tick_ns, seed=0).run_on(processors, 0)
+        run = Reference(recording, scaled(graph, scale), free, tick_ns=tick_ns, seed=0).run_on(
+            processors, 0
+        )
         if not run.wall_ns or abs(run.wall_ns - native_ns) * 1_000 <= native_ns:
             break
         scale *= native_ns / run.wall_ns
     return scale
-
-
-def _scaled(graph: Order, scale: float) -> Order:
-    return replace(
-        graph,
-        think_ns=[round(each * scale) for each in graph.think_ns],
-        tail_ns=round(graph.tail_ns * scale),
-    )
 
 
 def _predicted(system: System, runs: list[Simulated], native_ns: int) -> Predicted:
