@@ -17,7 +17,7 @@ from typing import Any
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.model.caching import CachePolicy, CacheTimeouts
 from osxfs_sim.predicting import system_of
-from osxfs_sim.simulate.dependencies import Dependencies, order
+from osxfs_sim.simulate.dependencies import Dependencies, Order, order
 from osxfs_sim.simulate.recording import Recording, read_recording
 from osxfs_sim.simulate.reference import Reference
 from osxfs_sim.simulate.running import FAST, Runs
@@ -56,10 +56,10 @@ def measure(quick: bool) -> dict[str, Any]:
         recording = read_recording(path)
         loading_s = _taken(lambda: _runs(recording).run(system_of(Arm("none", "none")), seed=1))
         reading_s = median(_taken(lambda: read_recording(path)) for _ in range(rounds))
-        rows = [_row(path, recording, system_of(Arm(arm, arm)), rounds) for arm in ARMS]
-        osxfs = system_of(Arm("osxfs", "osxfs"))
-        own = System(OWN_POLICY, FreshFilesChange(), osxfs.latency)
-        rows.append(_row(path, recording, own, rounds))
+        systems = [system_of(Arm(arm, arm)) for arm in ARMS]
+        systems.append(System(OWN_POLICY, FreshFilesChange(), systems[0].latency))
+        graph = order(recording, Dependencies.OBJECTS)
+        rows = [_row(path, recording, graph, each, rounds) for each in systems]
     return {
         "quick": quick,
         "requests": requests,
@@ -75,9 +75,10 @@ def _runs(recording: Recording) -> Runs:
     return Runs(recording, Dependencies.OBJECTS, tick_ns=_TICK_NS, expected=1, implementation=FAST)
 
 
-def _row(path: Path, recording: Recording, system: System, rounds: int) -> dict[str, Any]:
+def _row(
+    path: Path, recording: Recording, graph: Order, system: System, rounds: int
+) -> dict[str, Any]:
     requests, runs = len(recording), _runs(recording)
-    graph = order(recording, Dependencies.OBJECTS)
 
     def whole() -> None:
         _runs(read_recording(path)).run(system, seed=1)
@@ -91,8 +92,8 @@ def _row(path: Path, recording: Recording, system: System, rounds: int) -> dict[
         "arm": system.name,
         "implementation": implementation,
         "crossings": run.crossings.total(),
-        "whole_per_s": _per_s(requests, whole, rounds),
-        "reference_per_s": _per_s(requests, by_reference, min(rounds, 3)),
+        "whole_per_s": _per_s(requests, whole, rounds if implementation == FAST else 1),
+        "reference_per_s": _per_s(requests, by_reference, 1),
     }
     if implementation == FAST:
         row["fast_per_s"] = _per_s(requests, lambda: runs.run(system, seed=1), rounds)
