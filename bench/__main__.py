@@ -25,6 +25,7 @@ from bench import (
     prediction,
     results,
     sequential,
+    simulate,
     small_writes,
     tracing,
     write_back,
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "burst": burst.measure,
     "write_back": write_back.measure,
     "tracing": tracing.measure,
+    "simulate": simulate.measure,
 }
 _MISSED, _FAILED = 1, 3
 _WIDTH_OF_FILES = 180

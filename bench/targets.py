@@ -415,4 +415,20 @@ TARGETS: tuple[Target, ...] = (
         below=2,
     ),
     Target("requests lost by the trace", "tracing", "none", "requests", _column("lost"), at_most=0),
+    Target(
+        "requests predicted in a second of a processor, reading the file included",
+        "simulate",
+        "at least 1,000,000",
+        "requests/s",
+        _column("whole_per_s", implementation="fast"),
+        at_least=1_000_000,
+    ),
+    Target(
+        "the same, run alone, with a user's policy in Python",
+        "simulate",
+        "at least 200,000",
+        "requests/s",
+        _column("reference_per_s", implementation="reference"),
+        at_least=200_000,
+    ),
 )

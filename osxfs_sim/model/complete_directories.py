@@ -17,16 +17,16 @@ from typing import Generic, TypeVar
 D = TypeVar("D", bound=Hashable)
 """What the caller tells directories apart by."""
 
-_MOST_NAMES = 1_000_000
-_LARGEST_DIRECTORY = 200_000
-_COST_OF_A_SET = 8  # what an empty set takes, in names
+MOST_NAMES = 1_000_000
+LARGEST_DIRECTORY = 200_000
+COST_OF_A_SET = 8  # what an empty set takes, in names
 
 
 class CompleteDirectories(Generic[D]):
     """The directories whose names are all known, least recently used dropped first."""
 
     def __init__(
-        self, most_names: int = _MOST_NAMES, largest_directory: int = _LARGEST_DIRECTORY
+        self, most_names: int = MOST_NAMES, largest_directory: int = LARGEST_DIRECTORY
     ) -> None:
         self._most_names = most_names
         self._largest_directory = largest_directory
@@ -67,10 +67,10 @@ class CompleteDirectories(Generic[D]):
         names = keys | meanwhile if meanwhile else keys
         if len(names) > self._largest_directory:
             self._sets[directory] = None
-            self.names += _COST_OF_A_SET
+            self.names += COST_OF_A_SET
             return
         self._sets[directory] = names
-        self.names += len(names) + _COST_OF_A_SET
+        self.names += len(names) + COST_OF_A_SET
         while self.names > self._most_names and len(self._sets) > 1:
             self.forget(next(iter(self._sets)))
 
@@ -89,7 +89,7 @@ class CompleteDirectories(Generic[D]):
         self._readings.pop(directory, None)
         if directory in self._sets:
             names = self._sets.pop(directory)
-            self.names -= _COST_OF_A_SET + (len(names) if names is not None else 0)
+            self.names -= COST_OF_A_SET + (len(names) if names is not None else 0)
 
     def clear(self) -> None:
         """Drop all directories' names: host events were lost, so any may have new ones."""

@@ -17,6 +17,12 @@ mounted share: the objects of model/. This package imports nothing of mount/, no
     background       writes them back, beside the requests
     share            what a share would answer, for how long that may be kept, and what it takes
     reference        a share in virtual time, slow and obvious: one question at a time
+    columns          a recording as columns of integers, for what is compiled
+    inferred         what those columns tell beyond themselves
+    graph            what each question had to wait for, as arrays
+    fast             a share in virtual time, compiled: what the reference says, sooner
+    compiled         how functions are compiled, and where that is kept
+    running          runs by the one or the other of the two
     prediction       what a recording comes to on several systems, beside the one-line model
     verification     what was predicted beside what was measured, with the error of each model
 """

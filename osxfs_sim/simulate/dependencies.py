@@ -24,7 +24,7 @@ question waits for was answered before it came.
 import enum
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from osxfs_sim.model.operations import UNAWAITED
@@ -63,12 +63,13 @@ class Order:
 def order(recording: Recording, by: Dependencies) -> Order:
     """What each question of *recording* has to wait for, by one of the models."""
     questions = recording.questions
-    families = None if by is Dependencies.THREADS else _Families(recording)
+    families = None if by is Dependencies.THREADS else _families(recording)
     previous = _previous(questions, families)
     causes: list[tuple[int, ...]] = [()] * len(questions)
     after = causes
     if families is not None:
-        causes = families.waits(previous)
+        waits = families.waits(previous)
+        causes = [(waits[i],) if i in waits else () for i in range(len(questions))]
     if by is Dependencies.COMPLETED:
         causes = _completed(questions, previous, causes)
     elif by is Dependencies.OBJECTS:
@@ -85,7 +86,20 @@ def order(recording: Recording, by: Dependencies) -> Order:
     return Order(previous, causes, think_ns, after, max(0, recording.end_ns - last_ns))
 
 
-def _previous(questions: list[Question], families: "_Families | None") -> list[int]:
+def _families(recording: Recording) -> "Families":
+    asked: dict[int, list[int]] = defaultdict(list)
+    for index, each in enumerate(recording.questions):
+        if each.operation not in UNAWAITED:
+            asked[each.thread].append(index)
+    return Families(
+        recording.header.threads,
+        asked,
+        [each.arrival_ns for each in recording.questions],
+        [each.end_ns for each in recording.questions],
+    )
+
+
+def _previous(questions: list[Question], families: "Families | None") -> list[int]:
     """Of each the last awaited one of its thread; of a thread's first the last that was answered.
 
     With *families* that is the last that who started the thread was answered, if that is known.
@@ -99,7 +113,7 @@ def _previous(questions: list[Question], families: "_Families | None") -> list[i
         before = last.get(each.thread)
         if before is None:
             latest = answered.by(each.arrival_ns)
-            before = latest if families is None else families.origin(index, latest)
+            before = latest if families is None else families.origin(index, each.thread, latest)
         previous.append(before)
         if each.operation not in UNAWAITED:
             last[each.thread] = index
@@ -126,26 +140,37 @@ class _LatestAnswer:
         return self._by_end[self._passed - 1] if self._passed else NOTHING
 
 
-class _Families:
+class Families:
     """Which process has started which, and what each asked and waited for."""
 
-    def __init__(self, recording: Recording) -> None:
-        self._questions = questions = recording.questions
+    def __init__(
+        self,
+        threads: Iterable[Sequence[int]],
+        asked: Mapping[int, Sequence[int]],
+        arrival_ns: Sequence[int],
+        end_ns: Sequence[int],
+    ) -> None:
+        """*threads* are as in a trace's Header; *asked* the awaited questions of each thread.
+
+        By question, *arrival_ns* is when it came, and *end_ns* when it was answered.
+        """
+        self._arrival_ns, self._end_ns = arrival_ns, end_ns
         self._process: dict[int, int] = {}  # of a thread
         self._parent: dict[int, int] = {}  # of a process
-        for thread, process, parent, _ in recording.header.threads:
+        for thread, process, parent, _ in threads:
             if process:
                 self._process[thread] = process
                 self._parent[process] = parent
         self._asked: dict[int, list[int]] = defaultdict(list)
-        for index, each in enumerate(questions):
-            if each.operation not in UNAWAITED:
-                self._asked[self._process.get(each.thread, each.thread)].append(index)
+        for thread, numbers in asked.items():
+            self._asked[self._process.get(thread, thread)] += numbers
+        for of_process in self._asked.values():
+            of_process.sort()
         last = {
-            process: max(asked, key=lambda i: questions[i].end_ns)
-            for process, asked in self._asked.items()
+            process: max(numbers, key=end_ns.__getitem__)
+            for process, numbers in self._asked.items()
         }
-        self._ended = sorted((questions[i].end_ns, i, process) for process, i in last.items())
+        self._ended = sorted((end_ns[i], i, process) for process, i in last.items())
 
     def _ancestors(self, process: int) -> Iterator[int]:
         """Who started it, who started that, and so on."""
@@ -158,16 +183,15 @@ class _Families:
         """The nearest of its ancestors that has asked anything; 0: none has."""
         return next((each for each in self._ancestors(process) if each in self._asked), 0)
 
-    def origin(self, index: int, otherwise: int) -> int:
-        """What the question number *index*, a thread's first, comes after; *otherwise*: unknown.
+    def origin(self, index: int, thread: int, otherwise: int) -> int:
+        """What question *index*, the first of *thread*, comes after; *otherwise*: not known.
 
         The last answer of its process, if it is a later thread of it; else the last of its nearest
         ancestor, or of a process of the same kin that has ended, whichever came later. When a
         thread was started is known to 10 ms only: what its parent was answered between that and
         the thread's first question counts as before.
         """
-        each = self._questions[index]
-        process = self._process.get(each.thread, 0)
+        process = self._process.get(thread, 0)
         if not process:
             return otherwise
         own = self._latest_answered(process, index)
@@ -179,9 +203,9 @@ class _Families:
             found = self._latest_answered(ancestor, index)
             if found != NOTHING:
                 break
-        since_ns = self._questions[found].end_ns if found != NOTHING else -1
+        since_ns = self._end_ns[found] if found != NOTHING else -1
         kin = {*above}
-        for end_ns, last, other in reversed(self._ended_by(each.arrival_ns)):
+        for end_ns, last, other in reversed(self._ended_by(self._arrival_ns[index])):
             if end_ns <= since_ns:
                 break
             if other != process and kin & {*self._ancestors(other)}:
@@ -189,19 +213,22 @@ class _Families:
         return found
 
     def _ended_by(self, moment_ns: int) -> list[tuple[int, int, int]]:
-        return self._ended[: bisect_right(self._ended, (moment_ns, len(self._questions), 0))]
+        return self._ended[: bisect_right(self._ended, (moment_ns, len(self._end_ns), 0))]
 
     def _latest_answered(self, process: int, index: int) -> int:
-        arrival_ns = self._questions[index].arrival_ns
+        arrival_ns = self._arrival_ns[index]
         asked = self._asked.get(process, [])
         at = bisect_left(asked, index)
         for number in reversed(asked[max(0, at - _LATEST) : at]):
-            if self._questions[number].end_ns <= arrival_ns:
+            if self._end_ns[number] <= arrival_ns:
                 return number
         return NOTHING
 
-    def waits(self, previous: list[int]) -> list[tuple[int, ...]]:
-        """Of each the last answer of what its process has started and waited for meanwhile."""
+    def waits(self, previous: Sequence[int]) -> dict[int, int]:
+        """By question the last answer of what its process has started and waited for meanwhile.
+
+        *previous* is what each follows in its thread.
+        """
         latest: dict[int, int] = {}
         for end_ns, last, child in self._ended:
             first = self._asked[child][0]
@@ -210,13 +237,10 @@ class _Families:
             if at == len(of_parent):
                 continue
             then, before = of_parent[at], of_parent[at - 1] if at else NOTHING
-            was_idle = (
-                before == NOTHING
-                or self._questions[before].end_ns <= self._questions[first].arrival_ns
-            )
-            if was_idle and end_ns <= self._questions[then].arrival_ns and last != previous[then]:
+            was_idle = before == NOTHING or self._end_ns[before] <= self._arrival_ns[first]
+            if was_idle and end_ns <= self._arrival_ns[then] and last != previous[then]:
                 latest[then] = last  # of several the one that ended last
-        return [(latest[i],) if i in latest else () for i in range(len(previous))]
+        return latest
 
 
 _LATEST = 64

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.simulate.recording import LISTS, MAKES_A_NAME, TAKES_A_NAME, Question
 
-_ALONE = frozenset(
+ALONE = frozenset(
     {
         *MAKES_A_NAME,
         *TAKES_A_NAME,
@@ -19,7 +19,9 @@ _ALONE = frozenset(
         *(Operation.FSYNCDIR, Operation.SETXATTR, Operation.REMOVEXATTR),
     }
 )
-_SHARED = LISTS | {Operation.LOOKUP}
+"""What holds the lock of its inode alone; a RENAME those of two directories."""
+SHARED = LISTS | {Operation.LOOKUP}
+"""What shares it."""
 
 
 class InodeLocks:
@@ -34,13 +36,13 @@ class InodeLocks:
         alone, shared = self._alone_until_ns, self._shared_until_ns
         for inode in _locked(question):
             now_ns = max(now_ns, alone.get(inode, 0))
-            if question.operation in _ALONE:
+            if question.operation in ALONE:
                 now_ns = max(now_ns, shared.get(inode, 0))
         return now_ns
 
     def hold(self, question: Question, end_ns: int) -> None:
         """The request for *question* is answered *end_ns*: until then its locks are held."""
-        of_kind = self._alone_until_ns if question.operation in _ALONE else self._shared_until_ns
+        of_kind = self._alone_until_ns if question.operation in ALONE else self._shared_until_ns
         for inode in _locked(question):
             of_kind[inode] = max(of_kind.get(inode, 0), end_ns)
 
@@ -49,6 +51,6 @@ def _locked(question: Question) -> Iterable[int]:
     """The inodes whose locks it needs."""
     if question.operation is Operation.RENAME:
         return question.inode, question.found
-    if question.operation in _ALONE or question.operation in _SHARED:
+    if question.operation in ALONE or question.operation in SHARED:
         return (question.inode,)
     return ()

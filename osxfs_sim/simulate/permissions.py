@@ -7,10 +7,12 @@ With default_permissions inode_permission() refreshes them where they are not kn
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.simulate.recording import TAKES_A_NAME, Lookup, Recording
 
-_OF_ITSELF = frozenset({Operation.ACCESS, Operation.OPEN, Operation.OPENDIR})
-_REMOVES = frozenset({"unlink", "unlinkat", "rmdir"})
-_LINKS = frozenset({"link", "linkat"})
-_OF_THE_PARENT = TAKES_A_NAME | {Operation.MKNOD, Operation.MKDIR, Operation.SYMLINK}
+OF_ITSELF = frozenset({Operation.ACCESS, Operation.OPEN, Operation.OPENDIR})
+REMOVES = frozenset({"unlink", "unlinkat", "rmdir"})
+LINKS = frozenset({"link", "linkat"})
+MAY_MAKE = (" O_CREAT", " O_EXCL")
+"""What calls end with that may make the file that they open."""
+OF_THE_PARENT = TAKES_A_NAME | {Operation.MKNOD, Operation.MKDIR, Operation.SYMLINK}
 
 
 def checked_before(recording: Recording, index: int, *, is_known: bool) -> tuple[int, ...]:
@@ -22,7 +24,7 @@ def checked_before(recording: Recording, index: int, *, is_known: bool) -> tuple
     operation, inode = question.operation, question.inode
     if operation is Operation.LOOKUP:
         return _of_a_lookup(recording, index, is_known)
-    if operation in _OF_ITSELF or operation in _OF_THE_PARENT:  # may_open, may_create, may_delete
+    if operation in OF_ITSELF or operation in OF_THE_PARENT:  # may_open, may_create, may_delete
         return (inode,)
     if operation is Operation.RENAME:  # may_delete of the old name, may_create of the new
         return inode, question.found
@@ -44,9 +46,9 @@ def checked_after(recording: Recording, index: int) -> tuple[int, ...]:
     if question.operation is Operation.CREATE:
         return (question.found,)
     role, then = recording.lookups.get(index), recording.following(index)
-    if role is Lookup.LAST and question.found and question.call in _REMOVES:
+    if role is Lookup.LAST and question.found and question.call in REMOVES:
         refused = then is None or then.operation not in TAKES_A_NAME
-    elif role is Lookup.EXCLUSIVE and question.error and question.call in _LINKS:
+    elif role is Lookup.EXCLUSIVE and question.error and question.call in LINKS:
         refused = then is None or then.operation is not Operation.LINK
     else:
         refused = False
@@ -66,7 +68,7 @@ def _of_a_lookup(recording: Recording, index: int, is_known: bool) -> tuple[int,
         return ()
     goes_on_in_it = then is not None and then.inode == question.found and bool(then.name)
     may_make = not goes_on_in_it and not question.error
-    makes = (may_make and question.call.endswith((" O_CREAT", " O_EXCL"))) or (
+    makes = (may_make and question.call.endswith(MAY_MAKE)) or (
         then is not None
         and then.operation is Operation.CREATE
         and (then.inode, then.name) == (parent, question.name)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from osxfs_sim.model.caching import Consistent
 from osxfs_sim.model.latency import NO_LATENCY
 from osxfs_sim.model.operations import CLASS_OF, UNAWAITED
-from osxfs_sim.simulate.dependencies import Dependencies, Order, order
+from osxfs_sim.simulate.dependencies import Dependencies, Order
 from osxfs_sim.simulate.machine import Machine, machine_of
 from osxfs_sim.simulate.recording import Recording
 from osxfs_sim.simulate.reference import Reference, Simulated
+from osxfs_sim.simulate.running import REFERENCE, Runs, scaled
 from osxfs_sim.simulate.share import System
 
 
@@ -48,6 +49,9 @@ class Predicted:
     here_ns: int | None = None
     """The wall time of a live run on the machine that recorded, the median of all seeds; None: not
     asked for, or the recording does not say what its server took."""
+    implementation: str = REFERENCE
+    """Which of the two implementations (running.py) simulated it, but for *here_ns*, which is the
+    reference's."""
 
     @property
     def crossings(self) -> int:
@@ -90,6 +94,7 @@ def predict_systems(
     seeds: Sequence[int] = (1,),
     tick_ns: int,
     processors: int | None = None,
+    implementation: str | None = None,
 ) -> Prediction:
     """What *recording* would come to on each of *systems*.
 
@@ -97,28 +102,36 @@ def predict_systems(
     shares so many with the workload.
 
     One run for each of *seeds*, which matter where latencies are drawn; *tick_ns* is that of the
-    guest's kernel (1 s / CONFIG_HZ).
+    guest's kernel (1 s / CONFIG_HZ). *implementation* is that of running.Runs.
     """
-    graph = order(recording, dependencies)
+    simulated = Runs(
+        recording,
+        dependencies,
+        tick_ns=tick_ns,
+        expected=1 + len(systems) * len(seeds),
+        implementation=implementation,
+    )
     native_ns = native_of(recording)
-    scale = 1.0 if native_ns is None else _think_scale(recording, graph, native_ns, tick_ns)
-    of_system = _scaled(graph, scale)
+    scale = 1.0 if native_ns is None else _think_scale(simulated, native_ns)
     machine = None if processors is None else machine_of(recording, processors)
-    scale_here = None if machine is None else _think_scale_on(recording, graph, tick_ns, machine)
-    here = graph if scale_here is None else _scaled(graph, scale_here)
-
-    def runs(system: System, graph: Order, machine: Machine | None) -> list[Simulated]:
-        return [
-            Reference(recording, graph, system, tick_ns=tick_ns, seed=seed, machine=machine).run()
-            for seed in seeds
-        ]
-
+    scale_here: float | None = None
+    here: Order | None = None
+    if machine is not None:
+        scale_here = _think_scale_on(recording, simulated.order, tick_ns, machine)
+        here = scaled(simulated.order, scale_here)
     arms = []
     for system in systems:
         alone_ns = native_ns or recording.end_ns - recording.begin_ns
-        predicted = _predicted(system, runs(system, of_system, None), alone_ns)
-        if machine is not None:
-            walls = [run.wall_ns for run in runs(system, here, machine)]
+        runs = [simulated.run(system, seed=seed, think_scale=scale) for seed in seeds]
+        predicted = _predicted(system, runs, alone_ns)
+        predicted = replace(predicted, implementation=simulated.implementation(system))
+        if here is not None:
+            walls = [
+                Reference(recording, here, system, tick_ns=tick_ns, seed=seed, machine=machine)
+                .run()
+                .wall_ns
+                for seed in seeds
+            ]
             predicted = replace(predicted, here_ns=round(statistics.median(walls)))
         arms.append(predicted)
     return Prediction(
@@ -142,10 +155,9 @@ def native_of(recording: Recording) -> int | None:
     return round(float(statistics.median(runs)))
 
 
-def _think_scale(recording: Recording, graph: Order, native_ns: int, tick_ns: int) -> float:
+def _think_scale(simulated: Runs, native_ns: int) -> float:
     """By what think times are multiplied so that a share that costs nothing takes *native_ns*."""
-    free = System("free", Consistent(), NO_LATENCY)
-    whole = Reference(recording, graph, free, tick_ns=tick_ns, seed=0).run()
+    whole = simulated.run(System("free", Consistent(), NO_LATENCY), seed=0)
     return native_ns / whole.wall_ns if whole.wall_ns else 1.0
 
 
@@ -163,7 +175,7 @@ def _think_scale_on(recording: Recording, graph: Order, tick_ns: int, machine: M
     for _ in range(_ROUNDS):
         run = Reference(
             recording,
-            _scaled(graph, scale),
+            scaled(graph, scale),
             as_recorded,
             tick_ns=tick_ns,
             seed=0,
@@ -173,14 +185,6 @@ def _think_scale_on(recording: Recording, graph: Order, tick_ns: int, machine: M
             break
         scale *= recorded_ns / run.wall_ns
     return scale
-
-
-def _scaled(graph: Order, scale: float) -> Order:
-    return replace(
-        graph,
-        think_ns=[round(each * scale) for each in graph.think_ns],
-        tail_ns=round(graph.tail_ns * scale),
-    )
 
 
 def _predicted(system: System, runs: list[Simulated], native_ns: int) -> Predicted:

@@ -9,6 +9,7 @@ import enum
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -105,20 +106,52 @@ class Question(NamedTuple):
 class Recording:
     """All questions of one run, in the order in which they came."""
 
-    def __init__(self, header: Header, questions: list[Question]) -> None:
+    def __init__(
+        self,
+        header: Header,
+        questions: list[Question] | None = None,
+        *,
+        table: "pa.Table | None" = None,
+    ) -> None:
+        """*table* are the rows of a trace, from which *questions* are made once they are wanted."""
+        assert (questions is None) != (table is None)
         self.header = header
-        self.questions = questions
-        self._mentions = _mentions(questions)
-        self._names: dict[int, list[bytes]] = defaultdict(list)
-        for directory, name in self._mentions:
-            self._names[directory].append(name)
-
-        self._following = _following(questions)
-        self.lookups = _lookups(questions)
-        """What each LOOKUP is for, by its number. No valid dentry answers an EXCLUSIVE one."""
+        self.table = table
+        """The rows of the trace; None: it was made of questions."""
+        self._given = questions
 
     def __len__(self) -> int:
-        return len(self.questions)
+        return self.table.num_rows if self.table is not None else len(self.questions)
+
+    @cached_property
+    def questions(self) -> list[Question]:
+        """All of them, an object each."""
+        return self._given if self._given is not None else _questions(self.table)
+
+    @cached_property
+    def lookups(self) -> "dict[int, Lookup]":
+        """What each LOOKUP is for, by its number. No valid dentry answers an EXCLUSIVE one."""
+        return _lookups(self.questions)
+
+    @cached_property
+    def _mentions(self) -> "dict[tuple[int, bytes], list[_Mention]]":
+        return _mentions(self.questions)
+
+    @cached_property
+    def _names(self) -> dict[int, list[bytes]]:
+        names: dict[int, list[bytes]] = defaultdict(list)
+        for directory, name in self._mentions:
+            names[directory].append(name)
+        return names
+
+    @cached_property
+    def _following(self) -> dict[int, int]:
+        return _following(self.questions)
+
+    @property
+    def began_wall_ns(self) -> int:
+        """The wall clock when the recording began, in ns since 1970, as far as it is known."""
+        return self.header.began_wall_ns or self.header.began_ns
 
     @property
     def begin_ns(self) -> int:
@@ -208,9 +241,9 @@ def _lookups(questions: list[Question]) -> dict[int, Lookup]:
                 continue
             if index in walked:
                 lookups[index] = Lookup.WALKED
-            elif each.call in _LINK | _RENAME and not is_second:
+            elif each.call in LINK | RENAME and not is_second:
                 is_second = bool(each.found)  # the old name; the new one comes next
-                lookups[index] = Lookup.RENAMED if each.call in _RENAME else Lookup.LAST
+                lookups[index] = Lookup.RENAMED if each.call in RENAME else Lookup.LAST
             else:
                 lookups[index] = Lookup.EXCLUSIVE if _makes(each, then) else Lookup.LAST
                 is_second = False
@@ -230,7 +263,7 @@ def _walked(questions: list[Question], numbers: list[int]) -> set[int]:
         if each.operation is Operation.LOOKUP and each.found in inside:
             walked.add(index)
         is_of_it = each.call == call and each.operation is Operation.LOOKUP
-        inside = {each.inode} | (inside if is_of_it and call in _RENAME else set())
+        inside = {each.inode} | (inside if is_of_it and call in RENAME else set())
         if each.operation is Operation.RENAME:
             inside.add(each.found)
         call = each.call
@@ -245,19 +278,19 @@ def _makes(lookup: Question, then: Question | None) -> bool:
     follows = (
         then is not None and then.operation in MAKES_A_NAME and (then.inode, then.name) == place
     )
-    if lookup.call in _LINK | _RENAME:
+    if lookup.call in LINK | RENAME:
         return True  # the first of their two names is told by its place
     if lookup.call and (follows or not lookup.error):
-        return lookup.call in _MAKE_A_NAME
+        return lookup.call in MAKE_A_NAME
     # Where a name was missing, its making follows, or it was that of a directory on the way.
     if then is None or not follows:
         return False
     return then.operation is not Operation.CREATE or bool(then.flags & os.O_EXCL)
 
 
-_LINK = frozenset({"link", "linkat"})
-_RENAME = frozenset({"rename", "renameat", "renameat2"})
-_MAKE_A_NAME = _LINK | {
+LINK = frozenset({"link", "linkat"})
+RENAME = frozenset({"rename", "renameat", "renameat2"})
+MAKE_A_NAME = LINK | {
     *("mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat"),
     *("open O_EXCL", "openat O_EXCL"),
 }
@@ -309,7 +342,7 @@ def read_recording(path: str | Path) -> Recording:
     """
     header, table = read_trace(path)
     check(header, path)
-    return Recording(header, _questions(table))
+    return Recording(header, table=table)
 
 
 def check(header: Header, path: str | Path) -> None:
@@ -354,15 +387,27 @@ def _questions(table: "pa.Table") -> list[Question]:
             status = known[told] = Status(*told) if told[0] else UNKNOWN
         statuses.append(status)
     columns = (
-        words("operation", lambda name: Operation[name or ""]),
-        *(numbers("process"), numbers("inode"), words("name", _bytes), numbers("found")),
-        words("error", lambda error: error or ""),
+        words("operation", as_operation),
+        *(numbers("process"), numbers("inode"), words("name", as_bytes), numbers("found")),
+        words("error", as_text),
         *(numbers("offset_bytes"), numbers("size_bytes"), statuses, numbers("flags")),
-        *(numbers("handle"), words("new_name", _bytes), words("call", lambda call: call or "")),
-        *(numbers("arrival_ns"), numbers("took_ns")),
+        *(numbers("handle"), words("new_name", as_bytes), words("call", as_text)),
+        # An answer takes some time, so that nobody waits for what has come together with it.
+        *(numbers("arrival_ns"), [max(1, each) for each in numbers("took_ns")]),
     )
     return list(map(Question._make, zip(*columns, strict=True)))
 
 
-def _bytes(name: str | None) -> bytes:
+def as_operation(name: str | None) -> Operation:
+    """What a trace calls *name*."""
+    return Operation[name or ""]
+
+
+def as_text(word: str | None) -> str:
+    """A word of a trace; empty where it has none."""
+    return word or ""
+
+
+def as_bytes(name: str | None) -> bytes:
+    """A name as the guest gave it; empty where there is none."""
     return b"" if name is None else name.encode("utf-8", "surrogateescape")

@@ -41,7 +41,7 @@ ROOT = 1
 _NO_STATUS = (-1, -1)
 _SYNCHRONOUS = os.O_SYNC | os.O_DSYNC
 
-_WANT_THE_SIZE = frozenset(
+WANT_THE_SIZE = frozenset(
     {
         *("read", "pread64", "readv", "preadv", "preadv2", "sendfile", "splice", "lseek"),
         *("write", "pwrite64", "writev", "pwritev", "pwritev2", "copy_file_range", "mmap", "other"),
@@ -50,10 +50,14 @@ _WANT_THE_SIZE = frozenset(
 """Calls whose GETATTR is for the size of a file (STATX_SIZE), and not for when it was accessed."""
 
 
+TRUNCATE = frozenset({"truncate", "ftruncate"})
+"""Calls whose SETATTR is of a size, and changes content."""
+
+
 def _changes_content(question: Question) -> bool:
     """Whether it comes after a look for capabilities of the file (file_remove_privs)."""
     if question.operation is Operation.SETATTR:
-        return question.call in ("truncate", "ftruncate")
+        return question.call in TRUNCATE
     return question.operation is Operation.WRITE
 
 
@@ -127,7 +131,7 @@ class Reference:
         self._system = system
         self._kernel = GuestKernel(Ticks(tick_ns))
         self._locks = InodeLocks()
-        self._share = Share(system, recording, seed, recording.header.began_ns)
+        self._share = Share(system, recording, seed, recording.began_wall_ns)
         self._opened: Counter[int] = Counter()
         self._read_since_open: set[int] = set()
         self._asked_for_xattrs: dict[int, int] = {}  # by thread, in its last question
@@ -403,7 +407,7 @@ class Reference:
         """
         inode = question.inode
         if question.call:
-            return question.call in _WANT_THE_SIZE
+            return question.call in WANT_THE_SIZE
         if not self._opened[inode]:
             return False
         if inode in self._read_since_open:

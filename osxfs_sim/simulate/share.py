@@ -21,7 +21,7 @@ from osxfs_sim.model.operations import CLASS_OF, Operation
 from osxfs_sim.model.write_back import WriteBackSpec
 from osxfs_sim.simulate.recording import Recording, Status
 
-_DIRENT_BYTES = 24  # what a name takes in a listing, besides itself (struct fuse_dirent)
+DIRENT_BYTES = 24  # what a name takes in a listing, besides itself (struct fuse_dirent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Share:
         names = {name for name, _, _ in self._recording.names(directory, index)}
         complete.begin_reading(directory)
         complete.end_reading(directory, names)
-        return sum(map(len, names)) + _DIRENT_BYTES * len(names)
+        return sum(map(len, names)) + DIRENT_BYTES * len(names)
 
     def added(self, directory: int, name: bytes) -> None:
         """The guest has made a name."""

@@ -104,6 +104,12 @@ GOOD: dict[str, Result] = {
         ]
     },
     "tracing": {"rows": [{"cost_us": 1.4, "lost": 0}, {"cost_us": 1.2, "lost": 0}]},
+    "simulate": {
+        "rows": [
+            {"implementation": "fast", "whole_per_s": 1_400_000, "reference_per_s": 150_000},
+            {"implementation": "reference", "whole_per_s": 90_000, "reference_per_s": 250_000},
+        ]
+    },
     "inodes": {
         "bytes_per_inode": 400.0,
         "rows": [
@@ -158,6 +164,12 @@ SPOILED: dict[str, list[tuple[int | None, str, Any, float]]] = {
     "changes held beyond the limit": [(2, "most_changes_at_risk", 57, 7.0)],
     "recording a request, in the median": [(1, "cost_us", 2.25, 0.25)],
     "requests lost by the trace": [(0, "lost", 3, 3.0)],
+    "requests predicted in a second of a processor, reading the file included": [
+        (0, "whole_per_s", 900_000, 100_000.0)
+    ],
+    "the same, run alone, with a user's policy in Python": [
+        (1, "reference_per_s", 150_000, 50_000.0)
+    ],
     "memory after they are forgotten, of what may be left": [
         (2, "now_bytes", 230_000_000, 1.0),
     ],

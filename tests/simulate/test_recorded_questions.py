@@ -11,6 +11,7 @@ from support.traces import missed as missed_row
 
 from osxfs_sim.model.caching import CachePolicy, Consistent
 from osxfs_sim.simulate import recording as recordings
+from osxfs_sim.simulate.dependencies import NOTHING, Dependencies, order
 from osxfs_sim.simulate.recording import (
     UNKNOWN,
     Lookup,
@@ -268,3 +269,22 @@ def test_what_is_read_column_by_column_is_what_the_rows_say(tmp_path: Path) -> N
 
 def test_a_recording_of_nothing_is_read(tmp_path: Path) -> None:
     assert len(read_recording(write_trace(tmp_path / "t", [], policy=UNCACHED))) == 0
+
+
+@pytest.mark.parametrize("by", list(Dependencies))
+def test_an_answer_in_no_time_is_not_waited_for_by_its_own_question(
+    tmp_path: Path, by: Dependencies
+) -> None:
+    """As in a log of strace, whose times are of microseconds."""
+    rows = [missed_row("a"), missed_row("b")]
+    at_once = [each | {"arrival_ns": 5, "took_ns": 0} for each in in_turn(rows)]
+    recorded = read_recording(write_trace(tmp_path / "t", at_once, policy=UNCACHED))
+    graph = order(recorded, by)
+    assert graph.previous[0] == NOTHING
+    assert all(each < index for index, each in enumerate(graph.previous))
+
+
+def test_policies_are_asked_by_the_wall_clock() -> None:
+    """Which they compare with when a file was changed; the trace's own clock begins anywhere."""
+    header = {"began_wall_ns": 1_700_000_000 * 10**9}
+    assert recording(missed(b"a"), header=header).began_wall_ns == 1_700_000_000 * 10**9

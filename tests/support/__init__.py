@@ -58,6 +58,7 @@ Things made by hand
     pairs              two directories to synchronize, and the engine between them
     sync_trees         small trees on the disk, as plain values
     traces             small traces, a line per request
+    random_recordings   recordings at random, for two implementations to say the same of
     recordings         small recordings for predictions, and one run of them on a system
     statuses           statuses as a server tells them
     reporting          comparisons as a report gets them
