@@ -27,6 +27,7 @@ BY_PATH = {
     # Who is an end user of directories of their own.
     "coherence": _PLAYS,
     "emulated_shares.py": _OWN_TREE,
+    "measuring_machine.py": _PLAYS,
     "cli/histories.py": _OWN_TREE,
     "cli/museum.py": _OWN_TREE,
     "cli/probing.py": _OWN_TREE,
