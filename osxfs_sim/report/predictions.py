@@ -80,11 +80,17 @@ def notes(prediction: Prediction) -> list[str]:
         )
     else:
         lines.append(
-            f"here: {prediction.processors} processors, of which a request takes the server at "
-            f"most {format_duration(prediction.machine.per_request_ns)}; answers come "
-            f"{format_duration(prediction.machine.late_ns)} late; think times count "
-            f"{format_fixed(prediction.think_scale_here or 1.0, 2)} times, so that what was "
-            "recorded takes what it did"
+            f"here: {prediction.processors} processors; what this machine adds to an answer, to "
+            f"one that a name is missing, to a hit, and what a held change takes: "
+            + ", ".join(
+                format_duration(each)
+                for each in (
+                    prediction.machine.late_found_ns,
+                    prediction.machine.late_missing_ns,
+                    prediction.machine.hit_ns,
+                    prediction.machine.holding_ns,
+                )
+            )
         )
     return lines
 

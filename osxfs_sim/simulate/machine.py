@@ -24,15 +24,19 @@ class Machine:
     """How many the workload and the server share."""
     took_ns: Mapping[str, int]
     """What a request of each operation took whoever asked, without any latency: the mean."""
-    held_ns: Mapping[str, int]
-    """What a change of each operation takes that is answered without the host: the mean."""
     inside_ns: int
-    """What any other answer takes that is given without the host."""
+    """What an answer takes that is given without the host."""
     per_request_ns: int
     """What a request takes the server of a processor: the mean of all. One that polls for requests
     occupies a processor all the time, and needs it only while it answers."""
-    late_ns: int = 0
-    """By how much answers come later than they are asked for: the mean."""
+    held_ns: int = 0
+    """What a change takes that is answered without the host: the mean; 0: as any other answer."""
+    late_missing_ns: int = 0
+    """By how much the answer that a name is missing comes later than it is asked for: the mean."""
+    late_found_ns: int = 0
+    """The same of any other answer, with what the guest's kernel makes of it."""
+    hit_ns: int = 0
+    """What the guest's kernel takes longer for what it knows of a share than for a local file."""
     scatter_ns: int | None = None
     """Within so much of a prediction nine of ten live runs are expected, as the recorded ones have
     differed among themselves; None: there was one alone."""
@@ -41,9 +45,14 @@ class Machine:
         """What a request takes at least that gets to the host."""
         return self.took_ns.get(operation.name, self.inside_ns)
 
-    def holding_ns(self, operation: Operation) -> int:
-        """What one takes that write-back answers."""
-        return self.held_ns.get(operation.name, self.inside_ns)
+    @property
+    def holding_ns(self) -> int:
+        """What a question takes that write-back answers."""
+        return self.held_ns or self.inside_ns
+
+    def late_ns(self, *, is_missing: bool) -> int:
+        """By how much an answer comes later than it is asked for."""
+        return self.late_missing_ns if is_missing else self.late_found_ns
 
     def server_ns(self, took_ns: int) -> int:
         """What an answer that takes *took_ns* takes the server of a processor: not longer."""
@@ -61,18 +70,17 @@ def machine_of(recording: Recording, processors: int) -> Machine | None:
         if each.operation not in UNAWAITED:
             took[each.operation.name].append(each.took_ns)
     mean_ns = {name: round(sum(each) / len(each)) for name, each in sorted(took.items())}
-    measured = notes.get("machine")
-    if not isinstance(measured, dict):
-        measured = {}
-    late_ns = measured.get("late_ns")
+    measured = _numbers(notes.get("machine"))
     return Machine(
         processors,
         mean_ns,
-        _numbers(measured.get("held_ns")),
         recording.header.floor_ns,
         round(spent_ns / requests),
-        late_ns if type(late_ns) is int else 0,
-        scatter_of(notes.get("share_wall_ns")),
+        held_ns=measured.get("held_ns", 0),
+        late_missing_ns=measured.get("late_missing_ns", 0),
+        late_found_ns=measured.get("late_found_ns", 0),
+        hit_ns=measured.get("hit_ns", 0),
+        scatter_ns=scatter_of(notes.get("share_wall_ns")),
     )
 
 

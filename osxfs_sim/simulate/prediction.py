@@ -82,8 +82,7 @@ class Prediction:
     machine: Machine | None = None
     """The machine that recorded, on which *here_ns* is; None: not known, or not asked for."""
     think_scale_here: float | None = None
-    """What recorded think times are multiplied by there, so that what was recorded takes as long
-    as it did: they have waited for processors already. None: not asked for."""
+    """As *think_scale*, on these processors; None: not asked for."""
 
 
 def predict_systems(
@@ -117,7 +116,7 @@ def predict_systems(
     scale_here: float | None = None
     here: Order | None = None
     if machine is not None:
-        scale_here = _think_scale_on(recording, simulated.order, tick_ns, machine)
+        scale_here = _think_scale_on(recording, simulated.order, native_ns, tick_ns, machine)
         here = scaled(simulated.order, scale_here)
     arms = []
     for system in systems:
@@ -165,25 +164,23 @@ _ROUNDS = 6
 """After so many corrections in turn, a scale on busy processors is as good as it gets."""
 
 
-def _think_scale_on(recording: Recording, graph: Order, tick_ns: int, machine: Machine) -> float:
-    """By what think times are multiplied so that what was recorded takes on *machine* what it did.
+def _think_scale_on(
+    recording: Recording, graph: Order, native_ns: int | None, tick_ns: int, machine: Machine
+) -> float:
+    """As _think_scale, where threads that compute share the processors of *machine*.
 
-    Where nobody waited for a processor, that is 1.
+    Recorded think times have waited for processors already; here they do once more.
     """
-    recorded_ns = recording.end_ns - recording.begin_ns
-    as_recorded, scale = System("recorded", Consistent(), NO_LATENCY), 1.0
-    for _ in range(_ROUNDS):
+    free, scale = System("free", Consistent(), NO_LATENCY), 1.0
+    without_cost = Machine(machine.processors, {}, 0, 0)
+    for _ in range(_ROUNDS if native_ns is not None else 0):
         run = Reference(
-            recording,
-            scaled(graph, scale),
-            as_recorded,
-            tick_ns=tick_ns,
-            seed=0,
-            machine=replace(machine, late_ns=0),
+            recording, scaled(graph, scale), free, tick_ns=tick_ns, seed=0, machine=without_cost
         ).run()
-        if not run.wall_ns or abs(run.wall_ns - recorded_ns) * 1_000 <= recorded_ns:
+        assert native_ns is not None
+        if not run.wall_ns or abs(run.wall_ns - native_ns) * 1_000 <= native_ns:
             break
-        scale *= recorded_ns / run.wall_ns
+        scale *= native_ns / run.wall_ns
     return scale
 
 

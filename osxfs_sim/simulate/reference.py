@@ -222,7 +222,7 @@ class Reference:
             self._result.hits[operation] += 1
             if operation is Operation.READ:
                 self._read_since_open.add(question.inode)
-            return now_ns
+            return self._hit(question, now_ns)
         if self._pending is not None:
             return self._ask_with_write_back(index, question, now_ns)
         return self._ask_host(index, question, now_ns)
@@ -287,7 +287,13 @@ class Reference:
             self.log.append((self._asking, operation, True))
         if self._machine is None:
             return now_ns
-        return self._served(now_ns, self._machine.holding_ns(operation))
+        return self._served(now_ns, self._machine.holding_ns)
+
+    def _hit(self, question: Question, now_ns: int) -> int:
+        """When the guest's kernel has the answer that it knows."""
+        if self._machine is None or question.error == "ENOENT":
+            return now_ns
+        return now_ns + self._machine.hit_ns
 
     def _served(self, now_ns: int, took_ns: int) -> int:
         """When a live answer is there that takes the server so long at least."""
@@ -338,7 +344,8 @@ class Reference:
         if self._machine is None:
             return due_ns
         served_ns = self._served(now_ns, self._machine.crossing_ns(operation))
-        return max(due_ns + self._machine.late_ns, served_ns)
+        is_missing = self._recording.questions[self._asking].error == "ENOENT"
+        return max(due_ns + self._machine.late_ns(is_missing=is_missing), served_ns)
 
     def _look_up(self, index: int, question: Question, now_ns: int) -> int:
         parent, name = question.inode, question.name
@@ -346,6 +353,7 @@ class Reference:
         if dentry is not None and self._recording.lookups.get(index) is not Lookup.EXCLUSIVE:
             self._kernel.used(parent, dentry)
             self._result.hits[Operation.LOOKUP] += 1
+            now_ns = self._hit(question, now_ns)
             return self._checked_afterwards(index, now_ns)
         if self._pending is not None and self._pending.answer(question, now_ns) is HELD:
             now_ns = self._hold(Operation.LOOKUP, now_ns)
